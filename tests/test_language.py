@@ -69,6 +69,14 @@ PHRASES = {
     r"by now": "already",
     r"in vain": "without success",
     r"ever after": "from then on",
+    r"by (?:itself|themselves)": "automatically, separately, or leave it out",
+    r"so (?:many|few)(?! that)": "this number of",
+    r"comes? to(?! an)": "the result is",
+    r"taken for": "mistaken for, counts as",
+    r"at hand": "current, available",
+    r"patience": "time limit",
+    # A value is in a document, a document in a collection.
+    r"stands? (?:in|at|on|with|where|there|beside|behind|before|first|last|together|side by side)|(?:it|they|which) stands?": "is in, is shown beside",
     # What a rollback does is restore.
     r"way back|(?:gives?|given|giving|puts?|putting) (?:\w+ )?back": "rollback, restore",
     r"cleared up|clear up": "cleaned up",
@@ -83,6 +91,23 @@ PHRASES = {
     r"DESIGN\.md|DESIGN, (?:section|invariant)": "the rule itself, or a page of the repository",
 }
 """Regular expressions of what is not said, each with what is said instead."""
+
+NAMES = {
+    "anew": "again",
+    "crew": "pool, workers",
+    "doubt": "in_doubt",
+    "fates": "dispositions",
+    "glance": "fast path",
+    "leash": "watchdog",
+    "odometer": "progress",
+    "patience": "timeout",
+    "silence": "null listener, timeout",
+    "standing": "existing, in effect",
+    "told": "answer",
+    "untold": "unanswered",
+    "usual": "flat, plain",
+}
+"""Words that no name of a class, function, variable or module has, each with what is used instead."""
 
 _PATTERNS = {
     re.compile(rf"(?<![\w-])(?:{phrase})(?!\w)", re.IGNORECASE): instead
@@ -134,6 +159,40 @@ def findings(part: str) -> list[str]:
 def test_standard_terms(part: str) -> None:
     """Messages, help, docstrings, comments and pages use standard terms."""
     assert [] == findings(part)
+
+
+def names_in(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the names that a module has or assigns, each with its line."""
+    yield 1, path.stem
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield node.lineno, node.name
+            case ast.arg():
+                yield node.lineno, node.arg
+            case ast.Name(ctx=ast.Store()):
+                yield node.lineno, node.id
+            case ast.Attribute(ctx=ast.Store()):
+                yield node.lineno, node.attr
+            case _:
+                pass
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of a name in snake case or camel case, in lower case."""
+    return set(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_"))
+
+
+def test_names_are_standard_terms() -> None:
+    """Classes, functions, variables and modules have names of the field."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {name} -> {NAMES[word]}"
+        for path in sorted(ROOT.glob("booking_migrate/**/*.py"))
+        for line, name in names_in(path)
+        for word in words_of(name) & NAMES.keys()
+    ]
+
+    assert [] == found
 
 
 @pytest.mark.parametrize(

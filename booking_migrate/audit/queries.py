@@ -56,7 +56,7 @@ def listed(names: list[str]) -> str:
 def places(
     analysis: "Analysis", site: object, arguments: Arguments
 ) -> Iterator[tuple[Scope, Place, list[str]]]:
-    """Yield the paths of an object: those of the literal at once, those that were added later each by itself."""
+    """Yield the paths of an object: those of the literal at once, those that were added later each separately."""
     names = analysis.store.names(site)
     if not isinstance(site, Mapping):
         yield arguments.scope, arguments.at, [name for name in names if name not in _INTERNAL]

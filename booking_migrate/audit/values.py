@@ -235,7 +235,7 @@ SPREAD = "..."
 
 _PLAIN = (Instance, Code, Kind, External, Constant, Given)
 _WIDEST = 10
-"""A slot that holds so many things takes only bookings and what leads to them: it belongs to code that handles anything."""
+"""A slot that holds this number of things takes only bookings and what leads to them: it belongs to code that handles anything."""
 
 
 class Store:

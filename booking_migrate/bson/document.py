@@ -51,7 +51,7 @@ _FIXED_SIZES = {
 _STRING_KINDS = frozenset({0x02, 0x0D, 0x0E})  # string, code, symbol
 _REGEX = 0x0B
 _OVERHEADS = {
-    # What a value takes beyond the length that stands at its start, and the least that this length may be.
+    # What a value takes beyond the length at its start, and the least that this length may be.
     0x02: (4, 1),  # string
     0x03: (0, 5),  # document: its length counts itself
     0x04: (0, 5),  # array
@@ -229,7 +229,7 @@ def value_in(raw: bytes, name: bytes) -> Any:
     """Return the value of a document's first field of a name, decoded, or None if the field is absent. Nothing else is decoded."""
     head = b"\x07%b\x00" % name
     for start in (4, 21) if raw.startswith(_ID_FIRST, 4) else (4,):
-        # An ObjectId that stands first, or next to an ObjectId as `_id`: so nearly every document begins.
+        # An ObjectId in the first field, or next to an ObjectId as `_id`: so nearly every document begins.
         if raw.startswith(head, start) and start + len(head) + 12 < len(raw):
             return ObjectId(raw[start + len(head) : start + len(head) + 12])
     element = next((part for part in elements(raw) if part.name == name), None)

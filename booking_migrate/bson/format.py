@@ -156,7 +156,7 @@ def differences(expected: bytes, found: bytes) -> list[Difference]:
     """Return the fields of the first level in which two documents differ; empty only if the bytes are the same.
 
     So int 1, long 1, 1.0 and true are four values, and field order counts.
-    If all fields are the same but stand in another order, or a name occurs twice, the first one out of place is named.
+    If all fields are the same but in another order, or a name occurs twice, the first one out of place is named.
     """
     if expected == found:
         return []
@@ -206,4 +206,4 @@ def _some_lines(text: str) -> str:
 
 
 Lines = Annotated[str, BeforeValidator(_some_lines)]
-"""A few lines of text, each as `Line` has it: commands stand on lines of their own, so that they can be copied."""
+"""A few lines of text, each as `Line` has it: commands have lines of their own, so that they can be copied."""

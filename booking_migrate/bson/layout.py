@@ -3,7 +3,7 @@
 A layout is the names and types of a document's fields in their order. Nearly all documents of a collection share a few of
 them, and then one match gives every value's bytes without decoding any. The pattern is BSON's own grammar for that layout
 (https://bsonspec.org/spec.html): fixed sizes, and strings up to their NUL. `LayoutCache` makes sure that each string is as long
-as the document says; so a match is the one right reading of the document, whatever stands in its strings.
+as the document says; so a match is the one right reading of the document, whatever its strings contain.
 """
 
 import re
@@ -76,7 +76,7 @@ class Layout:
     """Where the stretches of whole elements are that remain when the cut ones are taken out."""
 
     match: Match = field(repr=False)
-    """Takes bytes in which a document stands, and its begin and end there. The groups of what it returns are the parts of the
+    """Takes bytes that contain a document, and its begin and end there. The groups of what it returns are the parts of the
     document, if the lengths of its strings are sound; it returns None if that has another layout."""
 
 
@@ -211,7 +211,7 @@ class LayoutCache:
         """Return the documents of each layout, without those that are left to the reference path.
 
         Args:
-            raw: bytes in which documents stand, one behind the other.
+            raw: documents, one behind the other.
             borders: where each of them begins, and where the last one ends.
         """
         found: list[LayoutGroup] = []

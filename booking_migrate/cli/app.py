@@ -202,7 +202,7 @@ class LazyCommands(UserDict[str, Any]):
 class LazyGroup(TyperGroup):
     """A group that loads the command that is invoked, and lists the others by their summaries.
 
-    Its usage errors repeat no password: a connection string may stand where it does not belong.
+    Its usage errors repeat no password: a connection string may be where it does not belong.
     """
 
     def __init__(

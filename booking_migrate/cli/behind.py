@@ -12,7 +12,7 @@ from booking_migrate.cli.open import Places
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.provenance import PointHistory, standing_runs
+from booking_migrate.runs.provenance import PointHistory, runs_in_effect
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import Position
 from booking_migrate.stores.connection import Connection, open_journal
@@ -119,10 +119,10 @@ def _derived(places: Places, connection: Connection) -> tuple[RunRecord | None, 
         run = newest_result(journal, places.target)
         if run is None or run.source != places.source:
             return None, None
-        standing = standing_runs(journal, places.source, places.target)
+        in_effect = runs_in_effect(journal, places.source, places.target)
     except (JournalTooNew, NotPermitted):
         return None, None
-    return run, PointHistory(journal, [each.run_id for each in standing])
+    return run, PointHistory(journal, [each.run_id for each in in_effect])
 
 
 def _reading_twice(plan: VerificationPlan, places: Places, connection: Connection) -> VerificationPlan:

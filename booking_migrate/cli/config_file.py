@@ -23,8 +23,14 @@ from typing import Any
 import typer
 from pydantic import ValidationError
 
-from booking_migrate.cli.config_lines import line_in, line_of, syntax_problem
-from booking_migrate.cli.config_values import contract_problem, near, problem_of
+from booking_migrate.cli.config_values import (
+    contract_problem,
+    line_in,
+    line_of,
+    near,
+    problem_of,
+    syntax_problem,
+)
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
 from booking_migrate.reports.model import Report, render_json
@@ -35,7 +41,7 @@ _REFERENCES = "references"
 _NOT_IN_FILE = frozenset({"config", "help"})
 _STANDARD_ERROR = 2
 _ADVICE = "A key is an option's name with underscores; --help of a command lists its options."
-_PATIENCE = 10
+_SECONDS_TO_END = 10
 """How many seconds a hook has to end after SIGTERM."""
 
 Redact = Callable[[str], str]
@@ -136,7 +142,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """Ask a hook to end, and end it if it does not."""
     process.terminate()
     try:
-        process.wait(_PATIENCE)
+        process.wait(_SECONDS_TO_END)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -17,6 +17,7 @@ from booking_migrate.cli.open import (
     migration_plan,
     open_places,
     open_run_stores,
+    refuse_unready,
     run_request,
 )
 from booking_migrate.cli.options import (
@@ -30,7 +31,6 @@ from booking_migrate.cli.options import (
     YesOption,
 )
 from booking_migrate.cli.parameters import Group, only, option
-from booking_migrate.cli.ready import refuse_unready
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cli.window import DEFAULT_OUTAGE, check_window, keep_window, parse_outage, parse_window

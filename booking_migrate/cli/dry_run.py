@@ -176,7 +176,7 @@ def _dry_run(
             listener=listener,
         )
         if is_in_database and isinstance(parse_place(places.target), CollectionPlace):
-            outcome = _with_standing_run(outcome, places.source, sides.connection)
+            outcome = _with_run_in_effect(outcome, places.source, sides.connection)
     report = report_of_dry_run(
         outcome,
         run_id=context.run_id,
@@ -218,7 +218,7 @@ def _save_plan(
     return ()
 
 
-def _with_standing_run(outcome: DryRunOutcome, source: str, connection: Connection) -> DryRunOutcome:
+def _with_run_in_effect(outcome: DryRunOutcome, source: str, connection: Connection) -> DryRunOutcome:
     """Add the finding that a run of another mode, or a cut-over, makes `migrate` side by side impossible."""
     journal, locks, _ = open_journal(connection)
     try:

@@ -36,7 +36,7 @@ from booking_migrate.stores.open_follow import (
     open_followed_places,
 )
 
-_NOT_AT_ALL, _A_MOMENT = 1, 20
+_NO_WAIT, _SHORT_WAIT = 1, 20
 """For how many milliseconds the server waits for a change before it says how far it has come."""
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class FollowContext:
         """
         connection, names = self.sides.connection, self.names
         # A run that is followed just up to now does not wait for what may come.
-        waits = _NOT_AT_ALL if target is TargetChanges.NONE else _A_MOMENT
+        waits = _NO_WAIT if target is TargetChanges.NONE else _SHORT_WAIT
         opened = partial(open_feed, connection, names, target=target, await_milliseconds=waits)
         read = None if backlog is None else backlog.position
         position: Position | Timestamp | None = read or position_of(run)

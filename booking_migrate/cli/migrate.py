@@ -19,6 +19,7 @@ from booking_migrate.cli.open import (
     open_places,
     open_run_stores,
     open_shared,
+    refuse_unready,
     run_request,
 )
 from booking_migrate.cli.options import (
@@ -36,7 +37,6 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.planned import PlanOptions
-from booking_migrate.cli.ready import refuse_unready
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode
 from booking_migrate.events import Warned

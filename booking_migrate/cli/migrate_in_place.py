@@ -4,8 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from booking_migrate.cli.next_steps import steps_after_in_place
-from booking_migrate.cli.open import Places, open_places, open_run_stores
-from booking_migrate.cli.ready import refuse_unready
+from booking_migrate.cli.open import Places, open_places, open_run_stores, refuse_unready
 from booking_migrate.cli.run import RunContext
 from booking_migrate.in_place import run as engine
 from booking_migrate.in_place.rollback import undo_in_place

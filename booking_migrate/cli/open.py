@@ -23,12 +23,13 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, MissingExtra, SamePlace
 from booking_migrate.events import Listener
+from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.connection import open_journal, open_undoable_target
-from booking_migrate.stores.locks import Holder
+from booking_migrate.stores.connection import open_inspector, open_journal, open_undoable_target
+from booking_migrate.stores.locks import Holder, birth_of, user_name
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -44,8 +45,8 @@ from booking_migrate.stores.open import (
     written_beside,
 )
 from booking_migrate.stores.open_workers import Shared, share
+from booking_migrate.stores.places import refuse_own
 from booking_migrate.stores.ports import ComparedReader, TargetWriter
-from booking_migrate.stores.process import birth_of, user_name
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
 
 
@@ -332,3 +333,26 @@ def current_plan(places: Places, plan: MigrationPlan, connection: Connection) ->
         options=options_of(plan),
         fingerprints=fingerprints,
     )
+
+
+def refuse_unready(row: str, places: Places, connection: Connection) -> None:
+    """Refuse a command that the server would not permit its user to complete.
+
+    Everything else that prevents it, such as a lock, a run, a validator or too few members, it finds out itself before it writes.
+
+    Args:
+        row: the command's row in the table of privileges.
+        places: its places.
+        connection: the server and the database.
+
+    Raises:
+        BadPlace: the target is a collection of the program's own.
+        NotReady: the user lacks a privilege; nothing was changed.
+        ConnectionProblem: the server cannot be asked.
+    """
+    sides = [parse_place(side) for side in (places.source, places.target)]
+    if isinstance(sides[1], CollectionPlace):
+        refuse_own(sides[1].name)
+    people = [place for place, _ in places.people_places.values()]
+    names = [place.name for place in (*sides, *people) if isinstance(place, CollectionPlace)]
+    refuse_lacking(open_inspector(connection, names[0]), row, names)

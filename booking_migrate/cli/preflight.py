@@ -54,7 +54,7 @@ What the server does not say is named, and prevents nothing.
 
 
 class Asked(StrEnum):
-    """The commands that can be looked at by themselves."""
+    """The commands that can be checked one at a time."""
 
     MIGRATE = "migrate"
     VERIFY = "verify"

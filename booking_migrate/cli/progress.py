@@ -1,4 +1,7 @@
-"""Progress on standard error: a bar on a terminal, a line now and then elsewhere, nothing when asked for quiet."""
+"""Progress on standard error: a bar on a terminal, a line now and then elsewhere, nothing when asked for quiet.
+
+What a command waits for is said from a thread of its own, because the waiting thread is blocked.
+"""
 
 import os
 import threading
@@ -23,6 +26,7 @@ from booking_migrate.events import (
     Warned,
 )
 from booking_migrate.reports.text import duration, grouped
+from booking_migrate.stores.waits import WAITS, Wait
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -276,3 +280,42 @@ def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> It
     else:
         with Heartbeat(stream, redact).beating() as heartbeat:
             yield heartbeat
+
+
+SAID_AFTER_SECONDS = 2.0
+"""How long nothing is said: most waits are over by then."""
+
+_POLL_SECONDS = 0.5
+
+
+@contextmanager
+def waits_said(listener: Listener) -> Iterator[None]:
+    """Notify a listener of what is waited for and of what is tried again, while the context lasts."""
+    began = time.monotonic()
+    # Those of an earlier command in this process, such as a test's.
+    list(WAITS.take_retries())
+    over = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(listener, began, over), name="waits", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _watch(listener: Listener, began: float, over: threading.Event) -> None:
+    said: Wait | None = None
+    while True:
+        is_over = over.wait(_POLL_SECONDS)
+        for retried in WAITS.take_retries():
+            listener.notify(retried)
+        wait = WAITS.current(since=began)
+        if said is not None and (wait is not said or is_over):
+            listener.notify(WaitEnded(said.what, said.seconds))
+            said = None
+        if is_over:
+            return
+        if wait is not None and wait.seconds >= SAID_AFTER_SECONDS:
+            said = wait
+            listener.notify(Waiting(wait.what, wait.seconds, wait.limit))

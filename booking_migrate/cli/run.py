@@ -23,10 +23,10 @@ from booking_migrate.cli.observers import Both, Noting, Observers
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
 from booking_migrate.cli.parameters import set_options
+from booking_migrate.cli.progress import waits_said
 from booking_migrate.cli.signals import signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
 from booking_migrate.cli.usage import misspelt_variables
-from booking_migrate.cli.waiting import waits_said
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,

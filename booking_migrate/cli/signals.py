@@ -71,13 +71,13 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
     Args:
         lost: gets what was raised; the handler of SIGINT is to raise it.
     """
-    usual = sys.unraisablehook
+    original = sys.unraisablehook
     threads: list[threading.Thread] = []
     ended = threading.Event()
 
     def keep(unraisable: Any) -> None:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
-            usual(unraisable)
+            original(unraisable)
             return
         # Another one, since this one refers to the object by its traceback.
         lost.append(type(unraisable.exc_value)())
@@ -99,7 +99,7 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.unraisablehook = usual
+        sys.unraisablehook = original
         # Nothing is sent when the handlers are gone.
         ended.set()
         for thread in threads:
@@ -108,5 +108,5 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
 
 def _say_that_it_waits(is_signalled: bool) -> None:
     again = "once more" if is_signalled else "Ctrl-C"
-    sys.stderr.write(f"Finishing the batch at hand; {again} ends at once.\n")
+    sys.stderr.write(f"Finishing the current batch; {again} ends at once.\n")
     sys.stderr.flush()

@@ -23,14 +23,14 @@ from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.lifecycle_outcomes import report_of_status
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.status import file_status
-from booking_migrate.runs.status import status as standings
+from booking_migrate.runs.status import status as statuses
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.locks import birth_of
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
-from booking_migrate.stores.process import birth_of
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now. Of several runs each takes
@@ -144,7 +144,7 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
         return found_old[run.run_id]
 
     while True:
-        found = standings(
+        found = statuses(
             journal,
             locks,
             lambda run: open_live(connection, source=run.source, target=run.target),

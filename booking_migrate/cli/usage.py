@@ -80,7 +80,7 @@ def report_usage_error(error: typer.TyperException, words: Sequence[str], comman
     from booking_migrate.reports.model import ErrorReport, Report, render_json  # noqa: PLC0415
 
     command = next((word for word in words if word in set(commands)), "")
-    told = ErrorReport(
+    error_report = ErrorReport(
         kind=type(error).__name__,
         message=str(error.format_message()),
         hint=f"booking-migrate {command} --help".replace("  ", " ") + " lists every option.",
@@ -91,7 +91,7 @@ def report_usage_error(error: typer.TyperException, words: Sequence[str], comman
         source="",
         target="",
         exit_code=ExitCode.USAGE,
-        error=told,
+        error=error_report,
     )
     sys.stdout.write(render_json(report))
 

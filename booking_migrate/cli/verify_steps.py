@@ -34,7 +34,7 @@ def steps_after_verify(
         return
     unfinished = next((each for each in outcome.findings if each.kind in UNFINISHED), None)
     if unfinished is not None:
-        # The command stands last in its advice.
+        # The command is the last part of its advice.
         advice, _, command = unfinished.advice.rpartition(": ")
         yield NextStep(text=f"{advice}:", command=command)
         return

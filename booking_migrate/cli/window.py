@@ -162,7 +162,7 @@ def keep_window(
 
 
 def _is_cut_over(follow: FollowContext, run: RunRecord) -> bool:
-    """Return whether a run's cut-over stands, as far as that is known."""
+    """Return whether a run's cut-over is in effect, as far as that is known."""
     try:
         now = newest_result(follow.stores.journal, run.target)
     except BookingMigrateError:

@@ -81,20 +81,20 @@ def consolidate(
     base, joined, contradicting = _base(case)
     present = [*(base.sessions if base else ()), *joined]
     ordered = sorted(case.sessions, key=Session.order)
-    fates = _sort_out(ordered, present, base, rules.on_conflict, is_session)
-    document = _made_anew(case, fates) or _compose(base, joined, fates, ordered)
+    dispositions = _sort_out(ordered, present, base, rules.on_conflict, is_session)
+    document = _recreated(case, dispositions) or _compose(base, joined, dispositions, ordered)
     size = len(document or b"")
-    if (fates.new or fates.replaced) and size > rules.maximum_document_size:
-        fates = _refuse_new(fates, size, rules.maximum_document_size)
-        document = _compose(base, joined, fates, ordered)
-    there, migrated = _found_already(case, [*fates.new, *fates.replaced.values()])
+    if (dispositions.new or dispositions.replaced) and size > rules.maximum_document_size:
+        dispositions = _refuse_new(dispositions, size, rules.maximum_document_size)
+        document = _compose(base, joined, dispositions, ordered)
+    there, migrated = _found_already(case, [*dispositions.new, *dispositions.replaced.values()])
     return Consolidation(
         document=document,
-        session_count=len(present) + len(fates.new) - len(fates.dropped),
+        session_count=len(present) + len(dispositions.new) - len(dispositions.dropped),
         migrated=migrated,
-        already_migrated=[*fates.already, *there, *fates.copies],
-        rejected=fates.rejected,
-        kept=fates.kept,
+        already_migrated=[*dispositions.already, *there, *dispositions.copies],
+        rejected=dispositions.rejected,
+        kept=dispositions.kept,
         contradicting=contradicting,
         disagreement=len({(session.client_user_id, session.client_email) for session in case.sessions}) > 1,
         size=size,
@@ -160,7 +160,7 @@ def _clash(document: ClientDocument, session: StoredSession, there: StoredSessio
 def _compose(
     base: ClientDocument | None,
     joined: Sequence[StoredSession],
-    fates: "_Dispositions",
+    dispositions: "_Dispositions",
     bookings: Sequence[Session],
 ) -> bytes | None:
     """Return the document; with nothing to add it is carried byte for byte, even with wrong totals.
@@ -168,14 +168,14 @@ def _compose(
     A decision to keep a session is about that session alone, so the fields beside the sessions are derived then, too.
     """
     own = len(base.sessions) if base else 0
-    replaced = {index: session for index, session in fates.replaced.items() if index < own}
+    replaced = {index: session for index, session in dispositions.replaced.items() if index < own}
     further = [
-        fates.replaced.get(own + index, session)
+        dispositions.replaced.get(own + index, session)
         for index, session in enumerate(joined)
-        if own + index not in fates.dropped
+        if own + index not in dispositions.dropped
     ]
-    if further or fates.new or replaced or fates.kept or (base and base.is_altered):
-        return compose(base, [*further, *fates.new], replaced, fates.dropped, bookings)
+    if further or dispositions.new or replaced or dispositions.kept or (base and base.is_altered):
+        return compose(base, [*further, *dispositions.new], replaced, dispositions.dropped, bookings)
     return base.raw if base else None
 
 
@@ -193,18 +193,18 @@ def _found_already(case: ClientCase, migrated: Sequence[Session]) -> tuple[list[
     return already, changed
 
 
-def _made_anew(case: ClientCase, fates: "_Dispositions") -> bytes | None:
+def _recreated(case: ClientCase, dispositions: "_Dispositions") -> bytes | None:
     """Return the document of all bookings, if the target's is what a run made of some of them and is unchanged since.
 
     Then it does not matter which bookings came first: a run over all of them at once would have made this one.
     """
-    if not fates.new or fates.replaced or case.in_target is None or len(case.in_source) > 1:
+    if not dispositions.new or dispositions.replaced or case.in_target is None or len(case.in_source) > 1:
         return None
     origin = case.in_source[0] if case.in_source else None
-    already = _without_copies(fates.already)
+    already = _without_copies(dispositions.already)
     if not already or compose(origin, already) != case.in_target.raw:
         return None
-    ordered = sorted([*already, *fates.new], key=Session.order)
+    ordered = sorted([*already, *dispositions.new], key=Session.order)
     return compose(origin, ordered)
 
 
@@ -238,14 +238,17 @@ class _Dispositions:
     """The indexes of further sessions of bookings whose session is derived again, and that have several sessions."""
 
 
-def _refuse_new(fates: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
-    """Return the same fates, but with the new bookings rejected because they make the document too large."""
+def _refuse_new(dispositions: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
+    """Return the same dispositions, but with the new bookings rejected because they make the document too large."""
     detail = f"the client document would have {size} bytes, more than {maximum_size}"
     fault = Fault(Reason.CLIENT_DOCUMENT_TOO_LARGE, None, detail)
     refused = [
-        _rejection(session, fault) for session in (*fates.new, *fates.copies, *fates.replaced.values())
+        _rejection(session, fault)
+        for session in (*dispositions.new, *dispositions.copies, *dispositions.replaced.values())
     ]
-    return _Dispositions(already=fates.already, rejected=[*fates.rejected, *refused], kept=fates.kept)
+    return _Dispositions(
+        already=dispositions.already, rejected=[*dispositions.rejected, *refused], kept=dispositions.kept
+    )
 
 
 def _sort_out(

@@ -311,9 +311,9 @@ def is_client_id(value: Any) -> bool:
     return type(value) is ObjectId or (has_kind(value, Kind.IDENTIFIER) and value != "")
 
 
-def _first_of(usual: CoreSchema, rare: CoreSchema) -> CoreSchema:
+def _first_of(frequent: CoreSchema, rare: CoreSchema) -> CoreSchema:
     """Return two schemas of which the first settles most values without a call into Python."""
-    return core_schema.union_schema([usual, rare], mode="left_to_right")
+    return core_schema.union_schema([frequent, rare], mode="left_to_right")
 
 
 def _is_uuid(value: Any) -> bool:

@@ -36,7 +36,7 @@ class Reversal:
     """What was carried into bookings and into client documents of before the migration."""
 
     missing: Sequence[Any]
-    """The `_id` of bookings, and the `sessionId` of earlier sessions, that stand in no session any more: they come back."""
+    """The `_id` of bookings, and the `sessionId` of earlier sessions, that are in no session any more: they come back."""
 
     later: int
     """How many sessions were booked since, or 1 for a client document that has none; dropped with `discard_later`."""

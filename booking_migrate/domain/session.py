@@ -198,7 +198,7 @@ class Converter:
 
         Args:
             stored: its fields, in a client document.
-            session: the session that the booking would be; its client's fields stand beside the sessions.
+            session: the session that the booking would be; its client's fields are beside the sessions.
         """
         client = (session.client_user_id, session.client_email)
         complete = {**stored, "clientId": session.client_id, **dict(zip(CLIENT_FIELDS, client, strict=True))}

@@ -50,7 +50,7 @@ class Bar:
     label: Id
     count: int
     is_over: bool = False
-    """Whether it stands beyond a limit."""
+    """Whether it exceeds a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +339,7 @@ def _count_name(names: Counter[str], value: Any, count: int = 1) -> None:
 
 
 def _step(sessions: int) -> int:
-    """Return the number of the step that holds so many sessions, from 1; one more than there are steps if none does."""
+    """Return the number of the step that holds this number of sessions, from 1; one more than there are steps if none does."""
     return next((index for index, upper in enumerate(_STEPS, start=1) if sessions <= upper), len(_STEPS) + 1)
 
 

@@ -102,7 +102,7 @@ RISKS: dict[str, tuple[str, str]] = {
     ),
     "ttl-index": (
         "indexes that make the server delete bookings while the migration runs",
-        "Drop them before migrating; afterwards nothing expires by itself any more.",
+        "Drop them before migrating; afterwards nothing expires any more.",
     ),
     "privileges-missing": (
         "privileges that migrate, cutover or rollback need and this user lacks",

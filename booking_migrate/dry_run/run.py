@@ -131,7 +131,7 @@ def _into_nothing(
 
 
 def _sample_blockers(source: DocumentReader) -> Iterator[Blocker]:
-    """Yield a blocker for a sample without bookings, which must not be taken for an empty source."""
+    """Yield a blocker for a sample without bookings, which must not be mistaken for an empty source."""
     if isinstance(source, SampledReader) and not source.seen and source.total():
         yield Blocker("SampleTooSmall", "the sample does not contain any booking", "Use a larger --sample.")
 

@@ -39,7 +39,7 @@ class _TextFormatter(Formatter):
     """Formats templates with attributes of an error.
 
     ``{count:client has|clients have}`` is a number with the noun that fits it, ``{problems:; }`` a sequence with its
-    separator (a comma if none is named), ``{ids:, |{count}}`` the first few of so many, ``{source!q}`` a text quoted for the
+    separator (a comma if none is named), ``{ids:, |{count}}`` the first few of a number, ``{source!q}`` a text quoted for the
     shell; all else is as in `str.format`.
     """
 
@@ -67,7 +67,7 @@ def _first_of(shown: Sequence[str], count: int, separator: str) -> str:
     return separator.join(shown) + more
 
 
-class either(str):  # noqa: N801 - it stands where a template stands
+class either(str):  # noqa: N801 - it is used like a template
     """A template that counts if a field is neither empty nor false, and another one that counts otherwise."""
 
     __slots__ = ("field", "otherwise")

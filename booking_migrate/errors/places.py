@@ -319,7 +319,7 @@ class ValidationFailed(WriteFailed):
 
 
 class OutputFailed(OutputProblem):
-    """A report or another output of a command cannot be written; what the command did stands."""
+    """A report or another output of a command cannot be written; what the command did remains in effect."""
 
     command: str
     output: str

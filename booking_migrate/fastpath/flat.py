@@ -84,7 +84,7 @@ class FlatReader:
         """Return the flat bookings among documents.
 
         Args:
-            raw: bytes in which the documents' BSON stands, one behind the other.
+            raw: the documents' BSON, one behind the other.
             offsets: where each of them begins, and where the last one ends.
         """
         groups = self._layouts.read(raw, offsets)
@@ -271,8 +271,8 @@ class FlatClients:
         """Build the documents of the flat clients among the owners of some documents.
 
         Args:
-            raw: bytes in which all documents of some clients stand, one behind the other, those of one client together;
-                documents that belong to no client may stand anywhere. No two have the same `_id`, except unfit ones.
+            raw: all documents of some clients, one behind the other, those of one client together;
+                documents that belong to no client may be anywhere. No two have the same `_id`, except unfit ones.
             offsets: where each of them begins, and where the last one ends.
             unfit: positions of documents whose clients are to be declined.
 

@@ -22,7 +22,7 @@ from booking_migrate.migrate.batches import BatchReader
 from booking_migrate.migrate.counts import MigrationCounts, NullObserver
 from booking_migrate.migrate.journaled_target import ProgressCounter
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.migrate.merge import Changes, TargetMerge, find_standing
+from booking_migrate.migrate.merge import Changes, TargetMerge, find_existing
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
@@ -31,8 +31,7 @@ from booking_migrate.runs.provenance import Authorship
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.changes import Dirty
-from booking_migrate.stores.links import Links
+from booking_migrate.stores.changes import Dirty, Links
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.rejects import RejectedRecords
 
@@ -233,7 +232,7 @@ class Engine:
         places.read_at(time)
         dirty, others = self.foreign(dirty)
         if others:
-            # A change of others would be lost from then on, taken for this program's own, if it were overwritten.
+            # A change of others would be lost from then on, mistaken for this program's own, if it were overwritten.
             return Handled(foreign=tuple(others))
         selection = select(dirty, places.source, places.links)
         done = self._made(selection, partial(self._settled, verified=verified, kept=kept), verified=verified)
@@ -337,7 +336,7 @@ class Engine:
             self._signal_guard,
             ProgressCounter(self._listener),
             NullThrottle(),
-            standing=part.standing,
+            existing=part.existing,
             is_watched=self._is_watched,
             begin=begin,
         )
@@ -363,7 +362,7 @@ class Engine:
         """Remove the documents of clients without bookings, or restore the earlier document."""
         changes = Changes()
         for some in groups(gone):
-            for there in find_standing(target, target, some):
+            for there in find_existing(target, target, some):
                 changes.add(there.key, there, there.remainder)
         if not target.foreign and (changes.changed or changes.removed):
             target.write([], changes.changed, [], changes.removed)

@@ -24,7 +24,7 @@ class FollowedTarget(JournaledTarget):
     def __init__(
         self,
         *arguments: Any,
-        standing: Mapping[bytes, Sequence[bytes]],
+        existing: Mapping[bytes, Sequence[bytes]],
         is_watched: bool,
         begin: Callable[[], None],
     ) -> None:
@@ -32,13 +32,13 @@ class FollowedTarget(JournaledTarget):
 
         Args:
             arguments: those of `JournaledTarget`.
-            standing: the documents of these clients, by the sort key of `clientId`, as they were read a moment ago: only what
+            existing: the documents of these clients, by the sort key of `clientId`, as they were read a moment ago: only what
                 is still the same is overwritten.
             is_watched: whether documents that others changed are looked for.
             begin: called once, before the first write or at the end: the target is used for one part after the other.
         """
         super().__init__(*arguments)
-        self._standing = standing
+        self._existing = existing
         self._is_watched = is_watched
         self._begin: Callable[[], None] | None = begin
         self.foreign: list[Any] = []
@@ -47,7 +47,7 @@ class FollowedTarget(JournaledTarget):
     @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
         for key in (*map(sort_key, client_ids), NO_CLIENT):
-            yield from self._standing.get(key, ())
+            yield from self._existing.get(key, ())
 
     def begin(self) -> None:
         """Wait for the part before; what it wrote is durable then."""

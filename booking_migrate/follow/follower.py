@@ -21,7 +21,7 @@ from booking_migrate.stores.changes import (
     dirty_of,
 )
 
-_AT_ONCE = 50_000
+_ENTRIES_PER_GROUP = 50_000
 """How many dirty entries are handled at a time: a client with several of them is derived once. It bounds memory."""
 
 _BEHIND_FENCE = 500
@@ -220,9 +220,9 @@ class Follower:
     def _handle_all(self, dirty: Dirty) -> None:
         """Handle entries, and those of the store, many at a time."""
         derived: set[bytes] = set()
-        for part in dirty.groups(_AT_ONCE):
+        for part in dirty.groups(_ENTRIES_PER_GROUP):
             derived |= self._handle_rest(part, derived)
-        while part := self._store.take(_AT_ONCE):
+        while part := self._store.take(_ENTRIES_PER_GROUP):
             derived |= self._handle_rest(part, derived)
             self._store.remove(part)
 

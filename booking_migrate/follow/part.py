@@ -45,13 +45,13 @@ class Part:
         self.selection = selection
         self.loaded = LoadedReader(source, selection, selection.bookings.values())
         self.booking_ids = BookingIds(selection, self.loaded)
-        self.standing: dict[bytes, list[bytes]] = {}
+        self.existing: dict[bytes, list[bytes]] = {}
         """The documents of these clients in the target, by the sort key of `clientId`."""
 
         if target is not None:
             for some in groups(selection.clients.values()):
                 for raw in target.find_client_documents(some):
-                    self.standing.setdefault(client_key(raw), []).append(raw)
+                    self.existing.setdefault(client_key(raw), []).append(raw)
         self.target: FollowedTarget | None = None
         self._is_finished = False
         self._result: Future[LoadedReader] | None = None

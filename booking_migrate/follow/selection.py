@@ -12,9 +12,8 @@ from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.runs.background import in_background
-from booking_migrate.stores.changes import Dirty
+from booking_migrate.stores.changes import Dirty, Links
 from booking_migrate.stores.chunks import Chunk, ClientStream, DocumentBlock
-from booking_migrate.stores.links import Links
 from booking_migrate.stores.ports import ClientParts, ComparedReader, ScannedDocument
 
 T = TypeVar("T")
@@ -168,7 +167,7 @@ class LoadedReader(ComparedReader):
         return self._place.find_by_client(client_ids)
 
     @override
-    def cut(self) -> ClientParts:
+    def partition(self) -> ClientParts:
         return ClientStream(self._blocks)
 
     @override
@@ -185,7 +184,7 @@ def client_key(raw: bytes) -> bytes:
 
 
 def groups(values: Iterable[T], size: int = _PER_QUERY) -> Iterator[list[T]]:
-    """Yield the values, so many at a time; without a size, as many as one query may name."""
+    """Yield the values, this number at a time; without a size, as many as one query may name."""
     remaining = iter(values)
     while some := list(islice(remaining, size)):
         yield some

@@ -10,7 +10,7 @@ from booking_migrate.in_place.archive import check_archive
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.reopening import Exists, reopen
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.states import RESUMABLE, STANDING, check_transition
+from booking_migrate.runs.states import IN_EFFECT, RESUMABLE, check_transition
 from booking_migrate.runs.status import not_finished
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
@@ -82,7 +82,7 @@ def runs_to_finalize(
         UnfinishedRun: one of them has to be completed first.
     """
     runs = [run for run in journal.runs(source) if run.archive == archive]
-    found = [run for run in runs if run.state in STANDING or run.state is RunState.FINALIZING]
+    found = [run for run in runs if run.state in IN_EFFECT or run.state is RunState.FINALIZING]
     if not found:
         alike = [run for run in journal.runs() if run.source == source and run.state is RunState.FINALIZED]
         for run in alike:

@@ -42,7 +42,7 @@ class GroupPlan(Writes):
     """The bookings that are moved and that a rollback restores, with what the archive had under their `_id`."""
 
     rejected: list[Rejection] = field(default_factory=list)
-    tally: MigrationCounts = field(default_factory=MigrationCounts)
+    counts: MigrationCounts = field(default_factory=MigrationCounts)
     continued: list[ClientDocument] = field(default_factory=list)
     """The existing client documents of clients whose bookings are moved."""
 
@@ -65,13 +65,13 @@ class GroupPlan(Writes):
             self.moved += [DocumentNote(identity_of(raw), None, None) for raw in bookings]
             self.new.append(client.document)
             self.keys.append(client.key)
-            self.tally.scanned += client.sessions
-            self.tally.take_flat(client, is_new=True)
+            self.counts.scanned += client.sessions
+            self.counts.take_flat(client, is_new=True)
 
     def reject(self, rejection: Rejection) -> None:
         """Count a document that cannot be converted."""
         self.rejected.append(rejection)
-        self.tally.reject([rejection])
+        self.counts.reject([rejection])
 
     @property
     def notes(self) -> Sequence[RangeNote]:
@@ -119,7 +119,7 @@ class GroupPlanner:
     def __init__(self, plan: MigrationPlan, directory: Directory) -> None:
         """Take the rules and where users and experts are looked up."""
         self._converter = Converter(plan.rules)
-        self._usual = FlatReader(plan.rules)
+        self._flat_reader = FlatReader(plan.rules)
         self._flat = FlatGroups(plan.rules)
         self._rules = plan.rules
         self._directory = directory
@@ -179,8 +179,8 @@ class GroupPlanner:
         converted: list[Session] = []
         pending: list[Booking] = []
         bookings = list(documents)
-        for raw, session in zip(bookings, self._usual.convert_all(bookings), strict=True):
-            result.tally.scanned += 1
+        for raw, session in zip(bookings, self._flat_reader.convert_all(bookings), strict=True):
+            result.counts.scanned += 1
             if session is not None:
                 converted.append(session)
                 continue
@@ -190,7 +190,7 @@ class GroupPlanner:
                 if isinstance(document, Fault):
                     result.reject(Rejection(raw, (document,), booking.document_id))
                 else:
-                    result.tally.scanned -= 1
+                    result.counts.scanned -= 1
             else:
                 pending.append(booking)
         people = self._directory.find(
@@ -317,7 +317,7 @@ class GroupPlanner:
         result: GroupPlan,
     ) -> None:
         consolidation = derive(client, earlier, trace, self._rules)
-        result.tally.take(client.client_id, consolidation)
+        result.counts.take(client.client_id, consolidation)
         result.rejected += consolidation.rejected
         settled = [*consolidation.migrated, *consolidation.already_migrated]
         copies = {session.id_key for session in client.copies}

@@ -109,7 +109,7 @@ class Mover:
         """Plan some clients and write the plan, within one unit of work."""
         plan = self.planner.plan(unit, clients, self.history, mode=mode)
         self._recount(plan)
-        plan.tally.check()
+        plan.counts.check()
         if plan.gone or plan.removed or plan.changed:
             self.session.confirm()
             progress = {"tally": self.progress.after(plan).saved()}
@@ -134,7 +134,7 @@ class Mover:
             related = self.journal.between(self.session.run_id, key, key)
             counted = (noted for noted in related if noted.name not in self.cut_off)
             if any(note.identity == identity for noted in counted for note in noted.notes):
-                plan.tally.recount(len(document.sessions))
+                plan.counts.recount(len(document.sessions))
 
 
 class MoverPool:
@@ -179,7 +179,7 @@ class MoverPool:
 
     def _has_begun(self) -> bool:
         moved = (self._earlier, *(mover.progress for mover in (self.own, *self._others)))
-        return any(each.tally.scanned for each in moved)
+        return any(each.counts.scanned for each in moved)
 
     def move(self, batches: Iterable[Batch], end: Callable[[Batch, Moved], None]) -> None:
         """Move batches, none of which shares a client with another.

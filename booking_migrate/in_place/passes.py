@@ -130,7 +130,7 @@ def bisect_on_conflict(
     Args:
         clients: their ids; at least one.
         attempt: applies it to some of them, all or nothing.
-        pause: waits for so many seconds.
+        pause: waits for this number of seconds.
 
     Yields:
         Each part with its result; None for a client that could not be handled.
@@ -157,7 +157,7 @@ def bisect_on_conflict(
 class Progress:
     """What the run has moved, in this process or before it was interrupted."""
 
-    tally: MigrationCounts
+    counts: MigrationCounts
     written: int = 0
     changed: int = 0
 
@@ -165,23 +165,23 @@ class Progress:
     def of(cls, saved: Mapping[str, Any]) -> "Progress":
         """Return the progress that was saved; none if that is empty."""
         progress = cls(MigrationCounts(), saved.get("written", 0), saved.get("changed", 0))
-        progress.tally.add(saved.get("moved", {}))
+        progress.counts.add(saved.get("moved", {}))
         return progress
 
     def saved(self) -> dict[str, Any]:
         """As values of BSON."""
-        return {"moved": self.tally.saved(), "written": self.written, "changed": self.changed}
+        return {"moved": self.counts.saved(), "written": self.written, "changed": self.changed}
 
     def after(self, plan: GroupPlan) -> "Progress":
         """Return the progress after this plan was carried out."""
-        return self.plus(Progress(plan.tally, len(plan.new), len(plan.changed)))
+        return self.plus(Progress(plan.counts, len(plan.new), len(plan.changed)))
 
     def plus(self, other: "Progress") -> "Progress":
         """Return both together."""
-        tally = MigrationCounts()
-        tally.add(self.tally.saved())
-        tally.add(other.tally.saved())
-        return Progress(tally, self.written + other.written, self.changed + other.changed)
+        counts = MigrationCounts()
+        counts.add(self.counts.saved())
+        counts.add(other.counts.saved())
+        return Progress(counts, self.written + other.written, self.changed + other.changed)
 
 
 @dataclass(slots=True)

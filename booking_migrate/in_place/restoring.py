@@ -26,7 +26,7 @@ from booking_migrate.stores.journal import DocumentNote, RunJournal, RunRecord
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
-_AT_ONCE = 2000
+_BOOKINGS_PER_LOOKUP = 2000
 """How many moved bookings are looked up at a time; the other bookings of their clients are restored with them."""
 
 _ID_BYTES = 12
@@ -76,7 +76,7 @@ def found_clients(
             yield FoundClients(ids, noted.notes, about)
             continue
         remaining = iter(noted.notes)
-        while some := list(islice(remaining, _AT_ONCE)):
+        while some := list(islice(remaining, _BOOKINGS_PER_LOOKUP)):
             superseded = {note.key: note.before for note in some if note.before is not None}
             left = collection.located([note.document_id for note in some], archived=True)
             for part in _parts(_not_back(left, superseded, collection)):

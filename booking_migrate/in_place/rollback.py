@@ -44,7 +44,7 @@ from booking_migrate.stores.journal import DocumentNote, NoteKind, RunJournal, R
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
 
-_AT_ONCE = 2000
+_BOOKINGS_PER_LOOKUP = 2000
 """How many bookings of the journal are looked up at a time."""
 
 _UNREGULATED = Unregulated()
@@ -232,7 +232,7 @@ class _Undo:
         has_claims = self.collection.has_claims()
         for noted in self.journal.ranges(self.run.run_id, NoteKind.MOVED):
             remaining = iter(noted.notes)
-            while some := list(islice(remaining, _AT_ONCE)):
+            while some := list(islice(remaining, _BOOKINGS_PER_LOOKUP)):
                 notes = {note.key: note for note in some}
                 if not is_archive_empty:
                     self._prove_taken(notes)

@@ -164,7 +164,7 @@ class _InPlace:
                 return self._finish(
                     this,
                     passes,
-                    changed=is_prepared or is_rejects_changed or self.pool.progress.tally.scanned > 0,
+                    changed=is_prepared or is_rejects_changed or self.pool.progress.counts.scanned > 0,
                     is_complete=is_complete,
                     seconds=monotonic() - started,
                 )
@@ -181,7 +181,7 @@ class _InPlace:
             # Before the first write: one of them may hold the run's own record.
             self.collection.end_sessions(left_open)
         self.session.open()
-        self.pool = self._crew()
+        self.pool = self._movers()
         self.session.keep(server_session=self.collection.server_sessions(self.pool.size))
         run = self.session.run
         if run.archive_existed is None:
@@ -196,7 +196,7 @@ class _InPlace:
         run = self.session.run
         return bool(run.indexes_made) or not run.archive_existed
 
-    def _crew(self) -> MoverPool:
+    def _movers(self) -> MoverPool:
         """Return the movers, each with what its slot had moved before an interruption."""
         run, journal = self.session.run, self.stores.journal
         saved = {each["slot"]: Progress.of(each.get("tally", {})) for each in journal.progress(run.run_id)}
@@ -255,7 +255,7 @@ class _InPlace:
         self, last: Pass, passes: int, *, changed: bool, is_complete: bool, seconds: float
     ) -> InPlaceOutcome:
         progress = self.pool.progress
-        moved, rejected = progress.tally, last.rejected
+        moved, rejected = progress.counts, last.rejected
         counts = moved.counts_with(rejected)
         self.session.finish(
             changed=changed, counts=asdict(counts), documents=self.documents, tally=progress.saved()
@@ -316,7 +316,7 @@ class _InPlace:
         """Reject documents without a client; one that has a client now is left for the next pass."""
         plan = GroupPlan()
         movable = self.pool.own.planner.convert(self.collection.find(ids), plan)
-        plan.tally.scanned -= len(movable)
+        plan.counts.scanned -= len(movable)
         self._keep_rejected(plan, this)
         known = {sort_key(each): each for each in ids}
         this.account(known, known, [plan], self.collection.find)

@@ -46,7 +46,7 @@ class Setting:
     """Why, as a comment."""
 
     table: str = ""
-    """The table that it stands in; empty: above all tables."""
+    """Its table; empty: above all tables."""
 
     is_set: bool = True
     """Whether it applies; otherwise it is commented out."""

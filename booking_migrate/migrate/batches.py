@@ -19,7 +19,7 @@ from booking_migrate.migrate.counts import MigrationCounts, Observer
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.chunks import PIECE_DOCUMENTS, Chunk, DocumentBlock, block_of, cuts, unpack
+from booking_migrate.stores.chunks import PIECE_DOCUMENTS, Chunk, DocumentBlock, block_of, part_starts, unpack
 from booking_migrate.stores.ports import (
     DocumentReader,
     Duplicate,
@@ -69,7 +69,7 @@ def build_documents(rules: FlatRules, chunk: Chunk, *, excluded: Collection[byte
     clients: list[FlatClient] = []
     declined: list[ScannedDocument] = []
     collected: list[Any] = []
-    for first, end in pairwise(cuts(block, _CACHE_BLOCK)):
+    for first, end in pairwise(part_starts(block, _CACHE_BLOCK)):
         unfit: Container[int] = ()
         if duplicates or excluded:
             unfit = frozenset(
@@ -95,7 +95,7 @@ def _clients_of(rules: FlatRules) -> FlatClients:
 
 
 BATCH_BYTES = 8 * 1024 * 1024
-"""A batch ends when its documents have so many bytes, however few they are."""
+"""A batch ends when its documents have this number of bytes, however few they are."""
 
 _DUPLICATE = Fault(Reason.DUPLICATE_ID, "_id", "another document has this _id and other content")
 _NOT_EXTENDED_JSON = Fault(

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 from booking_migrate.errors import DuplicateKeys, TargetChanged, UniqueIndexViolated
 from booking_migrate.events import NullListener
-from booking_migrate.migrate.chunk_handler import ChunkHandler, Elsewhere, HandledChunk
 from booking_migrate.migrate.counts import NullObserver
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.lookup import Directory
+from booking_migrate.migrate.pipeline import ChunkHandler, Elsewhere, HandledChunk
 from booking_migrate.runs.delegation import DelegatedRun, RunShare
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.signals import SignalGuard
@@ -144,11 +144,11 @@ class _Job:
 _END_SECONDS = 30.0
 """How long the end of an assignment waits for the chunks in progress."""
 
-_AT_ONCE = 2
+_CHUNKS_PER_WORKER = 2
 """How many chunks a local worker handles at a time."""
 
-_SEATS = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="chunk")
-_ROOM = Semaphore(_AT_ONCE)
+_SEATS = ThreadPoolExecutor(_CHUNKS_PER_WORKER, thread_name_prefix="chunk")
+_ROOM = Semaphore(_CHUNKS_PER_WORKER)
 
 _JOBS: dict[str, _Job] = {}
 """The assignments of this process, by the name of the run and its token."""

@@ -156,7 +156,7 @@ class MigrationCounts:
         return sum(samples.count for samples in self._rejected.values())
 
     def recount(self, sessions: int) -> None:
-        """Subtract a client of so many sessions that was counted before with fewer of its bookings."""
+        """Subtract a client of this number of sessions that was counted before with fewer of its bookings."""
         self._clients -= 1
         self._sessions -= sessions
 

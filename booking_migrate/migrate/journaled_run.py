@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from booking_migrate.events import Listener
-from booking_migrate.migrate.hand_out import Delegation
+from booking_migrate.migrate.dispatch import Delegation
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.control import MIGRATE, Setting
@@ -61,7 +61,7 @@ def migrate(
         OtherOptions, UnfinishedRun: an unfinished run exists that this request cannot continue.
         BookingMigrateError: as `migrate.pipeline.migrate`.
     """
-    odometer = ProgressCounter(listener)
+    progress = ProgressCounter(listener)
     session = RunSession(
         stores,
         request,
@@ -80,7 +80,7 @@ def migrate(
     )
     try:
         regulator.check()
-        kept = JournaledTarget(target, session, signal_guard, odometer, regulator)
+        kept = JournaledTarget(target, session, signal_guard, progress, regulator)
         delegation = None
         if shared is not None:
             people, journal = (users, experts), stores.journal
@@ -93,14 +93,14 @@ def migrate(
             kept,
             users=users,
             experts=experts,
-            listener=odometer,
+            listener=progress,
             history=kept,
             delegation=delegation,
             regulator=regulator,
         )
         with signal_guard.critical_section():
             session.finish(
-                changed=outcome.changed, counts=asdict(outcome.counts), documents=odometer.documents
+                changed=outcome.changed, counts=asdict(outcome.counts), documents=progress.documents
             )
     except BaseException as error:
         session.fail(error)

@@ -123,7 +123,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         target: TargetWriter,
         session: RunSession | FinishedRun[Any] | DelegatedRun,
         signal_guard: SignalGuard,
-        odometer: ProgressCounter,
+        progress: ProgressCounter,
         throttle: Regulator | NullThrottle,
     ) -> None:
         """Take the parts.
@@ -132,13 +132,13 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             target: the target to write to.
             session: the run.
             signal_guard: defers a signal while a batch is written.
-            odometer: counts the documents of the run.
+            progress: counts the documents of the run.
             throttle: pauses before a batch, such as while a secondary is behind.
         """
         super().__init__(target)
         self._session = session
         self._shield = signal_guard
-        self._odometer = odometer
+        self._progress = progress
         self._throttle = throttle
         self._found: dict[bytes, bytes | None] = {}
         """What the target had in place of the run's documents before it began, by the BSON of ``{_id}``."""
@@ -240,7 +240,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
 
     def checkpoint(self) -> None:
         """Record the progress of the run; what is counted so far is durable."""
-        self._session.checkpoint(self._odometer.documents, self._odometer.total)
+        self._session.checkpoint(self._progress.documents, self._progress.total)
 
     def note_of(self, raw: bytes, after: bytes | None, before: bytes | None) -> DocumentNote:
         """Return the note of a document; the arguments are its fields."""

@@ -23,7 +23,7 @@ from booking_migrate.runs.provenance import TargetHistory, client_key_of
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
 
-class StandingDocument(NamedTuple):
+class ExistingDocument(NamedTuple):
     """A client's document in the target; without one, `raw`, `found` and `baseline` stay None."""
 
     key: bytes
@@ -36,7 +36,7 @@ class StandingDocument(NamedTuple):
     """The document before the current run; None if it did not exist."""
 
     baseline: bytes | None
-    """The document before any run of this tool; None if it did not exist, or if it need not be known: see `find_standing`."""
+    """The document before any run of this tool; None if it did not exist, or if it need not be known: see `find_existing`."""
 
     is_created: bool = False
     """Whether a run of this tool created it."""
@@ -78,7 +78,7 @@ class Changes:
     """Compared with the documents from before the run, even if an interrupted run has written some already."""
 
     def add(
-        self, key: bytes, there: StandingDocument, document: bytes | None, *, is_adopted: bool = False
+        self, key: bytes, there: ExistingDocument, document: bytes | None, *, is_adopted: bool = False
     ) -> None:
         """Add one client.
 
@@ -111,12 +111,12 @@ class Changes:
 _NONE: Mapping[bytes, bytes] = {}
 
 
-def find_standing(
+def find_existing(
     target: TargetWriter,
     history: TargetHistory,
     client_ids: Sequence[Any],
     derived: Mapping[bytes, bytes] = _NONE,
-) -> Iterator[StandingDocument]:
+) -> Iterator[ExistingDocument]:
     """Find the documents of clients in the target.
 
     Args:
@@ -134,14 +134,14 @@ def find_standing(
         (same if derived.get(client_key_of(raw)) == raw else documents).append(raw)
     for raw, found in zip(same, history.found(same), strict=True):
         if found is None or found is raw:
-            yield StandingDocument(client_key_of(raw), raw, found, None)
+            yield ExistingDocument(client_key_of(raw), raw, found, None)
         else:
             documents.append(raw)
     for raw, trace in zip(documents, history.trace(documents), strict=True):
         document = read_client_document(raw)
         if isinstance(document, Fault):
             raise TargetInOldShape(target.name, display_id(read_booking(raw).document_id))
-        yield StandingDocument(
+        yield ExistingDocument(
             sort_key(document.client_id), raw, trace.found, trace.baseline, trace.is_created
         )
 
@@ -152,7 +152,7 @@ def parsed(raw: bytes | None) -> ClientDocument | None:
     return document if isinstance(document, ClientDocument) else None
 
 
-_ABSENT = StandingDocument(b"", None, None, None)
+_ABSENT = ExistingDocument(b"", None, None, None)
 
 _CLIENTS_PER_QUERY = 1000
 """How many clients one query of the target names; the port allows a few thousand."""
@@ -197,8 +197,8 @@ class TargetMerge:
         Raises:
             TargetInOldShape: a document of the target is not a client document.
         """
-        standing = self._standing(batch)
-        self._reconvert_standing(batch, standing)
+        existing = self._find_existing(batch)
+        self._reconvert_existing(batch, existing)
         for origin in batch.origins:
             for collected in origin.collected:
                 self._observer.on_flat_bookings(collected)
@@ -207,7 +207,7 @@ class TargetMerge:
         clients.sort(key=_key)
         changes = Changes()
         for client in clients:
-            there = standing.get(client.key, _ABSENT)
+            there = existing.get(client.key, _ABSENT)
             if isinstance(client, FlatEntry):
                 self._counts.take_flat(client.built, is_new=there.found is None)
                 self._observer.on_flat_client(client.built)
@@ -217,7 +217,7 @@ class TargetMerge:
                 changes.add(client.key, there, result.document, is_adopted=bool(result.kept))
         return changes
 
-    def _standing(self, batch: Batch) -> dict[bytes, StandingDocument]:
+    def _find_existing(self, batch: Batch) -> dict[bytes, ExistingDocument]:
         """Return the target's documents of a batch's clients, by the sort key of `clientId`."""
         clients: list[FlatEntry | ClientBookings] = [*batch.flat, *batch.clients]
         ids = [client.client_id for client in clients]
@@ -225,11 +225,11 @@ class TargetMerge:
         documents = {}
         for start in range(0, len(ids), _CLIENTS_PER_QUERY):
             some = ids[start : start + _CLIENTS_PER_QUERY]
-            for each in find_standing(self._target, self._history, some, derived):
+            for each in find_existing(self._target, self._history, some, derived):
                 documents[each.key] = each
         return documents
 
-    def _reconvert_standing(self, batch: Batch, standing: Mapping[bytes, StandingDocument]) -> None:
+    def _reconvert_existing(self, batch: Batch, existing: Mapping[bytes, ExistingDocument]) -> None:
         """Move flat clients to the reference path if their document in the target has to be parsed.
 
         That is so if others wrote it, or if the sessions that an earlier run's document had already have to be counted.
@@ -237,7 +237,7 @@ class TargetMerge:
         flat: list[FlatEntry] = []
         again: dict[Origin, dict[bytes, FlatClient]] = {}
         for client in batch.flat:
-            there = standing.get(client.key, _ABSENT)
+            there = existing.get(client.key, _ABSENT)
             is_same = there.raw == client.built.document and there.found in (None, there.raw)
             if is_same or (there.baseline is None and there.found is None):
                 flat.append(client)
@@ -247,7 +247,7 @@ class TargetMerge:
         for origin, clients in again.items():
             self._reader.reconvert(batch, origin, clients)
 
-    def _consolidate(self, batch: Batch, client: ClientBookings, there: StandingDocument) -> Consolidation:
+    def _consolidate(self, batch: Batch, client: ClientBookings, there: ExistingDocument) -> Consolidation:
         """Consolidate a client's bookings and documents, and count the result."""
         found = None if there.found is there.baseline else parsed(there.found)
         before = there.baseline if client.sessions else there.remainder
@@ -311,7 +311,7 @@ class DepartedClients:
     def _apply(self) -> Effects:
         changes = Changes()
         gone = list(self._with_documents())
-        for there in sorted(find_standing(self._target, self._history, gone) if gone else ()):
+        for there in sorted(find_existing(self._target, self._history, gone) if gone else ()):
             changes.add(there.key, there, there.remainder)
         if changes.changed or changes.removed:
             self._target.write([], changes.changed, [], changes.removed)

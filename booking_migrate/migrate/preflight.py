@@ -16,7 +16,7 @@ from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.session import Converter, Session, read_booking
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.migrate.lookup import Directory, FindsById
-from booking_migrate.migrate.merge import find_standing, parsed
+from booking_migrate.migrate.merge import find_existing, parsed
 from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory
 from booking_migrate.stores.destination import PlaceFinding, examine
@@ -97,7 +97,7 @@ def _without_derived(
 ) -> Iterator[_Entry]:
     """Leave out what runs of this tool wrote to the target: it is derived again, from the others and the bookings."""
     yield from (entry for entry in entries if not entry.in_target)
-    for there in find_standing(target, history, [entries[0].client_id]):
+    for there in find_existing(target, history, [entries[0].client_id]):
         baseline = parsed(there.baseline)
         if baseline is not None:
             yield _Entry(there.key, baseline.client_id, baseline.document_id, in_target=True)

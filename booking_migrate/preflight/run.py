@@ -247,15 +247,15 @@ def _run(plan: PreflightPlan, command: str) -> Check:
             f"run {check_ready(newest, request, plan.policy, plan.live).run_id} is verified",
         )
     in_place = newest_result(journal, request.source)
-    standing = (run_to_finalize(journal, request.source) if command == "finalize" else newest) or in_place
-    if standing is None:
+    run = (run_to_finalize(journal, request.source) if command == "finalize" else newest) or in_place
+    if run is None:
         found = (
             "no cut-over and no run in place"
             if command == "finalize"
             else f"no run has written to {request.target}"
         )
         return Check("runs", State.OBSTACLE, found, "booking-migrate status shows every run.")
-    return Check("runs", State.FINE, f"run {standing.run_id} is {in_words(standing.state)}")
+    return Check("runs", State.FINE, f"run {run.run_id} is {in_words(run.state)}")
 
 
 def _run_to_migrate(plan: PreflightPlan, *, is_in_place: bool) -> Check:

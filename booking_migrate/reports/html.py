@@ -52,7 +52,7 @@ def render_html(page: Page) -> str:
 
 
 def _rows(sections: Sequence[Section]) -> Iterator[list[Section]]:
-    """Yield the sections by row: those that may stand beside each other on a wide page share one."""
+    """Yield the sections by row: those that may be beside each other on a wide page share one."""
     drawn = [section for section in sections if _has_content(section)]
     for is_half, neighbours in groupby(drawn, key=lambda section: section.is_half):
         if is_half:
@@ -79,7 +79,7 @@ def _lengths(amounts: Sequence[int]) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Bars that stand side by side, in a picture 100 units high with one unit of width a bar."""
+    """Bars side by side, in a picture 100 units high with one unit of width a bar."""
 
     columns: Sequence[tuple[Bar, float, float]]
     """The bars, each with the place of its left edge and its height."""

@@ -14,7 +14,9 @@ class InitPart(Part):
 
     config: Line = Field(description="the file that was written, or - for standard output")
     server: Line = Field(description="the server's version and topology")
-    collections: tuple[CollectionFound, ...] = Field(description="what each collection is taken for, and why")
+    collections: tuple[CollectionFound, ...] = Field(
+        description="what each collection is found to be, and why"
+    )
     bookings: BookingsFound = Field(description="what a sample of the bookings looks like")
     settings: tuple[Setting, ...] = Field(
         description="the lines of the file; those that are not set are commented out"

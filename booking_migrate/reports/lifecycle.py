@@ -62,7 +62,7 @@ class KeptWindowReport(Part):
 
 
 class OldBookingsReport(Part):
-    """The old bookings that stand in the live collection after a cut-over."""
+    """The old bookings in the live collection after a cut-over."""
 
     carried: int = Field(description="those that the cut-over has carried along")
     later: int = Field(description="all others: an old application has written them since")
@@ -71,7 +71,7 @@ class OldBookingsReport(Part):
 
 
 class RunReport(Part):
-    """One run and how it stands."""
+    """One run and its status."""
 
     run_id: str
     state: RunState

@@ -56,7 +56,7 @@ def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
     )
 
 
-def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
+def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
     """Build the report of `status`."""
     return LifeReport(
         command="status",
@@ -67,25 +67,25 @@ def report_of_status(standings: "Sequence[RunStatus]", *, run_id: str, target: s
         runs=tuple(
             part_of(
                 RunReport,
-                standing.run,
-                alive=standing.is_alive,
-                rejected=standing.run.counts.get("rejected"),
-                conflicts=standing.run.counts.get("conflicts"),
-                verified_clean=None if standing.run.verified_at is None else standing.run.verified_clean,
-                stale=standing.is_stale,
-                heard_at=standing.heard_at,
-                refuses_writes_since=standing.refuses_writes_since,
-                rate=None if standing.rate is None else round(standing.rate, 1),
-                possible=tuple(each.command for each in standing.possible),
-                purposes=tuple(each.purpose for each in standing.possible),
-                requests=tuple(map(request_report, standing.requests)),
-                follow=None if standing.follow is None else _follow_report(standing.follow),
-                window=None if standing.window is None else _window_report(standing.window),
+                status.run,
+                alive=status.is_alive,
+                rejected=status.run.counts.get("rejected"),
+                conflicts=status.run.counts.get("conflicts"),
+                verified_clean=None if status.run.verified_at is None else status.run.verified_clean,
+                stale=status.is_stale,
+                heard_at=status.heard_at,
+                refuses_writes_since=status.refuses_writes_since,
+                rate=None if status.rate is None else round(status.rate, 1),
+                possible=tuple(each.command for each in status.possible),
+                purposes=tuple(each.purpose for each in status.possible),
+                requests=tuple(map(request_report, status.requests)),
+                follow=None if status.follow is None else _follow_report(status.follow),
+                window=None if status.window is None else _window_report(status.window),
                 old_bookings=None
-                if standing.old_bookings is None
-                else old_bookings_report(standing.old_bookings),
+                if status.old_bookings is None
+                else old_bookings_report(status.old_bookings),
             )
-            for standing in standings
+            for status in statuses
         ),
     )
 

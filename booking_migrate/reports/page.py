@@ -125,7 +125,7 @@ class Chart:
 
     bars: tuple[Bar, ...]
     is_timeline: bool = False
-    """Whether the bars follow each other in time, so that they may stand side by side."""
+    """Whether the bars follow each other in time, so that they may be drawn side by side."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +179,7 @@ class Section:
     """Whether a terminal shows a finding in one line, without its advice."""
 
     is_half: bool = False
-    """Whether the section may stand beside another one, on a wide page."""
+    """Whether the section may be drawn beside another one, on a wide page."""
 
 
 class Result(Enum):

@@ -25,7 +25,7 @@ _ITEM_STYLES = {None: "none", Mood.GOOD: "green", Mood.CAUTION: "yellow", Mood.B
 _INDENT = 2
 _DETAILS_SHOWN = 10
 _SAMPLES_SHOWN = (3, 2, 1)
-"""How many ids stand beside a reason: as many of these as fit."""
+"""How many ids are shown beside a reason: as many of these as fit."""
 
 
 def render_terminal(report: Report, width: int) -> RenderableType:
@@ -138,7 +138,7 @@ def _groups(section: Section, width: int) -> Iterable[RenderableType]:
 
 
 def _listings(group: Examples) -> Iterable[str]:
-    """Yield what may stand beside a reason, the longest first: values and an id, values, or ids."""
+    """Yield what may be shown beside a reason, the longest first: values and an id, values, or ids."""
     if group.values:
         several = [", ".join(group.values[:few]) for few in _SAMPLES_SHOWN]
         yield from (f"{values}  {group.samples(1)}" for values in several)

@@ -18,7 +18,7 @@ from booking_migrate.verify.join import ClientPair
 _GROUPS = 200
 _GROUP_BYTES = 8 * 1024 * 1024
 _OBJECT_ID_FIRST = b"\x07_id\x00"
-_AT_ONCE = 1000
+_IDS_PER_QUERY = 1000
 """How many ids one query has."""
 
 
@@ -95,7 +95,7 @@ class Counterparts:
 def _found(reader: DocumentReader, ids: Sequence[Any]) -> dict[bytes, bytes]:
     remaining = iter(ids)
     found: dict[bytes, bytes] = {}
-    while some := list(islice(remaining, _AT_ONCE)):
+    while some := list(islice(remaining, _IDS_PER_QUERY)):
         found.update((id_key(raw), raw) for raw in reader.find(some))
     return found
 

@@ -238,7 +238,7 @@ class _Restoration:
             self._plan.listener.notify(Advanced(len(documents)))
 
     def _clash(self, documents: Sequence[bytes], sample: str) -> str:
-        """Return which two documents cannot stand beside each other; for now only `_id` has an index."""
+        """Return which two documents cannot be in one collection; for now only `_id` has an index."""
         for some in groups(documents):
             there = {id_key(raw): raw for raw in self._places.result.find(list(map(id_of, some)))}
             for raw in some:

@@ -26,7 +26,7 @@ from booking_migrate.runs.control import ROLLBACK, Setting
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.reopening import Exists, before_finalize, reopen
-from booking_migrate.runs.states import FINAL, LIVE, STANDING
+from booking_migrate.runs.states import FINAL, IN_EFFECT, LIVE
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 
@@ -59,20 +59,20 @@ def choose_runs(
     runs = [run for run in known_runs if target is None or run.target == target]
     named = f" {run_id}" if run_id else ""
     where = f" into {target}" if target else ""
-    known = STANDING | FINAL | {RunState.ROLLED_BACK}
+    known = IN_EFFECT | FINAL | {RunState.ROLLED_BACK}
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
         raise NoRun(f"run{named}{where} to roll back")
     if run_id is None:
-        standing = [run for run in chosen if run.state in STANDING]
-        chosen = standing or chosen[:1]
+        undoable = [run for run in chosen if run.state in IN_EFFECT]
+        chosen = undoable or chosen[:1]
     if chosen[0].state in FINAL:
         raise _finalized(chosen[0])
     newest = chosen[0]
     if newest.state is not RunState.ROLLED_BACK:
         _refuse_later(known_runs, newest)
     if run_id is not None and newest.state in LIVE:
-        chosen = [run for run in known_runs if run.target == newest.target and run.state in STANDING]
+        chosen = [run for run in known_runs if run.target == newest.target and run.state in IN_EFFECT]
     return chosen
 
 
@@ -86,13 +86,13 @@ def _refuse_later(runs: Sequence[RunRecord], run: RunRecord) -> None:
         if other.run_id == run.run_id:
             return
         is_on_top = run.state in LIVE and other.archive is not None and other.source == run.source
-        if other.state in STANDING and (other.target == run.target or is_on_top):
+        if other.state in IN_EFFECT and (other.target == run.target or is_on_top):
             raise LaterRun(run.run_id, other.run_id)
 
 
 def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:
     """Return the ids of the runs into a target that were not undone, the newest first."""
-    return [run.run_id for run in journal.runs(target) if run.state in STANDING]
+    return [run.run_id for run in journal.runs(target) if run.state in IN_EFFECT]
 
 
 def roll_back(plan: RollbackPlan) -> UndoOutcome:

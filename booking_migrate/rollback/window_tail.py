@@ -27,8 +27,7 @@ from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.window_engine import WindowEngine
 from booking_migrate.rollback.window_parts import WindowParts
-from booking_migrate.stores.changes import ChangeFeed, Dirty, Role
-from booking_migrate.stores.links import Links
+from booking_migrate.stores.changes import ChangeFeed, Dirty, Links, Role
 from booking_migrate.stores.open_window import Related
 from booking_migrate.stores.ports import ComparedReader, Replacement
 

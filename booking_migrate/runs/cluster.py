@@ -1,7 +1,7 @@
 """The workers of a Dask cluster, in the place of local processes. The scheduler is an existing one; only its client is here.
 
 What all tasks have in common, with the connection string, goes to the workers in a plugin, which the scheduler passes on to workers
-that join later. So it stands in no task, in no key and in no log. Task keys have the run and a number, and nothing else.
+that join later. So it is in no task, in no key and in no log. Task keys have the run and a number, and nothing else.
 
 The scheduler gives a task again whose worker it has lost, perhaps while that one still works on it: tasks must allow for both.
 """

@@ -12,18 +12,18 @@ from typing import Any
 
 from booking_migrate.runs.states import RESUMABLE
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.process import is_dead
+from booking_migrate.stores.locks import is_dead
 
 MIGRATE, VERIFY, ROLLBACK = "migrate", "verify", "rollback"
 
 _WORKER = "worker"
-"""Stands beside the settings: the process that works, and what it takes."""
+"""The key beside the settings: the process that works, and what it takes."""
 
 BEAT_SECONDS = 10.0
 """How often a process that holds no lock records that it is running."""
 
-_SILENCE = timedelta(seconds=60)
-"""After what time without a word from such a process it is taken for ended."""
+_SIGN_OF_LIFE_TIMEOUT = timedelta(seconds=60)
+"""After what time without a record of such a process it counts as ended."""
 
 
 class Setting(StrEnum):
@@ -64,7 +64,9 @@ class Worker:
 
     def may_live(self, now: datetime) -> bool:
         """Return whether it may be running: it has not ended, and has recorded itself lately."""
-        return not self.is_over and now - self.at < _SILENCE and not is_dead(self.pid, self.birth)
+        return (
+            not self.is_over and now - self.at < _SIGN_OF_LIFE_TIMEOUT and not is_dead(self.pid, self.birth)
+        )
 
 
 def requests_of(control: Mapping[str, Any], command: str) -> Iterator[Request]:

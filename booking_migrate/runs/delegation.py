@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from booking_migrate.errors import LeaseLost
-from booking_migrate.runs.settled_history import SettledHistory
+from booking_migrate.runs.noted_ranges import SettledHistory
 from booking_migrate.stores.journal import RangeNote, RunJournal
 from booking_migrate.stores.locks import Lease, LockStore
 

@@ -10,7 +10,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.runs.provenance import predecessors
 from booking_migrate.stores.journal import RangeNote
 
-_AT_ONCE = 500
+_IDS_PER_QUERY = 500
 """How many documents one query of the target has."""
 
 
@@ -74,18 +74,18 @@ def histories_of(related: Sequence[RangeNote]) -> dict[bytes, History]:
 def findings_of(find: Any, histories: Mapping[bytes, History]) -> Iterator[Finding]:
     """Yield the current state of these documents, each once."""
     keys = list(histories)
-    for start in range(0, len(keys), _AT_ONCE):
-        some = {key: histories[key] for key in keys[start : start + _AT_ONCE]}
+    for start in range(0, len(keys), _IDS_PER_QUERY):
+        some = {key: histories[key] for key in keys[start : start + _IDS_PER_QUERY]}
         there: set[bytes] = set()
         for raw in find([history.document_id for history in some.values()]):
             key = sort_key(_id(raw))
             there.add(key)
-            yield _judged(some[key], raw)
+            yield _finding(some[key], raw)
         absent = [history for key, history in some.items() if key not in there]
         yield from _absent(find, absent)
 
 
-def _judged(history: History, present: bytes) -> Finding:
+def _finding(history: History, present: bytes) -> Finding:
     is_restored = present == history.before
     is_ours = not is_restored and sha256(present).digest() in history.versions
     return Finding(history, present, is_ours, is_restored)

@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import elements, identity_of, read_value
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.runs.states import STANDING, UNDOABLE
+from booking_migrate.runs.states import IN_EFFECT, UNDOABLE
 from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState
 from booking_migrate.stores.ports import Baseline
 
@@ -249,7 +249,7 @@ def verified_history(journal: RunJournal, *, source: str, target: str) -> Journa
     """
     if source != target:
         return history_of(journal, source=source, target=target)
-    runs = [run for run in reversed(journal.runs(target)) if run.state in STANDING and run.source == source]
+    runs = [run for run in reversed(journal.runs(target)) if run.state in IN_EFFECT and run.source == source]
     return InPlaceHistory(journal, [run.run_id for run in runs])
 
 
@@ -273,7 +273,7 @@ def runs_of_live(journal: RunJournal, run: RunRecord) -> Sequence[RunRecord]:
         side_by_side = each.archive is None and each.target == run.target
         return side_by_side or (each.archive is not None and each.started_at > run.started_at)
 
-    states = STANDING | {RunState.FINALIZING}
+    states = IN_EFFECT | {RunState.FINALIZING}
     return [
         each
         for each in journal.runs()
@@ -295,20 +295,20 @@ def history_of(journal: RunJournal, *, source: str, target: str) -> JournalHisto
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
     """
-    return JournalHistory(journal, [run.run_id for run in standing_runs(journal, source, target)])
+    return JournalHistory(journal, [run.run_id for run in runs_in_effect(journal, source, target)])
 
 
 def history_in_place(journal: RunJournal, collection: str) -> JournalHistory:
-    """Return the history of a collection as far as standing runs in place wrote it.
+    """Return the history of a collection as far as runs in place whose result still exists wrote it.
 
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
     """
     runs = [run for run in reversed(journal.runs(collection)) if run.archive is not None]
-    return JournalHistory(journal, [run.run_id for run in runs if run.state in STANDING])
+    return JournalHistory(journal, [run.run_id for run in runs if run.state in IN_EFFECT])
 
 
-def standing_runs(journal: RunJournal, source: str, target: str) -> Sequence[RunRecord]:
+def runs_in_effect(journal: RunJournal, source: str, target: str) -> Sequence[RunRecord]:
     """Return the runs from a source whose documents are in a target, the oldest first."""
     runs = [run for run in journal.runs(target) if run.source == source and run.archive is None]
     return [run for run in reversed(runs) if run.state in _WRITTEN]

@@ -20,8 +20,8 @@ from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.control import handed_down
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
-from booking_migrate.runs.provenance import JournalHistory, standing_runs
-from booking_migrate.runs.settled_history import SettledHistory
+from booking_migrate.runs.noted_ranges import SettledHistory
+from booking_migrate.runs.provenance import JournalHistory, runs_in_effect
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, newest_result
 from booking_migrate.runs.status import FOLLOWING, not_finished, refuse_other_mode
 from booking_migrate.stores.journal import (
@@ -277,7 +277,7 @@ class RunSession:
             request = self._request
             current = self.run_id if self.is_resumed else None
             journal = self._stores.journal
-            runs = [run.run_id for run in standing_runs(journal, request.source, request.target)]
+            runs = [run.run_id for run in runs_in_effect(journal, request.source, request.target)]
             self._history = SettledHistory(journal, runs, current)
         return self._history
 

@@ -97,7 +97,7 @@ LIVE = frozenset({RunState.CUT_OVER, RunState.RESTORING})
 FINAL = frozenset({RunState.FINALIZING, RunState.FINALIZED})
 """The states of a run that cannot be undone any more."""
 
-STANDING = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
+IN_EFFECT = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
 """The states of a run whose result still exists."""
 
 
@@ -153,7 +153,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[s
 def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
     """Return the newest run into a target that wrote something and was not undone; None without one."""
     runs = journal.runs(target)
-    return next((run for run in runs if run.state in STANDING), None)
+    return next((run for run in runs if run.state in IN_EFFECT), None)
 
 
 class VerifiedRun:

@@ -22,7 +22,7 @@ from booking_migrate.runs.control import Request, Setting, commands_of, in_force
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
-from booking_migrate.runs.states import LIVE, RESUMABLE, STANDING, in_words
+from booking_migrate.runs.states import IN_EFFECT, LIVE, RESUMABLE, in_words
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import HeldLockView, LockStore
@@ -30,10 +30,10 @@ from booking_migrate.stores.locks import HeldLockView, LockStore
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
 
-_IN_THE_WAY = STANDING | {RunState.FINALIZING}
+_BLOCKING = IN_EFFECT | {RunState.FINALIZING}
 """The states in which a run forbids one of the other mode."""
 
-_AT_WORK = frozenset(
+_ACTIVE = frozenset(
     {
         RunState.PLANNED,
         RunState.RUNNING,
@@ -123,7 +123,7 @@ def status(
     held = {name: locks.look(name) for name in {run.target for run in runs}}
     newest: dict[str, str] = {}
     for run in runs:
-        if run.state in STANDING:
+        if run.state in IN_EFFECT:
             newest.setdefault(run.target, run.run_id)
     live = {run.target for run in runs if run.state in LIVE}
     now = journal.now() if any(run.control for run in runs) else datetime.now(UTC)
@@ -131,7 +131,7 @@ def status(
         _undoable_again(journal, exists) if any(run.state is RunState.FINALIZING for run in runs) else ()
     )
     return [
-        _standing(
+        _status(
             run,
             held[run.target],
             live_of,
@@ -155,11 +155,11 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
     """
     for each in status(journal, locks, target=target):
         run = each.run
-        if each.is_alive and run.state in _AT_WORK - {RunState.PLANNED}:
+        if each.is_alive and run.state in _ACTIVE - {RunState.PLANNED}:
             advice = "Verify again when it is done. How far it is: booking-migrate status --watch"
             title = f"run that is writing to {target} at this moment"
             return Finding(RUN_IS_WRITING, title, 1, (run.run_id,), advice)
-        if run.state in _AT_WORK | RESUMABLE and run.state is not RunState.PLANNED:
+        if run.state in _ACTIVE | RESUMABLE and run.state is not RunState.PLANNED:
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
                 lacking = f"Its process has ended, and {run.source} may refuse writes until it is continued."
@@ -175,7 +175,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
         run: its record in the sidecar of the file.
         is_alive: whether its process is still alive.
     """
-    is_open = run.state in _AT_WORK
+    is_open = run.state in _ACTIVE
     back = [PossibleCommand("Undo it", f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
     possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
     return RunStatus(
@@ -189,7 +189,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
     )
 
 
-def _standing(
+def _status(
     run: RunRecord,
     held: HeldLockView | None,
     live_of: LiveOf | None,
@@ -202,7 +202,7 @@ def _standing(
 ) -> RunStatus:
     is_followed = run.state is RunState.DONE and is_newest and _is_held_for(held, FOLLOW_COMMAND)
     is_kept = run.state is RunState.CUT_OVER and bool(run.window) and _is_held_for(held, WINDOW_COMMAND)
-    is_open = run.state in _AT_WORK or is_followed or is_kept
+    is_open = run.state in _ACTIVE or is_followed or is_kept
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
@@ -237,7 +237,7 @@ def _undoable_again(journal: RunJournal, exists: Exists) -> Collection[str]:
     runs = journal.runs()
     newest: dict[str, str] = {}
     for run in runs:
-        if run.state in _IN_THE_WAY:
+        if run.state in _BLOCKING:
             newest.setdefault(run.source, run.run_id)
     return [
         run.run_id
@@ -310,7 +310,7 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
         UnfinishedRun: the end of its cut-over is not finished.
     """
     for run in journal.runs():
-        if run.source != source or run.state not in _IN_THE_WAY:
+        if run.source != source or run.state not in _BLOCKING:
             continue
         if run.archive is None and run.legacy is not None and run.state is RunState.FINALIZING:
             raise not_finished(run)

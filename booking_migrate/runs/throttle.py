@@ -10,7 +10,7 @@ from booking_migrate.stores.ports import LagGauge
 _LOOK_SECONDS = 1.0
 """How often the lag is measured."""
 
-_PATIENCE_SECONDS = 60.0
+_UNKNOWN_SECONDS = 60.0
 """How long the lag may be unknown after the start; the restart of a secondary takes about as long."""
 
 _SAID_AFTER_SECONDS = 2.0
@@ -86,10 +86,10 @@ class Throttle:
         lag = self._gauge.seconds()
         if isinstance(lag, str):
             unknown = now - self._measured_at
-            if unknown >= _PATIENCE_SECONDS:
+            if unknown >= _UNKNOWN_SECONDS:
                 raise LagUnknown(unknown, lag)
             reason = f"the lag of the secondaries cannot be measured: {lag}"
-            self._hold("a lag that can be measured", reason, _PATIENCE_SECONDS)
+            self._hold("a lag that can be measured", reason, _UNKNOWN_SECONDS)
         elif lag > self.limit:
             self._measured_at = now
             self._hold(

@@ -104,7 +104,7 @@ class WorkerPool(Pool):
             workers: the number of processes; with one, the work is done in the calling process.
         """
         self.workers = workers
-        self._hands = WorkerGroup(workers) if workers > 1 else None
+        self._group = WorkerGroup(workers) if workers > 1 else None
         self._first = self.submit(int)
 
     def __enter__(self) -> Self:
@@ -118,8 +118,8 @@ class WorkerPool(Pool):
         traceback: TracebackType | None,
     ) -> None:
         """Shut the workers down; if the block raised, without waiting for their current work."""
-        if self._hands is not None:
-            self._hands.shutdown(at_once=error is not None)
+        if self._group is not None:
+            self._group.shutdown(at_once=error is not None)
 
     @property
     @override
@@ -128,16 +128,16 @@ class WorkerPool(Pool):
 
     def prepare(self, preparation: Preparation) -> None:
         """Prepare each worker before its next task, those that take the place of others, too."""
-        if self._hands is not None:
-            self._hands.prepare(preparation.work)
+        if self._group is not None:
+            self._group.prepare(preparation.work)
 
     def resize(self, workers: int) -> None:
         """Work with another number of processes from the next task on; those that are too many get no further task.
 
         A pool that was made without processes stays so.
         """
-        if self._hands is not None:
-            self._hands.resize(workers)
+        if self._group is not None:
+            self._group.resize(workers)
             self.workers = workers
 
     def each(
@@ -152,7 +152,7 @@ class WorkerPool(Pool):
         Raises:
             WorkerLost: a worker ended before it had finished.
         """
-        if self._hands is None:
+        if self._group is None:
             for chunk in chunks:
                 yield chunk, work(chunk)
             return
@@ -177,9 +177,9 @@ class WorkerPool(Pool):
             args: its arguments, which must be picklable.
             kwargs: likewise.
         """
-        if self._hands is None:
+        if self._group is None:
             return done(work(*args, **kwargs))
-        return self._hands.submit(work, args, kwargs)
+        return self._group.submit(work, args, kwargs)
 
 
 def done(result: Result) -> Future[Result]:
@@ -198,66 +198,66 @@ class WorkerGroup:
         # fresh one that has imported what they need.
         context = get_context("forkserver")
         context.set_forkserver_preload(["__main__", *_NEEDED])
-        held, self._leash = Pipe(duplex=False)
+        held, self._watchdog = Pipe(duplex=False)
         self._new = partial(_Worker, context, held)
         self._held = held
-        self._hands = [self._new() for _ in range(count)]
+        self._workers = [self._new() for _ in range(count)]
         self._active = count
         self._preparations: list[tuple[Callable[..., object], Any, Any]] = []
-        self._starter = Thread(target=self._start, args=(tuple(self._hands),), daemon=True)
+        self._starter = Thread(target=self._start, args=(tuple(self._workers),), daemon=True)
         self._starter.start()
 
     @staticmethod
-    def _start(hands: "Sequence[_Worker]") -> None:
+    def _start(workers: "Sequence[_Worker]") -> None:
         # On a thread, because the first start waits for the fresh process.
-        for hand in hands:
-            hand.start()
+        for worker in workers:
+            worker.start()
 
     def resize(self, count: int) -> None:
         """Give tasks to this number of workers from now on; those that are lacking are started."""
-        for _ in range(len(self._hands), count):
-            self._hands.append(self._started())
+        for _ in range(len(self._workers), count):
+            self._workers.append(self._started())
         self._active = count
 
     def _started(self) -> "_Worker":
         """Return a new worker that is prepared as the others are."""
-        hand = self._new()
-        hand.start()
+        worker = self._new()
+        worker.start()
         for preparation in self._preparations:
-            hand.submit(preparation)
-        return hand
+            worker.submit(preparation)
+        return worker
 
     def prepare(self, work: Callable[[], object]) -> None:
         """Have each worker do something before its next task."""
         self._preparations.append((work, (), {}))
-        for hand in self._hands:
-            hand.submit(self._preparations[-1])
+        for worker in self._workers:
+            worker.submit(self._preparations[-1])
 
     def submit(self, work: Callable[..., Result], args: Any, kwargs: Any) -> Future[Result]:
         """Start some work on the worker with the fewest pending tasks. In the place of one that has ended, another one is started."""
-        for number, hand in enumerate(self._hands):
-            if hand.has_ended:
-                hand.shutdown()
-                self._hands[number] = self._started()
-        return min(self._hands[: self._active], key=_Worker.load).submit((work, args, kwargs))
+        for number, worker in enumerate(self._workers):
+            if worker.has_ended:
+                worker.shutdown()
+                self._workers[number] = self._started()
+        return min(self._workers[: self._active], key=_Worker.load).submit((work, args, kwargs))
 
     def shutdown(self, *, at_once: bool) -> None:
         """Shut the workers down, after their pending tasks or at once."""
         self._starter.join()
         if at_once:
-            self._leash.close()
-        for hand in self._hands:
-            hand.shutdown()
-        self._leash.close()
+            self._watchdog.close()
+        for worker in self._workers:
+            worker.shutdown()
+        self._watchdog.close()
         self._held.close()
 
 
 class _Worker:
     """One worker process, with two threads in this process, so that sending never waits for receiving."""
 
-    def __init__(self, context: ForkServerContext, leash: Connection) -> None:
-        self._line, self._theirs = Pipe()
-        self._process = context.Process(target=_serve, args=(self._theirs, leash), daemon=True)
+    def __init__(self, context: ForkServerContext, watchdog: Connection) -> None:
+        self._channel, self._theirs = Pipe()
+        self._process = context.Process(target=_serve, args=(self._theirs, watchdog), daemon=True)
         self._tasks: SimpleQueue[Any] = SimpleQueue()
         self._asked: deque[Future[Any]] = deque()
         self._lost: WorkerLost | None = None
@@ -302,8 +302,8 @@ class _Worker:
     def _send(self) -> None:
         try:
             while (task := self._tasks.get()) is not _NO_MORE:
-                self._line.send_bytes(task)
-            self._line.send(_NO_MORE)
+                self._channel.send_bytes(task)
+            self._channel.send(_NO_MORE)
         except OSError:
             # The worker has ended: the receiving thread notices it, too, and fails the futures.
             return
@@ -311,7 +311,7 @@ class _Worker:
     def _receive(self) -> None:
         while True:
             try:
-                is_done, result, retries = self._line.recv()
+                is_done, result, retries = self._channel.recv()
             except (EOFError, OSError):
                 break
             except Exception as error:  # noqa: BLE001 - a result that cannot be unpickled is raised by its future
@@ -338,22 +338,22 @@ class _Worker:
             for thread in self._threads:
                 thread.join()
             self._process.join()
-        self._line.close()
+        self._channel.close()
 
 
 _NO_MORE = None
 
 
-def _serve(line: Connection, leash: Connection) -> None:
+def _serve(channel: Connection, watchdog: Connection) -> None:
     """Run tasks in a worker until the main process closes the pipe or ends. Signals are left to the main process."""
     for number in (SIGINT, SIGTERM, SIGHUP):
         signal(number, SIG_IGN)
-    Thread(target=_end_with, args=(leash,), daemon=True).start()
+    Thread(target=_end_with, args=(watchdog,), daemon=True).start()
     spare_collector()
     answers: SimpleQueue[Future[Any] | None] = SimpleQueue()
-    answerer = Thread(target=_answer, args=(line, answers), daemon=True)
+    answerer = Thread(target=_answer, args=(channel, answers), daemon=True)
     answerer.start()
-    while (task := _next_task(line)) is not _NO_MORE:
+    while (task := _next_task(channel)) is not _NO_MORE:
         work, args, kwargs = task
         answer: Future[Any] = Future()
         try:
@@ -370,26 +370,26 @@ def _serve(line: Connection, leash: Connection) -> None:
     answerer.join()
 
 
-def _next_task(line: Connection) -> Any:
+def _next_task(channel: Connection) -> Any:
     try:
-        return line.recv()
+        return channel.recv()
     except EOFError:
         return _NO_MORE
 
 
-def _answer(line: Connection, answers: "SimpleQueue[Future[Any] | None]") -> None:
+def _answer(channel: Connection, answers: "SimpleQueue[Future[Any] | None]") -> None:
     """Send the results of the tasks, in their order."""
     while (answer := answers.get()) is not None:
         error = answer.exception()
         try:
             result = answer.result() if error is None else error
             # What was tried again belongs into the log of the main process.
-            line.send((error is None, result, tuple(WAITS.take_retries())))
+            channel.send((error is None, result, tuple(WAITS.take_retries())))
         except Exception:  # noqa: BLE001 - the main process has ended, or learns by the end of this one that no answer comes
             os._exit(1)
 
 
-def _end_with(leash: Connection) -> None:
+def _end_with(watchdog: Connection) -> None:
     """End this worker when the main process closes the other end of a pipe, or has ended."""
-    wait([leash])
+    wait([watchdog])
     os._exit(1)

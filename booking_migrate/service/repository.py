@@ -55,7 +55,7 @@ _ARRAY_ELEMENT = 64
 
 Result = TypeVar("Result")
 
-_PATIENCE_OF_PROBES = 2.0
+_PROBE_TIMEOUT = 2.0
 """Seconds."""
 
 
@@ -232,7 +232,7 @@ class Repository:
         Raises:
             PyMongoError: it does not.
         """
-        with pymongo.timeout(_PATIENCE_OF_PROBES):
+        with pymongo.timeout(_PROBE_TIMEOUT):
             self._client.admin.command("ping")
 
     def _find_records_of(self, snapshot: Snapshot, booking_id: str, caller: Caller) -> ClientRecords:

@@ -63,7 +63,7 @@ class Change(NamedTuple):
 
 
 class Position(NamedTuple):
-    """A place in the feed: everything up to it has been handed out."""
+    """A place in the feed: everything up to it has been returned."""
 
     token: Mapping[str, Any]
     """The server's resume token. It is valid only with the pipeline that it came from."""
@@ -149,7 +149,7 @@ class Dirty:
             entries.update(others[kind])
 
     def groups(self, size: int) -> "Iterator[Dirty]":
-        """Yield the same entries, about so many at a time, each kind after the other."""
+        """Yield the same entries, about this number at a time, each kind after the other."""
         if 0 < len(self) <= size:
             yield self
             return
@@ -196,7 +196,7 @@ class DirtyStore(Protocol):
         """Add entries; those that are there already stay once. Durable when it returns."""
 
     def take(self, limit: int) -> Dirty:
-        """Return up to so many entries. They stay until they are removed."""
+        """Return up to this number of entries. They stay until they are removed."""
 
     def scan(self) -> Iterator[Dirty]:
         """Yield all entries, some at a time; it only reads."""
@@ -209,3 +209,30 @@ class DirtyStore(Protocol):
 
     def clear(self) -> None:
         """Remove all entries of the run."""
+
+
+class Links(Protocol):
+    """Finds the clients that a change concerns. All lists hold at most a few thousand values.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server does not say (any method).
+    """
+
+    def prepare(self) -> None:
+        """Create the indexes without which these questions would read whole collections."""
+
+    def clients_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the `clientId` of every document of the target with a session of one of these bookings.
+
+        Of every one: a booking that moved from one client to another and back is for a moment in two documents. The
+        clients that rejected bookings of these ids belonged to come too.
+        """
+
+    def documents_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[bytes]:
+        """Yield every document of the target with a session of one of these bookings, whole."""
+
+    def clients_of_experts(self, expert_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the `clientId` of the source's bookings with these experts."""
+
+    def experts_of_users(self, user_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the `_id` of the experts whose user is one of these."""

@@ -16,7 +16,7 @@ from booking_migrate.bson.order import OBJECT_ID_KEY, element_key
 from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument
 
 PIECE_DOCUMENTS, PIECE_BYTES = 5000, 4 * 1024 * 1024
-"""A piece ends when it has so many documents, or when they have so many bytes, however few they are."""
+"""A block ends at this number of documents, or when they have this number of bytes, however few they are."""
 
 FIRST, LAST = ObjectId(bytes(12)), ObjectId(bytes([255] * 12))
 """The least ObjectId, and the greatest."""
@@ -25,7 +25,7 @@ _NO_CLIENT = frozenset({0x03, 0x04, 0x06, 0x0A})
 """The BSON types of a `clientId` that make a document one of its own: document, array, undefined, null."""
 
 _LENGTH = struct.Struct("<i")
-_AT_ONCE = 1000
+_DOCUMENTS_PER_BLOCK = 1000
 _NONE: Mapping[int, Duplicate] = {}
 
 
@@ -132,7 +132,7 @@ def block_of(documents: Sequence[ScannedDocument]) -> DocumentBlock:
 def pack(documents: Iterable[ScannedDocument]) -> Iterator[DocumentBlock]:
     """Yield the same documents, many at a time."""
     remaining = iter(documents)
-    while some := list(islice(remaining, _AT_ONCE)):
+    while some := list(islice(remaining, _DOCUMENTS_PER_BLOCK)):
         yield block_of(some)
 
 
@@ -250,7 +250,7 @@ def _first_client(block: DocumentBlock) -> ObjectId | None:
     return None if found is None else ObjectId(found[len(OBJECT_ID_KEY) :])
 
 
-def cuts(block: DocumentBlock, limit: int) -> Iterator[int]:
+def part_starts(block: DocumentBlock, limit: int) -> Iterator[int]:
     """Yield where to cut documents in client order so that no client is split.
 
     Args:
@@ -266,7 +266,7 @@ def cuts(block: DocumentBlock, limit: int) -> Iterator[int]:
         end = begin + limit
         owners = (client_key(block.document(number)) for number in range(min(end, count) - 1, begin - 1, -1))
         last = next(filter(None, owners), last)
-        # A document of no client may stand in the middle of one.
+        # A document of no client may be between those of one.
         while end < count and client_key(block.document(end)) in (None, last):
             end += 1
         begin = end

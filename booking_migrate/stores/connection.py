@@ -152,7 +152,7 @@ def open_destination(connection: Connection, name: str, source_name: str | None 
 
 
 def first_and_last(place: Place, connection: Connection, count: int) -> Sequence[bytes]:
-    """Return the first and the last so many documents of a collection by `_id`; none of a file, which can only be read whole.
+    """Return this number of documents at the start and at the end of a collection, by `_id`; none of a file, which can only be read whole.
 
     Raises:
         ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.

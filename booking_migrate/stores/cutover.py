@@ -42,7 +42,7 @@ class OptionNote:
 
 @dataclass(frozen=True, slots=True)
 class OldBookings:
-    """The old bookings that stand in a live collection after a cut-over."""
+    """The old bookings in a live collection after a cut-over."""
 
     carried: int = 0
     """Those that the cut-over has carried along."""

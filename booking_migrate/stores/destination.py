@@ -48,7 +48,7 @@ FENCE_FIELD = "booking_migrate_fence"
 
 
 class Topology(Enum):
-    """How servers stand together."""
+    """How servers are deployed together."""
 
     STANDALONE = "standalone"
     REPLICA_SET = "replica set"
@@ -363,7 +363,7 @@ def lone_unique_field(index: Mapping[str, Any]) -> str | None:
 
 
 def equal_values_finding(place: str, index: Mapping[str, Any], count: int, sample: str) -> PlaceFinding:
-    """Return what is to be said about a unique index that refuses so many documents, one of them for this value."""
+    """Return what is to be said about a unique index that refuses this number of documents, one of them for this value."""
     noun = "client document that has" if count == 1 else "client documents that have"
     problem = f"refuses {count} {noun} the same value there as another one, such as {sample}"
     return _of_index(place, index, "unique-index", problem, is_refused=True)

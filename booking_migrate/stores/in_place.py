@@ -227,7 +227,7 @@ def open_cut_over_proof(
 
     Args:
         connection: the server and the database.
-        live: the name of the live collection; old bookings that stand in it are left out.
+        live: the name of the live collection; old bookings that are in it are left out.
         kept: the name of the kept copy.
         archives: those of the archives of later runs in place in the live collection.
 

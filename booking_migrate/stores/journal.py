@@ -23,7 +23,7 @@ History:
     2: cut-overs and verifications: their states and fields.
     3: the rollback after a cut-over: its state and field.
     4: runs in place: their fields, and notes of the bookings that were moved.
-    5: ranges that the server groups by itself, which no longer exist.
+    5: ranges that the server groups, which no longer exist.
     6: since when a fence refuses writes; documents that a run removed or adopted.
     7: how far the source's changes have been followed; the guard of a live collection.
     8: the reverse window of a cut-over.
@@ -41,7 +41,7 @@ class RunState(StrEnum):
     """Active, or killed: a heartbeat that has stopped shows which."""
 
     INTERRUPTED = "interrupted"
-    """Ended by a signal, after the batch at hand."""
+    """Ended by a signal, after the current batch."""
 
     FAILED = "failed"
     """Ended by an error."""

@@ -31,7 +31,7 @@ from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetW
 if TYPE_CHECKING:
     from booking_migrate.stores.files.reader import FileReader
     from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.pool import StartPool
+    from booking_migrate.stores.ports import StartPool
     from booking_migrate.stores.readers import Kind, PeopleReader, SampledReader
     from booking_migrate.stores.rejects import RejectedRecords, RejectsKeeper
 
@@ -51,7 +51,7 @@ __all__ = [
     "written_beside",
 ]
 
-_SILENCE = NullListener()
+_NULL_LISTENER = NullListener()
 _BLOCK = 1 << 18
 
 
@@ -61,7 +61,7 @@ def open_reader(
     *,
     json_format: JsonFormat | None = None,
     required: bool = True,
-    listener: Listener = _SILENCE,
+    listener: Listener = _NULL_LISTENER,
     start_pool: "StartPool | None" = None,
 ) -> ComparedReader:
     """Open a place for reading. Nothing is read and no server contacted before the first document is asked for.
@@ -133,7 +133,7 @@ def open_people(
     *,
     json_format: JsonFormat | None = None,
     required: bool = True,
-    listener: Listener = _SILENCE,
+    listener: Listener = _NULL_LISTENER,
 ) -> "PeopleReader":
     """Open the place where users or experts are looked up. Nothing is read before the first look-up.
 

@@ -10,9 +10,8 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.errors import StreamUnavailable, UnusablePlace
 from booking_migrate.events import NullListener
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, Role, TargetChanges
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position, Role, TargetChanges
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.links import Links
 from booking_migrate.stores.places import REJECTS_COLLECTION, last_part
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.readers import Kind, PeopleReader

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bson.timestamp import Timestamp
 
 from booking_migrate.domain.contract import is_client_id
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position, TargetChanges
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position, TargetChanges
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.links import Links
 from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed
 from booking_migrate.stores.places import REJECTS_COLLECTION, last_part
 from booking_migrate.stores.ports import ComparedReader
@@ -65,7 +64,7 @@ class WindowPlaces:
     """Creates the indexes by which single clients are looked up."""
 
     finish: Callable[[], None]
-    """Drops those of them that stand in the collection that is live after a rollback. May be repeated."""
+    """Drops those of them that are on the collection that is live after a rollback. May be repeated."""
 
     client_values: Callable[[], Iterator[Any]]
     """Yields every value of `clientId` on both sides, perhaps twice."""

@@ -27,7 +27,7 @@ class JsonFormat(StrEnum):
     """What the values of a JSON file mean (option ``--json-format``)."""
 
     EXTENDED = "extended"
-    """MongoDB Extended JSON v2, canonical or relaxed: types stand in ``$`` wrappers."""
+    """MongoDB Extended JSON v2, canonical or relaxed: types are in ``$`` wrappers."""
 
     PLAIN = "plain"
     """Plain JSON: known ids and dates are strings, and ``$`` means nothing."""

@@ -4,10 +4,11 @@ Every adapter passes one conformance suite (`tests/contract`). All documents cro
 value changes its type, whatever the format of the place.
 """
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from booking_migrate.domain.rejection import Rejection
 
@@ -123,7 +124,7 @@ class ComparedReader(DocumentReader, Protocol):
     is_loaded: bool = False
     """Whether all documents are in memory: then ranges of clients cost nothing, also for one process."""
 
-    def cut(self) -> ClientParts | None:
+    def partition(self) -> ClientParts | None:
         """Return the place divided into ranges of clients; None if that is not possible."""
 
     def find_by_client(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
@@ -274,3 +275,27 @@ class LagGauge(Protocol):
         Raises:
             ConnectionProblem: the server does not answer.
         """
+
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+
+class Pool(Protocol):
+    """Does what is a function of bytes in other processes."""
+
+    def each(
+        self, work: Callable[[Piece], Result], chunks: Iterable[Piece]
+    ) -> Iterator[tuple[Piece, Result]]:
+        """Yield each piece with the result of a function for it, in order; a bounded number of them is held.
+
+        Raises:
+            WorkerLost: a worker ended before it had finished.
+        """
+
+    def submit(self, work: Callable[..., Result], *args: Any) -> Future[Result]:
+        """Start some work without waiting for its result."""
+
+
+StartPool = Callable[[], Pool]
+"""Returns a pool, which is started when this is called first. Another one closes it."""

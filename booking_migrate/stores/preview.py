@@ -1,6 +1,6 @@
 """Targets that write nothing: what a migration would find there, and what it would be refused for.
 
-A `PreviewTarget` stands where a target stands, so the very same engine runs over it. A collection's reading calls go
+A `PreviewTarget` takes the place of a target, so the very same engine runs over it. A collection's reading calls go
 through to it and its writing calls end here; a file is compared with what would be written (`files.target`). Refusals
 are collected instead of raised: the report of a dry-run lists all of them, and everything else too.
 
@@ -117,7 +117,7 @@ class CollectionPreview(PreviewTarget):
 
     @override
     def find_client_documents(self, client_ids: Sequence[Any]) -> Iterator[bytes]:
-        # Joined documents stand in place of their parts.
+        # Joined documents replace their parts.
         there = iter(()) if self._real is None else self._real.find_client_documents(client_ids)
         return self._joined.instead_of(there)
 

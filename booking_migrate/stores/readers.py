@@ -2,7 +2,7 @@
 
 Where people are looked up must hold each of them once. A sample has whole clients, chosen by a hash of their ids: each client has
 the same chance, whatever its type and however many bookings it has, and the same clients are chosen every time. A collection's
-server chooses by itself and sends nothing else.
+server chooses and sends nothing else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -154,7 +154,7 @@ class AbsentReader(ComparedReader, HoldsPeople):
     def missing(self) -> None:
         """Return None: no collection was named that could be missing."""
 
-    def cut(self) -> None:
+    def partition(self) -> None:
         """Return None: an absent place has no ranges of clients."""
 
     @override
@@ -227,7 +227,7 @@ class PeopleReader(_FrontReader):
 
 
 class SampledReader(_FrontReader):
-    """A `DocumentReader` whose scan by client yields about so many documents; everything else is as in the whole."""
+    """A `DocumentReader` whose scan by client yields about this number of documents; everything else is as in the whole."""
 
     def __init__(
         self, whole: DocumentReader, size: int, scan: Callable[[float], Iterator[ScannedDocument]]

@@ -3,8 +3,8 @@
 An empty file name makes sqlite3 create its file in the temporary directory (``TMPDIR``) and unlink it at once, so that
 nothing is left behind however the process ends. Journal and syncing are off: nothing here outlives the process.
 
-Appointments are records of one size that sort as bytes. They are dealt out to buckets by expert, and each bucket is sorted by
-itself: in memory, since very many of them are still few in each; on disk if they are not.
+Appointments are records of one size that sort as bytes. They are dealt out to buckets by expert, and each bucket is sorted
+separately: in memory, since very many of them are still few in each; on disk if they are not.
 """
 
 import heapq
@@ -88,7 +88,7 @@ _IN_MEMORY = 500_000
 _HELD = 4 * 1024 * 1024
 """How many bytes of records are held until they are put on disk."""
 
-_AT_ONCE = 10_000
+_RECORDS_PER_STEP = 10_000
 """How many records are put into a table with one statement, and taken out with one step."""
 
 
@@ -153,7 +153,9 @@ class Scratchpad:
             "CREATE TABLE text_client (id BLOB PRIMARY KEY) WITHOUT ROWID;"
         )
         self._database.execute("BEGIN")
-        self._database.insert("INSERT INTO number VALUES (?)", ((number,) for number in range(_AT_ONCE)))
+        self._database.insert(
+            "INSERT INTO number VALUES (?)", ((number,) for number in range(_RECORDS_PER_STEP))
+        )
         self._held: defaultdict[int, list[bytes]] = defaultdict(list)
         self._size = 0
         self._has_text_clients = False
@@ -204,9 +206,9 @@ class Scratchpad:
             for found in _overlapping(self._sorted(bucket)):
                 count += len(found)
                 # Ids as text sort as their bytes do.
-                usual = heapq.nsmallest(most, (booking for booking, is_text in found if not is_text))
+                object_ids = heapq.nsmallest(most, (booking for booking, is_text in found if not is_text))
                 others = (self._text(booking) for booking, is_text in found if is_text)
-                first = heapq.nsmallest(most, chain(first, others, map(bytes.hex, usual)))
+                first = heapq.nsmallest(most, chain(first, others, map(bytes.hex, object_ids)))
         return Overlaps(count, tuple(first))
 
     def _sorted(self, bucket: int) -> Iterator[bytes]:
@@ -224,7 +226,7 @@ class Scratchpad:
 
     def _sorted_on_disk(self, parts: Iterable[bytes]) -> Iterator[bytes]:
         self._database.execute("DELETE FROM record")
-        step = _AT_ONCE * _RECORD.size
+        step = _RECORDS_PER_STEP * _RECORD.size
         for part in parts:
             for start in range(0, len(part), step):
                 some = part[start : start + step]
@@ -236,7 +238,7 @@ class Scratchpad:
                     len(some) // _RECORD.size,
                 )
         rows = self._database.rows("SELECT record FROM record ORDER BY record")
-        while found := list(islice(rows, _AT_ONCE)):
+        while found := list(islice(rows, _RECORDS_PER_STEP)):
             yield b"".join(chain.from_iterable(found))
 
     def _text(self, booking: bytes) -> str:

@@ -95,7 +95,7 @@ class _Allotment:
 
 
 class ClientCheck:
-    """Checks clients, each by itself, under the rules of one verification."""
+    """Checks clients, each independently, under the rules of one verification."""
 
     def __init__(self, rules: VerificationRules) -> None:
         self._rules = rules

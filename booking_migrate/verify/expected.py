@@ -38,7 +38,7 @@ _CLIENT, _EXPERT = ("clientUserId", "clientEmail"), ("expertUserId", "expertEmai
 """The fields that are looked up if they are absent or null."""
 
 _LEVELS_ABOVE = 2
-"""A session stands two levels deep in its client document: in the array, in the document."""
+"""A session is two levels deep in its client document: in the array, in the document."""
 
 _PENDING = "pending"
 _NESTING = frozenset({dict, list, DBRef})

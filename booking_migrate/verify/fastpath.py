@@ -40,7 +40,7 @@ from booking_migrate.bson.layout import (
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, Kind, Presence
 from booking_migrate.errors import SlicingFault
-from booking_migrate.stores.chunks import Chunk, DocumentBlock, RangeChunk, cuts, join, split
+from booking_migrate.stores.chunks import Chunk, DocumentBlock, RangeChunk, join, part_starts, split
 from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument, stores_any_bson
 from booking_migrate.verify.expected import DROPPED
 from booking_migrate.verify.join import (
@@ -228,7 +228,7 @@ class FastPath:
         self._compared.clear()
         if self._declines_all:
             return
-        for first, end in pairwise(cuts(source, _CACHE_BLOCK)):
+        for first, end in pairwise(part_starts(source, _CACHE_BLOCK)):
             yield from self._sound_clients(source, first, end, target)
 
     def _sound_clients(

@@ -197,7 +197,7 @@ def facts_of(fields: Mapping[str, Any], booking_id: Any) -> SessionFacts:
 
 
 def own_facts(fields: Mapping[str, Any]) -> SessionFacts:
-    """Return the facts of a session of the new application: nothing stands in for an absent date."""
+    """Return the facts of a session of the new application: an absent date has no substitute."""
     created, updated = _milliseconds(fields.get("createdAt")), _milliseconds(fields.get("updatedAt"))
     return SessionFacts(fields.get("price"), created, updated)
 

@@ -265,8 +265,8 @@ class _Run:
 
 def _partitioned(source: ComparedReader, target: ComparedReader) -> tuple[ClientParts, ClientParts] | None:
     """Return both sides in ranges of clients; None if one of them cannot be read that way."""
-    ours = source.cut()
-    theirs = None if ours is None else target.cut()
+    ours = source.partition()
+    theirs = None if ours is None else target.partition()
     if ours is None or theirs is None:
         return None
     if isinstance(theirs, ClientStream) and not isinstance(ours, ClientStream):

@@ -270,11 +270,11 @@ class _Matching:
         )
 
     def _compare_order(self, pairs: Mapping[int, int]) -> None:
-        standing = [index for index, _other in sorted(pairs.items(), key=lambda pair: pair[1])]
-        for wanted, there in zip(sorted(pairs), standing, strict=True):
+        in_order = [index for index, _other in sorted(pairs.items(), key=lambda pair: pair[1])]
+        for wanted, there in zip(sorted(pairs), in_order, strict=True):
             if wanted != there:
                 one, other = self.expected[wanted].element, self.expected[there].element
-                detail = "another session stands where this one belongs"
+                detail = "another session is where this one belongs"
                 pair = (_named_by(one), _named_by(other))
                 self.result.mismatches.append(
                     Mismatch(Kind.ORDER, self.client_id, session_name(one), "sessions", *pair, detail)

@@ -15,9 +15,9 @@ from pymongo.database import Database
 from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import LeaseLost
 from booking_migrate.migrate import chunk_worker
-from booking_migrate.migrate.chunk_handler import Elsewhere
 from booking_migrate.migrate.chunk_worker import Assignment, Task
-from booking_migrate.migrate.hand_out import Delegated, Delegation
+from booking_migrate.migrate.dispatch import Delegated, Delegation
+from booking_migrate.migrate.pipeline import Elsewhere
 from booking_migrate.runs.delegation import RunShare
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.stores.chunks import Chunk, split
@@ -200,7 +200,7 @@ def test_documents_of_others_that_come_meanwhile(
 ) -> None:
     """A client document that the application writes during the run is kept and added to, not refused as a duplicate."""
     platform.clients.drop()
-    whole = Delegated._hand_out
+    whole = Delegated._dispatch
     client_document = {"_id": 7, "clientId": client(19), "sessions": [], "by": "the application"}
 
     def insert_first(self: Delegated, chunk: Chunk) -> Any:
@@ -208,7 +208,7 @@ def test_documents_of_others_that_come_meanwhile(
             platform.clients.insert_one(client_document)
         return whole(self, chunk)
 
-    monkeypatch.setattr(Delegated, "_hand_out", insert_first)
+    monkeypatch.setattr(Delegated, "_dispatch", insert_first)
     ended = command(*MIGRATE, "--workers", "2")
 
     assert 3 == ended.returncode, ended.stderr

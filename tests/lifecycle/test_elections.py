@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cli import progress, waiting
+from booking_migrate.cli import progress
 from booking_migrate.events import Event, Listener, NullListener, Retried, WaitEnded, Waiting
 from booking_migrate.rollback.window import Window
 from booking_migrate.stores.mongo import scan
@@ -131,8 +131,8 @@ def test_an_election_is_said(
     server: ReplicaSet, database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While there is no primary, it is said that one is waited for, also if the driver waits for it within one call."""
-    monkeypatch.setattr(waiting, "SAID_AFTER_SECONDS", 0.05)
-    monkeypatch.setattr(waiting, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(progress, "SAID_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr(progress, "_POLL_SECONDS", 0.02)
     left = [Step.RANGE_NOTED]
 
     def step_down(step: Step) -> None:

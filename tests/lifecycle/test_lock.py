@@ -166,7 +166,7 @@ def test_a_second_signal_ends_at_once(environment: dict[str, str], command: Run,
         worker.send_signal(signal.SIGINT)
         # Between two batches the first one is not held back, but the end waits for the batch.
         assert select.select([worker.stderr], [], [], _PATIENCE)[0]
-        assert "Finishing the batch at hand; once more ends at once.\n" == worker.stderr.readline()
+        assert "Finishing the current batch; once more ends at once.\n" == worker.stderr.readline()
         worker.send_signal(signal.SIGINT)
         worker.communicate(timeout=_PATIENCE)
 
@@ -183,7 +183,7 @@ def test_a_repeated_hangup_is_one(
     with _waiting(Step.RANGE_NOTED, environment, gate, *MIGRATE) as worker:
         _await(Path(f"{gate}.reached"))
         worker.send_signal(signal.SIGHUP)
-        assert "Finishing the batch at hand" in worker.stderr.readline()
+        assert "Finishing the current batch" in worker.stderr.readline()
         for _ in range(3):
             worker.send_signal(signal.SIGHUP)
         Path(f"{gate}.open").touch()

@@ -126,7 +126,7 @@ def test_a_server_that_does_not_sort_on_its_disk(platform: Db, server: Server) -
     connection = Connection(server.uri, platform.name)
     reader = open_reader(parse_place("bookings"), connection, listener=noted)
     try:
-        reader.cut()
+        reader.partition()
         # What is asked of it before is not a `find`.
         with refused(server, "find", DISK_USE_REFUSED):
             found = [

@@ -12,7 +12,7 @@ from pymongo import InsertOne, ReplaceOne
 from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
-from booking_migrate.cli import waiting
+from booking_migrate.cli import progress
 from booking_migrate.errors import UniqueIndexViolated, ValidationFailed
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.codes import PASSING, Trouble
@@ -159,7 +159,7 @@ def test_a_server_that_is_overloaded_for_good(
 @pytest.mark.usefixtures("bookings")
 def test_waiting_is_said_aloud(server: Server, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for is said with its limit while it lasts, and when it is over."""
-    monkeypatch.setattr(waiting, "SAID_AFTER_SECONDS", 0.1)
+    monkeypatch.setattr(progress, "SAID_AFTER_SECONDS", 0.1)
     with fail_point(server) as point:
         point.set(["insert"], {"errorCode": 189})
         over = Timer(1.2, point.clear)

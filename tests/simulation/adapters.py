@@ -86,7 +86,7 @@ class Reader:
         wanted = {value.binary for value in client_ids}
         return (raw for raw in self._all() if raw[CLIENT] in wanted)
 
-    def cut(self) -> None:
+    def partition(self) -> None:
         """Return None: one piece is enough."""
 
     def close(self) -> None:
@@ -224,7 +224,7 @@ class Rejected(RejectedRecords):
 
 @dataclass
 class Places:
-    """See `follow.engine.TimedPlaces`; it answers the questions of `stores.links.Links` too."""
+    """See `follow.engine.TimedPlaces`; it answers the questions of `stores.changes.Links` too."""
 
     world: World
     read: str = SOURCE

@@ -163,7 +163,7 @@ def begin(world: World, seed: int) -> None:
     """Let the code see the time of a world, and do so much at a time as the seed has it."""
     _CLOCK.world = world
     sizes = _SIZES[seed // TEMPLATES % len(_SIZES)]
-    follower._AT_ONCE, backlog._IN_MEMORY, follower._BEHIND_FENCE, engine._CLIENTS_AT_ONCE = sizes
+    follower._ENTRIES_PER_GROUP, backlog._IN_MEMORY, follower._BEHIND_FENCE, engine._CLIENTS_AT_ONCE = sizes
 
 
 @contextmanager
@@ -186,7 +186,7 @@ def simulated() -> Iterator[None]:
         patch.object(batches, "Converter", _CONVERTER),
         patch.object(batches, "FlatReader", _FLAT_READER),
         patch.object(verify_run, "FastPath", _FAST_PATH),
-        patch.multiple(follower, _AT_ONCE=2, _BEHIND_FENCE=1),
+        patch.multiple(follower, _ENTRIES_PER_GROUP=2, _BEHIND_FENCE=1),
         patch.object(backlog, "_IN_MEMORY", 3),
         patch.object(engine, "_CLIENTS_AT_ONCE", 2),
     ):

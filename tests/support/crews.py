@@ -18,8 +18,8 @@ from booking_migrate.in_place import passes, restoring, rollback
 from booking_migrate.in_place import run as in_place
 from booking_migrate.migrate import chunk_worker
 from booking_migrate.migrate import pipeline as stream
-from booking_migrate.migrate.chunk_handler import HandledChunk
 from booking_migrate.migrate.chunk_worker import Task
+from booking_migrate.migrate.pipeline import HandledChunk
 from booking_migrate.runs import undo
 from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.mongo import journal_notes

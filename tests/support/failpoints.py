@@ -13,7 +13,7 @@ from booking_migrate.cutover import attempt as cutover
 from booking_migrate.cutover import recovery
 from booking_migrate.follow.follower import Follower
 from booking_migrate.in_place.group import GroupPlan
-from booking_migrate.migrate.hand_out import Delegation
+from booking_migrate.migrate.dispatch import Delegation
 from booking_migrate.migrate.journaled_target import JournaledTarget
 from booking_migrate.rollback import from_window
 from booking_migrate.runs.lock import HeldLock

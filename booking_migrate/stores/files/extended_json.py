@@ -204,7 +204,7 @@ class DocumentParser:
         if self._plain:
             _read_known_fields(fields)
         try:
-            return FileDocument(_encode_usual(fields), fields)
+            return FileDocument(_encode_plain(fields), fields)
         except NotADocument:
             return None
 
@@ -263,8 +263,8 @@ def _encode(fields: Document) -> bytes:
     return raw
 
 
-def _encode_usual(fields: Document) -> bytes:
-    """Encode what the fast parser has read: all of its values are plain ones, and nearly always `_id` stands first."""
+def _encode_plain(fields: Document) -> bytes:
+    """Encode what the fast parser has read: all of its values are plain ones, and nearly always `_id` comes first."""
     if next(iter(fields), None) == "_id":
         try:
             raw = encode(fields, codec_options=CODEC)

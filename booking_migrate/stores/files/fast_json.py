@@ -25,7 +25,7 @@ _EXACT = 1 << 53
 _ESCAPED_COLON = b"\\u003"
 _INT = re.compile(r"0|[1-9][0-9]{0,8}").fullmatch
 _INT64 = re.compile(r"0|[1-9][0-9]{0,17}").fullmatch
-"""So many digits fit into 32 and 64 bits, whatever they are."""
+"""This number of digits fits into 32 and 64 bits, whatever they are."""
 
 _DEEPEST = 100
 """How deep documents may nest here, which is as deep as the server takes them: the other parser can read what this one can."""
@@ -133,7 +133,7 @@ class FastParser:
         return self._colons == text.count(b":") and not (b"\\" in text and _ESCAPED_COLON in text)
 
     def _read_fields(self, fields: Document, levels: int) -> None:
-        """Read the values of an object in place, and count the colons that belong to it; there may be so many levels below it."""
+        """Read the values of an object in place, and count the colons that belong to it; this number of levels may be below it."""
         colons, readers = len(fields), self._readers
         for name, value in fields.items():
             kind = type(value)

@@ -15,7 +15,7 @@ from booking_migrate.stores.files.extended_json import DocumentParser, Meaning
 from booking_migrate.stores.files.json_files import LONGEST, Place, WindowReader
 from booking_migrate.stores.files.spool import Row, row_of
 from booking_migrate.stores.places import JsonFormat
-from booking_migrate.stores.pool import StartPool
+from booking_migrate.stores.ports import StartPool
 
 _BLOCK = 1 << 18
 """About how many bytes are parsed at a time."""

@@ -26,7 +26,7 @@ _PERHAPS_NEXT = re.compile(r"\}[ \t\r\n]*,?[ \t\r\n]*\{")
 
 
 def skip_blank(text: str, position: int) -> int:
-    """Return where the next character that is not blank stands, or the text's end."""
+    """Return the index of the next character that is not blank, or the text's end."""
     match = _BLANK.match(text, position)
     return match.end() if match else position
 
@@ -66,7 +66,7 @@ class Readable(Protocol):
     """Bytes that are read from the front."""
 
     def read(self, size: int, /) -> bytes:
-        """Return some bytes, about so many; none at the end."""
+        """Return some bytes, about this number; none at the end."""
 
 
 class Place(NamedTuple):
@@ -100,7 +100,7 @@ class WindowReader:
         self._text = ""
         self._position = 0
         self._number, self._lines_before = behind or (0, 0)
-        """The number of the document at hand, and the line ends in the text that has left the window."""
+        """The number of the current document, and the line ends in the text that has left the window."""
 
         self._at_end = False
         self.is_array = True
@@ -193,7 +193,7 @@ class WindowReader:
     def _read_fast(self) -> FileDocument | None:
         """Read a document by the fast parser; None if that declines it, or if it is the last one of the window.
 
-        Whatever is taken for its end: of all texts that begin here, only one is an object.
+        Any end that is tried will do: of all texts that begin here, only one is an object.
         """
         text, start = self._text, self._position
         opened = closed = 0
@@ -218,7 +218,7 @@ class WindowReader:
         return error.msg.startswith(_IN_A_STRING) or error.pos >= len(self._text) - _NEAR_END
 
     def _next_character(self) -> str:
-        """Return the next character that is not blank, where the window then stands; empty at the file's end."""
+        """Return the next character that is not blank, where the window then begins; empty at the file's end."""
         while True:
             self._position = skip_blank(self._text, self._position)
             if self._position < len(self._text):

@@ -14,7 +14,7 @@ from booking_migrate.stores.files.opening import FileDocument
 from booking_migrate.stores.files.spool import Row, row_of
 from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.places import JsonFormat
-from booking_migrate.stores.pool import StartPool
+from booking_migrate.stores.ports import StartPool
 
 _BLOCK = 1 << 18
 """About how many bytes of lines are parsed at a time."""

@@ -226,7 +226,7 @@ def _zipped(head: bytes, place: FilePlace | StreamPlace) -> Remedy | None:
     if not _is_gzip(head):
         return None
     if isinstance(place, StreamPlace):
-        return Remedy("gzip data", _on_the_way("gzip -dc"))
+        return Remedy("gzip data", _piped("gzip -dc"))
     if place.gzip:
         return Remedy(
             "gzip data that was compressed twice", _into("gzip -dc", place, ".once", kept_suffix=True)
@@ -311,10 +311,10 @@ def _with_suffix(place: FilePlace | StreamPlace, suffix: str) -> str:
 
 
 def _through(command: str, place: FilePlace | StreamPlace, mark: str) -> str:
-    return _on_the_way(command) if isinstance(place, StreamPlace) else _into(command, place, mark)
+    return _piped(command) if isinstance(place, StreamPlace) else _into(command, place, mark)
 
 
-def _on_the_way(command: str) -> str:
+def _piped(command: str) -> str:
     return f"Decode it into standard input: put '{command} |' before this command."
 
 

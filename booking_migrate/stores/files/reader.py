@@ -31,8 +31,7 @@ from booking_migrate.stores.files.opening import (
 )
 from booking_migrate.stores.files.spool import Row, Spool, row_of
 from booking_migrate.stores.places import FileFormat, FilePlace, JsonFormat, StreamPlace
-from booking_migrate.stores.pool import StartPool
-from booking_migrate.stores.ports import ComparedReader, ScannedDocument
+from booking_migrate.stores.ports import ComparedReader, ScannedDocument, StartPool
 from booking_migrate.stores.readers import HoldsPeople
 
 _LENGTH = struct.Struct("<i")
@@ -129,7 +128,7 @@ class FileReader(HoldsPeople, ComparedReader):
     def missing(self) -> None:
         """Return None: a file that does not exist is refused when it is opened."""
 
-    def cut(self) -> None:
+    def partition(self) -> None:
         """Return None: a file has no index."""
 
     @override

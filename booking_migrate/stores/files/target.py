@@ -23,8 +23,7 @@ from booking_migrate.stores.files.atomic import (
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.stores.files.text_writer import TextWriter
 from booking_migrate.stores.places import FileFormat
-from booking_migrate.stores.pool import StartPool
-from booking_migrate.stores.ports import CanHold, Replacement, TargetWriter, stores_any_bson
+from booking_migrate.stores.ports import CanHold, Replacement, StartPool, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import Ledger, RejectsKeeper
 
 

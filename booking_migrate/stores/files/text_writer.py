@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 from booking_migrate.stores.files.extended_json import to_json
-from booking_migrate.stores.pool import StartPool
+from booking_migrate.stores.ports import StartPool
 
 _WORTH_IT = 4 << 20
 """Fewer bytes of documents are text before workers have started."""

@@ -3,7 +3,7 @@
 A command continues in the server after the process that sent it was killed. It is known by its comment; every user may see
 and end their own commands (manual, reference/operator/aggregation/currentOp, reference/command/killOp).
 
-In place, old bookings and client documents stand side by side, so the unique index there counts for client documents only.
+In place, old bookings and client documents are in one collection, so the unique index there counts for client documents only.
 """
 
 import time
@@ -210,7 +210,7 @@ def _kill(collection: DriverCollection, operation: Any) -> None:
                 raise
 
 
-_USUAL_NAME = "clientId_1"
+_DEFAULT_NAME = "clientId_1"
 _OTHER_NAME = "clientId_1_unique"
 _NO_SUCH_INDEX = 27
 _SHOWN = 5
@@ -227,7 +227,7 @@ def ensure_client_index(collection: DriverCollection) -> bool:
     if has_client_index(collection):
         return False
     # The usual name is what the application's own declaration of this index would choose, and then finds.
-    taken = any(index["name"] == _USUAL_NAME for index in indexes_of(collection))
+    taken = any(index["name"] == _DEFAULT_NAME for index in indexes_of(collection))
     with writing(collection):
         try:
             with_retry(
@@ -236,7 +236,7 @@ def ensure_client_index(collection: DriverCollection) -> bool:
                     [("clientId", 1)],
                     unique=True,
                     collation=SIMPLE,
-                    name=_OTHER_NAME if taken else _USUAL_NAME,
+                    name=_OTHER_NAME if taken else _DEFAULT_NAME,
                 )
             )
         except DuplicateKeyError:
@@ -334,7 +334,7 @@ EVERY_DOCUMENT = OwnIndex("clientId_1_every", "clientId")
 """By this, all documents of a client are found."""
 
 CLAIMS = OwnIndex(CLAIMED_BOOKINGS, "sessions.legacyBookingId", sparse=True)
-"""By this, the sessions of a booking are found, whatever client they stand with."""
+"""By this, the sessions of a booking are found, whatever client they belong to."""
 
 FOLLOWED = OwnIndex("booking_migrate_legacy_ids", "sessions.legacyBookingId")
 """Side by side, following finds the clients of a booking by this."""

@@ -43,7 +43,7 @@ _COLLECT_SECONDS = 0.03
 """How long changes are collected after the first one."""
 
 _TIME_FIRST = "82"
-"""A token is a key string; a cluster time stands first, and this is its type."""
+"""A token is a key string; a cluster time comes first, and this is its type."""
 
 _FIELDS: Mapping[str, Any] = {
     "operationType": 1,

@@ -65,7 +65,7 @@ class ClientRanges(ClientParts):
         """Yield all ObjectIds but the very last in ranges of about ``documents`` documents, in their order.
 
         ``first`` is the client to begin with; None: the least possible one. No client is in two ranges. The server is asked
-        for one range at a time, each a step of so many entries along the index.
+        for one range at a time, each a step of this number of entries along the index.
         """
         first = first or FIRST
         while first < LAST:
@@ -76,11 +76,11 @@ class ClientRanges(ClientParts):
             first = end
 
     def chunk(self, clients: ClientRange, documents: int) -> "RemoteRange":
-        """Return the documents of a range, about so many, to be read by whichever process handles them."""
+        """Return the documents of a range, about this number, to be read by whichever process handles them."""
         return RemoteRange(self._address, clients, documents, self._source)
 
     def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:
-        """Return the client so many entries behind the first of another client, or behind all of that client's."""
+        """Return the client this number of entries behind the first of another client, or behind all of that client's."""
         above = "$gt" if is_after else "$gte"
         condition = {"clientId": {above: first, "$lt": LAST}}
         options: dict[str, Any] = {"hint": self.index(), "collation": SIMPLE, "skip": skip, "limit": 1}
@@ -116,14 +116,14 @@ class ClientRanges(ClientParts):
                 yield split(batch)
 
     def index(self) -> str:
-        """Return the name of an index along which all documents stand in client order, or nothing."""
+        """Return the name of an index along which all documents are in client order, or nothing."""
         if self._found_index is None:
             indexes = read(self._source, lambda: list(self._source.list_indexes()))
             self._found_index = next((str(index["name"]) for index in indexes if _is_complete(index)), "")
         return self._found_index
 
     def _holds_arrays(self) -> bool:
-        """Return whether the index has ever held an array, so that a document may stand at several places of it."""
+        """Return whether the index has ever held an array, so that a document may be at several positions of it."""
         asked = {"find": self._source.name, "filter": {}, "hint": self.index()}
         database = self._source.database
         explained = read(self._source, lambda: database.command("explain", asked, verbosity="queryPlanner"))

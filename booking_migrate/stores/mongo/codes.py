@@ -1,7 +1,7 @@
 """The server's error codes and labels that the program acts on: one table, by the server's own names.
 
 Codes: src/mongo/base/error_codes.yml in the server's source; labels: specifications of retryable reads and writes, and of
-transactions. A code or label in `PASSING` may go away by itself, and what failed with it is tried again for a while.
+transactions. A code or label in `PASSING` may be a passing one, and what failed with it is tried again for a while.
 """
 
 from collections.abc import Mapping

@@ -32,7 +32,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.stores.mongo.failures import read
 from booking_migrate.stores.mongo.retry import majority_written
-from booking_migrate.stores.mongo.topology import watch_primary
+from booking_migrate.stores.mongo.servers import watch_primary
 
 DriverCollection = Collection[Document]
 

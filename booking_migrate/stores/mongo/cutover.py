@@ -59,7 +59,7 @@ from booking_migrate.stores.mongo.raw import (
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 
-_AT_ONCE = 1000
+_DOCUMENTS_PER_WRITE = 1000
 _SAMPLE = 100
 """How many of the first and of the last client documents conditions are tried out with."""
 
@@ -130,7 +130,7 @@ class MongoLive(FencedSource):
 
     def has_same_count(self, legacy: str) -> bool:
         """Return whether both have as many documents; takes no time."""
-        # The counts that the server has at hand waver while it refuses a delete, which it takes back; so they
+        # The server's own counts waver while it refuses a delete, which it takes back; so they
         # are believed only when they agree, and counted otherwise.
         kept = self._database[legacy]
         with reading(self._source):
@@ -151,8 +151,8 @@ class MongoLive(FencedSource):
         """Let a collection refuse documents without an array `sessions`, beside its own validator. May be repeated.
 
         Args:
-            is_live: whether the target has the source's name already, and old bookings may stand in it.
-            is_lenient: whether old bookings stand in the target before that; they may be updated, and no new one added.
+            is_live: whether the target has the source's name already, and old bookings may be in it.
+            is_lenient: whether old bookings are in the target before that; they may be updated, and no new one added.
         """
         guard(self._source if is_live else self._target, is_lenient=is_live or is_lenient)
 
@@ -174,7 +174,7 @@ class MongoLive(FencedSource):
         # At every moment one of the two indexes is there.
         remaining = iter(bookings)
         carried = 0
-        while some := list(islice(remaining, _AT_ONCE)):
+        while some := list(islice(remaining, _DOCUMENTS_PER_WRITE)):
             if not carried:
                 self._restrict_index()
             # Sent again after a lost answer, a booking finds itself there; another one in its place is found below.
@@ -190,7 +190,7 @@ class MongoLive(FencedSource):
             there = set(find_documents(self._target, any_of("_id", ids)))
         lost = next((raw for raw in bookings if raw not in there), None)
         if lost is not None:
-            problem = f"rejected document {display_id(id_of(lost))} cannot stand beside the client documents"
+            problem = f"rejected document {display_id(id_of(lost))} cannot be in one collection with the client documents"
             raise WriteFailed(self._target.name, problem)
 
     def _restrict_index(self) -> None:
@@ -211,7 +211,7 @@ class MongoLive(FencedSource):
         if CLIENT_DOCUMENTS_ONLY.name not in self._index_names():
             return
         remaining = iter(bookings)
-        while some := list(islice(remaining, _AT_ONCE)):
+        while some := list(islice(remaining, _DOCUMENTS_PER_WRITE)):
             delete_versions(self._target, some)
         if keeps_indexes:
             return

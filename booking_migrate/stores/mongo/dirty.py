@@ -1,25 +1,30 @@
-"""The set of what is dirty, in the collection ``booking_migrate_dirty`` of the target's database."""
+"""The set of what is dirty, in the collection ``booking_migrate_dirty`` of the target's database.
 
-from collections.abc import Iterable, Iterator, Mapping
+`RunEntries` is what it has in common with the notes of a reverse window (`window`): single things that a run keeps in a collection
+that all runs share, by names that begin with the run's id.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
 from pymongo import DeleteOne, UpdateOne
+from pymongo.collection import Collection
 from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.changes import Dirty, DirtyStore
-from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import read, reading
-from booking_migrate.stores.mongo.retry import with_retry
-from booking_migrate.stores.mongo.run_entries import RunEntries
+from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.failures import read, reading, writing
+from booking_migrate.stores.mongo.retry import attempts, with_retry
 
 COLLECTION = "booking_migrate_dirty"
 
-_AT_ONCE = 1000
+_ENTRIES_PER_READ = 1000
 
 
 def _dirty(entries: Iterable[Mapping[str, Any]]) -> Dirty:
@@ -29,6 +34,48 @@ def _dirty(entries: Iterable[Mapping[str, Any]]) -> Dirty:
         value = read_fields(entry["value"])["_id"]
         parts[entry["kind"]][sort_key(value)] = value
     return dirty
+
+
+class RunEntries:
+    """The entries of one run."""
+
+    def __init__(self, collection: DriverCollection, run_id: str) -> None:
+        """Take the collection, and the run whose entries are meant."""
+        self.collection: Collection[dict[str, Any]] = collection.with_options(codec_options=TIMES)
+        self._run_id = run_id
+
+    def name(self, kind: str, key: bytes) -> str:
+        """Return the `_id` of an entry."""
+        return f"{self._run_id}/{kind}/{sha256(key).hexdigest()}"
+
+    def all(self, after: str = "") -> Mapping[str, Any]:
+        """Return the condition of all entries of the run, or of those behind a name; the index on `_id` serves it."""
+        # "0" follows "/".
+        return {"_id": {"$gt": after or f"{self._run_id}/", "$lt": f"{self._run_id}0"}}
+
+    def of_kind(self, kind: str) -> Mapping[str, Any]:
+        """Return the condition of all entries of a kind."""
+        return {"_id": {"$gt": f"{self._run_id}/{kind}/", "$lt": f"{self._run_id}/{kind}0"}}
+
+    def write(self, operations: Sequence[Any]) -> None:
+        """Carry out writes that may be repeated.
+
+        Raises:
+            ConnectionProblem, NotPermitted, WriteFailed: they cannot be carried out.
+        """
+        if not operations:
+            return
+        with writing(self.collection):
+            for attempt in attempts():
+                with attempt:
+                    self.collection.bulk_write(operations, ordered=False)
+
+    def clear(self) -> None:
+        """Remove all entries of the run."""
+        with writing(self.collection):
+            for attempt in attempts():
+                with attempt:
+                    self.collection.delete_many(self.all())
 
 
 class MongoDirty(DirtyStore):
@@ -99,7 +146,7 @@ class MongoDirty(DirtyStore):
         self._entries.clear()
 
     def _found(self, condition: Mapping[str, Any]) -> list[dict[str, Any]]:
-        return list(self._collection.find(condition).sort("_id", 1).limit(_AT_ONCE))
+        return list(self._collection.find(condition).sort("_id", 1).limit(_ENTRIES_PER_READ))
 
     def _named(self, dirty: Dirty) -> Iterator[tuple[str, str, Any]]:
         for kind, entries in dirty.parts().items():

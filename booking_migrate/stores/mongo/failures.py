@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 import pymongo
@@ -17,6 +18,7 @@ from booking_migrate.errors import (
     DiskFull,
     NoMajority,
     NotPermitted,
+    PlaceNotFound,
     ServerUnreachable,
     StillFailing,
     UnusablePlace,
@@ -41,6 +43,7 @@ from booking_migrate.stores.mongo.servers import (
     members_of,
     without_primary,
 )
+from booking_migrate.stores.places import is_own
 
 _OUT_OF_REACH = frozenset({Trouble.PRIMARY, Trouble.SERVER})
 """Other members, or the primary, cannot be reached."""
@@ -83,7 +86,7 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
 
 
 def read(collection: Collection[Any], action: Callable[[], T], *, waits: bool = True) -> T:
-    """Return what reading a collection comes to; what fails for a passing reason is tried again.
+    """Return the result of reading a collection; what fails for a passing reason is tried again.
 
     Args:
         collection: what is read.
@@ -98,7 +101,7 @@ def read(collection: Collection[Any], action: Callable[[], T], *, waits: bool = 
 
 
 def write(collection: Collection[Any], action: Callable[[], T]) -> T:
-    """Return what writing to a collection comes to; what fails for a passing reason is tried again.
+    """Return the result of writing to a collection; what fails for a passing reason is tried again.
 
     Args:
         collection: what is written to.
@@ -205,3 +208,27 @@ def bulk_text(error: BulkWriteError) -> str:
 def _without_content(text: str, name: str) -> str:
     text = text.partition("{")[0].partition(" to execute command")[0].strip(" :")[:_LONGEST_TEXT]
     return f"{text} ({name})" if text else name
+
+
+_SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
+
+
+def absent(collection: Collection[Any]) -> PlaceNotFound:
+    """Return our error for a collection that does not exist, with names that are near to it."""
+    database = collection.database
+    near: list[str] = []
+    near_databases: list[str] = []
+    # A user who may not list names gets the same message without a suggestion.
+    with suppress(PyMongoError):
+        names = database.list_collection_names(authorizedCollections=True)
+        near = get_close_matches(collection.name, [each for each in names if not is_own(each)], n=1)
+        if not names:
+            others = set(database.client.list_database_names()) - _SYSTEM_DATABASES
+            near_databases = get_close_matches(database.name, sorted(others), n=1)
+    return PlaceNotFound(
+        collection.name, database.name, hosts_of(collection), *_first(near), *_first(near_databases)
+    )
+
+
+def _first(found: list[str]) -> list[str]:
+    return found[:1] or [""]

@@ -32,7 +32,7 @@ _OFF = 1
 
 
 class FencedSource:
-    """The live collection, which refuses writes while the fence stands.
+    """The live collection, which refuses writes while the fence is up.
 
     The fence is a validator that no document meets. On request it is also the server's mode that refuses every write of
     every user: unlike a validator, it refuses deletes, and writers that bypass validation. It holds for the whole cluster, all

@@ -12,7 +12,6 @@ from booking_migrate.bson.order import id_key
 from booking_migrate.errors import NoTransactions, UnusablePlace, WriteFailed
 from booking_migrate.stores.destination import PlaceFinding, examine
 from booking_migrate.stores.in_place import PendingDocument, Result, Unit
-from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.administration import (
     CLAIMS,
     CLIENT_DOCUMENTS_ONLY,
@@ -24,7 +23,7 @@ from booking_migrate.stores.mongo.administration import (
     make_index,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading, translated, write
+from booking_migrate.stores.mongo.failures import absent, read, reading, translated, write
 from booking_migrate.stores.mongo.in_place_scan import located, pending
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
@@ -35,7 +34,7 @@ from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.rejects import RejectsKeeper
 
-_AT_ONCE = 200
+_DOCUMENTS_PER_UPDATE = 200
 """How many client documents one statement changes."""
 
 
@@ -140,7 +139,7 @@ class MongoInPlace:
         """Yield what is left to be moved or rejected: every document that is not a sound client document.
 
         First what has no client, in the order of `_id`; then, client after client in MongoDB's order of their ids, the
-        rest. It continues by itself after an election or a lost cursor. What comes into the collection meanwhile may be
+        rest. It continues automatically after an election or a lost cursor. What comes into the collection meanwhile may be
         seen or not.
         """
         with reading(self._collection):
@@ -176,7 +175,7 @@ class MongoInPlace:
         return read(collection, lambda: located(collection, ids))
 
     def server_sessions(self, count: int = 1) -> bytes:
-        """Return the ids of the server sessions in which units of work run, so many at a time at most. The server is contacted."""
+        """Return the ids of the server sessions in which units of work run, at most this number at a time. The server is contacted."""
         return self._sessions.ids(count)
 
     def end_sessions(self, server_sessions: bytes) -> None:
@@ -243,7 +242,7 @@ class MongoInPlace:
         while True:
             with reading(self._collection):
                 raws = find_raw(self._collection, has_claim, fields={"_id": 1})
-                ids = [id_of(raw) for raw in islice(raws, _AT_ONCE)]
+                ids = [id_of(raw) for raw in islice(raws, _DOCUMENTS_PER_UPDATE)]
             if not ids:
                 return
             yield self._drop_legacy_ids(any_of("_id", ids))

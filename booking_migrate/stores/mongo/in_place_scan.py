@@ -130,7 +130,7 @@ def located(collection: DriverCollection, ids: Sequence[Any]) -> Sequence[Pendin
 
 
 def _waiting_in(batch: bytes) -> Sequence[PendingDocument]:
-    return _usual(batch) or list(map(_waiting, split(batch).documents()))
+    return _unpacked(batch) or list(map(_waiting, split(batch).documents()))
 
 
 def _waiting(raw: bytes) -> PendingDocument:
@@ -138,21 +138,21 @@ def _waiting(raw: bytes) -> PendingDocument:
     return PendingDocument.of(fields.get("clientId"), fields["_id"], int(fields["size"]))
 
 
-_USUAL = struct.Struct("<i5s12s10s12s6sib")
+_OBJECT_IDS_ONLY = struct.Struct("<i5s12s10s12s6sib")
 """A document of `_id`, `clientId` and `size` whose ids are ObjectIds."""
 
-_AROUND = ({_USUAL.size}, {b"\x07_id\x00"}, {b"\x07clientId\x00"}, {b"\x10size\x00"}, {0})
+_FRAME = ({_OBJECT_IDS_ONLY.size}, {b"\x07_id\x00"}, {b"\x07clientId\x00"}, {b"\x10size\x00"}, {0})
 """The bytes around its values."""
 
 
-def _usual(batch: bytes) -> Sequence[PendingDocument]:
+def _unpacked(batch: bytes) -> Sequence[PendingDocument]:
     """Return the documents of a batch whose ids are all ObjectIds, without decoding one by one; nothing of any other batch."""
-    if not batch or len(batch) % _USUAL.size:
+    if not batch or len(batch) % _OBJECT_IDS_ONLY.size:
         return ()
     sizes, id_names, ids, client_names, clients, names, values, ends = zip(
-        *_USUAL.iter_unpack(batch), strict=True
+        *_OBJECT_IDS_ONLY.iter_unpack(batch), strict=True
     )
-    if tuple(map(set, (sizes, id_names, client_names, names, ends))) != _AROUND:
+    if tuple(map(set, (sizes, id_names, client_names, names, ends))) != _FRAME:
         return ()
     return list(
         map(PendingDocument, map(OBJECT_ID_KEY.__add__, clients), map(OBJECT_ID_KEY.__add__, ids), values)
@@ -245,7 +245,7 @@ class _Both(ComparedReader):
         for side in self._sides:
             side.check()
 
-    def cut(self) -> None:
+    def partition(self) -> None:
         """Return None: two collections at a time are not cut."""
 
     def estimate_count(self) -> int | None:

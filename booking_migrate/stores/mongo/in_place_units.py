@@ -287,7 +287,7 @@ def _is_contention(error: Exception) -> bool:
     """Return whether other processes write to the same clients.
 
     A duplicate in the index on `clientId` is a client document that the application has just made. In any other unique
-    index it will not pass by itself.
+    index it will not pass.
     """
     if not isinstance(error, OperationFailure):
         return False

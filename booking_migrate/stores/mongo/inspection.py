@@ -43,7 +43,7 @@ _COMMAND_BYTES = 12 * 1024 * 1024
 _OF_SERVERS = re.compile("^(NetworkInterface|MongoDB Internal)")
 """How the drivers are named by which servers are connected with each other."""
 
-_UNTOLD = frozenset({13, 40324})
+_UNANSWERED = frozenset({13, 40324})
 """The codes for a user who may not ask and for a server before 5.1, which does not have `$documents`."""
 
 
@@ -85,7 +85,7 @@ class MongoInspector:
         kind = listed["type"]
         if kind == "view":
             return CollectionFacts(name, kind)
-        statistics = self._told("collStats", name) or {}
+        statistics = self._answer("collStats", name) or {}
         return CollectionFacts(
             name=name,
             kind=kind,
@@ -115,7 +115,7 @@ class MongoInspector:
         )
 
     def sample(self, name: str, size: int) -> Iterator[bytes]:
-        """Return so many documents of a collection by chance, or all if there are fewer; whole, as BSON."""
+        """Return this number of documents of a collection by chance, or all if there are fewer; whole, as BSON."""
         return self.referring(name).sample(size)
 
     def referring(self, name: str) -> MongoReferring:
@@ -137,7 +137,7 @@ class MongoInspector:
         return sorted(set(names) - {self.database, "admin", "config", "local"})
 
     def ends(self, name: str, count: int) -> Sequence[bytes]:
-        """Return the first and the last so many documents of a collection in the order of `_id`, each once."""
+        """Return this number of documents at the start and at the end of a collection in the order of `_id`, each once."""
         return find_ends(self._anchor.database[name], count)
 
     def destination(self, name: str) -> "MongoDestination":
@@ -149,7 +149,7 @@ class MongoInspector:
 
         Without a login the server does not check privileges, and none is missing.
         """
-        status = self._told("connectionStatus", 1, showPrivileges=True)
+        status = self._answer("connectionStatus", 1, showPrivileges=True)
         if status is None:
             return None
         known = status["authInfo"]
@@ -164,7 +164,7 @@ class MongoInspector:
 
     def disk(self) -> Disk | None:
         """Return the file system of the server's data; None if the server does not say."""
-        statistics = self._told("dbStats", 1) or {}
+        statistics = self._answer("dbStats", 1) or {}
         if "fsTotalSize" not in statistics:
             return None
         return Disk(int(statistics["fsTotalSize"]), int(statistics["fsUsedSize"]))
@@ -241,12 +241,12 @@ class MongoInspector:
             for index in indexes
         )
 
-    def _told(self, command: str, value: Any, **options: Any) -> Document | None:
+    def _answer(self, command: str, value: Any, **options: Any) -> Document | None:
         """Return the answer to a command, or None if the user may not ask."""
         return self._if_allowed(lambda: dict(self._database.command(command, value, **options)))
 
     def _if_allowed(self, action: Callable[[], T]) -> T | None:
-        """Return what reading comes to, or None if the user may not, or the server does not do it.
+        """Return what was read, or None if the user may not, or the server does not do it.
 
         What fails for a passing reason is tried again, batches of a cursor included, which the driver does not retry.
         """
@@ -358,7 +358,7 @@ class MongoDestination:
                 lambda: _ids(database.aggregate([{"$documents": listed}, *tried_out], collation=collation))
             )
         except OperationFailure as error:
-            if error.code not in _UNTOLD:
+            if error.code not in _UNANSWERED:
                 raise
         # A user who may read a collection may have the server compute documents from its content.
         made: list[Mapping[str, Any]] = [
@@ -378,7 +378,7 @@ def _ids(found: Iterable[Mapping[str, Any]]) -> set[bytes]:
 
 
 def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
-    """Return the first and the last so many documents of a collection in the order of `_id`, each once.
+    """Return this number of documents at the start and at the end of a collection in the order of `_id`, each once.
 
     They are of both generations, where there are two, and cost nothing that grows with the collection.
 

@@ -1,6 +1,6 @@
 """Notes of the journal as the documents that stand for them, and back.
 
-Moved bookings are many, and all that is noted of one is its `_id`; nearly always that is an ObjectId. Those of a part stand in
+Moved bookings are many, and all that is noted of one is its `_id`; nearly always that is an ObjectId. Those of a part are in
 one value then, twelve bytes each.
 """
 
@@ -16,14 +16,14 @@ _NOTES = 250
 """How many notes one range holds at most: looking one client up reads its whole range."""
 
 _PACKED_NOTES = 10_000
-"""The same of bookings whose ids stand in one value."""
+"""The same of bookings whose ids are in one value."""
 
 _KEY = 256
-"""How many bytes of a sort key a range keeps. Cut off, two keys still stand in the same order, or become equal."""
+"""How many bytes of a sort key a range keeps. Cut off, two keys still have the same order, or become equal."""
 
 _PACKED = "object_ids"
 _IDENTITY_HEAD, _IDENTITY_SIZE = b"\x16\x00\x00\x00\x07_id\x00", 22
-"""How the BSON of ``{_id}`` of an ObjectId begins, and its size; the twelve bytes of the ObjectId stand before its last one."""
+"""How the BSON of ``{_id}`` of an ObjectId begins, and its size; the twelve bytes of the ObjectId are before its last one."""
 
 _ID = slice(len(_IDENTITY_HEAD), _IDENTITY_SIZE - 1)
 

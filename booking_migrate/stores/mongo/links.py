@@ -1,4 +1,4 @@
-"""The clients that a change concerns; see `stores.links`."""
+"""The clients that a change concerns; see `stores.changes.Links`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pymongo import ASCENDING
 from typing_extensions import override
 
 from booking_migrate.bson.document import elements, read_fields, read_value, value_in
-from booking_migrate.stores.links import Links
+from booking_migrate.stores.changes import Links
 from booking_migrate.stores.mongo.administration import FOLLOWED, has_index, make_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing

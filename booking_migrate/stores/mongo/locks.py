@@ -11,12 +11,11 @@ from pymongo.write_concern import WriteConcern
 from typing_extensions import override
 
 from booking_migrate.errors import TargetBusy
-from booking_migrate.stores.locks import HeldLockView, Holder, Lease, LockStore
+from booking_migrate.stores.locks import HeldLockView, Holder, Lease, LockStore, is_dead
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, write, writing
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
-from booking_migrate.stores.process import is_dead
 
 LOCKS = "booking_migrate_locks"
 """The collection's name."""

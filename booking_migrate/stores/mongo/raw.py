@@ -154,7 +154,7 @@ def id_of(raw: bytes) -> Any:
 def any_of(field: str, values: Sequence[Any]) -> RawBSONDocument:
     """Return the query for documents whose field equals one of these values, which may be `Opaque`.
 
-    No value is ever taken for an operator or a pattern, whatever it is: it may come from the data.
+    No value is ever read as an operator or a pattern, whatever it is: it may come from the data.
     """
     if values and all(type(value) is ObjectId for value in values):
         return _query([(field, Element(_ARRAY, b"$in", _object_ids(values)))])

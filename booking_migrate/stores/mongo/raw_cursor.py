@@ -104,7 +104,7 @@ class RawCursor:
         return self._database.command(dict(command), codec_options=RAW_OPTIONS, session=self._session)
 
     def _take(self, answer: Any) -> Sequence[bytes]:
-        """Return the documents of an answer; from then on the cursor stands behind them."""
+        """Return the documents of an answer; from then on the cursor is behind them."""
         parts = {part.name: part for part in elements(bytes(answer["cursor"].raw))}
         self._id = read_value(parts[b"id"])
         self._name = read_value(parts[b"ns"]).partition(".")[2]
@@ -121,7 +121,7 @@ class RawCursor:
         number, self._id, self._batch = self._id, 0, None
         if number:
             with suppress(PyMongoError):
-                # The server forgets it by itself after a while.
+                # The server closes it after a while.
                 self._database.command(
                     {"killCursors": self._name, "cursors": [Int64(number)]}, session=self._session
                 )

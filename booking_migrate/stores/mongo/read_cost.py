@@ -23,7 +23,7 @@ from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE
 
 _MIB = 1024 * 1024
 _SMALL = 64 * _MIB
-"""A collection of so many bytes fits every server's cache: its least size is 256 MiB (manual: storage.wiredTiger)."""
+"""A collection of this number of bytes fits every server's cache: its least size is 256 MiB (manual: storage.wiredTiger)."""
 
 _SHARE = 0.5
 """The share of the cache that a collection may take: the target, and what the application uses, need the rest."""
@@ -35,10 +35,10 @@ _PLACES, _ENTRIES = 8, 200
 """How many places of the index are looked at, and how many entries at each."""
 
 _DEARER = 2.0
-"""Along the index, so many times the data may be read: as much as the scan and its sort cost."""
+"""How often the data may be read along the index: as much as the scan and its sort cost."""
 
 _SLOWER = 6.0
-"""Along the index, a document may take so many times what it takes in a scan; in memory it is about twice."""
+"""How much longer a document may take along the index than in a scan; in memory it is about twice."""
 
 _INSTANT = 1e-9
 _FIRST, _LAST = 0, (1 << 96) - 1
@@ -73,7 +73,7 @@ class Reading:
         self._is_left_to_server = False
 
     def sorts(self) -> bool:
-        """Return whether the server is to sort. It decides by itself about a view, and about what may not be asked.
+        """Return whether the server is to sort. The server decides about a view, and about what may not be asked.
 
         Raises:
             ConnectionProblem: the server does not answer.

@@ -15,10 +15,9 @@ from booking_migrate.stores.chunks import (
     unpack,
     whole_clients,
 )
-from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading
+from booking_migrate.stores.mongo.failures import absent, read, reading
 from booking_migrate.stores.mongo.raw import any_of, stores_any
 from booking_migrate.stores.mongo.read_cost import Reading
 from booking_migrate.stores.mongo.scan import (
@@ -31,7 +30,7 @@ from booking_migrate.stores.mongo.scan import (
 from booking_migrate.stores.ports import ClientParts, ComparedReader, ScannedDocument
 from booking_migrate.stores.readers import HoldsPeople
 
-_SILENCE = NullListener()
+_NULL_LISTENER = NullListener()
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
 """The query for client documents: a document with `sessions` is one."""
@@ -78,7 +77,7 @@ class MongoReader(ComparedReader, HoldsPeople):
         fetch: FindDocuments = find_documents,
         fetch_packed: FindBlocks = find_blocks,
         address: Address | None = None,
-        listener: Listener = _SILENCE,
+        listener: Listener = _NULL_LISTENER,
         exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
     ) -> None:
         """Take the parts; nothing is sent to the server yet.
@@ -150,7 +149,7 @@ class MongoReader(ComparedReader, HoldsPeople):
         yield from whole_clients(ranges.scan_above(), documents)
 
     @override
-    def cut(self) -> ClientParts | None:
+    def partition(self) -> ClientParts | None:
         return ClientStream(self._blocks) if self._sorts() else self._ranges()
 
     def _blocks(self) -> Iterator[DocumentBlock]:

@@ -1,4 +1,4 @@
-"""What other members of the replica set have: waiting for a majority, no longer than patience lasts, and their lag.
+"""What other members of the replica set have: waiting for a majority, for a limited time, and their lag.
 
 A primary that has lost its majority while an arbiter keeps it elected still answers: reads are of the last state that a
 majority had, and writes are done and never acknowledged. So before anything is proven or written, `await_majority` makes
@@ -54,12 +54,12 @@ def await_majority(collection: DriverCollection) -> None:
 
 def _has_majority_read(collection: DriverCollection, newest: Any) -> bool:
     """Return whether a read of what a majority has comes, within a while, to what the primary had taken by a time."""
-    patience = min(_LOOK_SECONDS, retry.RETRY_TIMEOUT)
+    timeout = min(_LOOK_SECONDS, retry.RETRY_TIMEOUT)
     read = {
         "find": collection.name,
         "filter": {"_id": {"$in": []}},
         "readConcern": {"level": "majority", "afterClusterTime": newest},
-        "maxTimeMS": round(patience * 1000),
+        "maxTimeMS": round(timeout * 1000),
     }
     try:
         for attempt in retry.attempts(_is_not_own_limit):
@@ -81,7 +81,7 @@ def build_index(collection: DriverCollection, keys: Sequence[tuple[str, Any]], *
     timeout for the waiting alone; the build continues once the members are back.
 
     Raises:
-        NoMajority: a majority has been down for as long as patience lasts.
+        NoMajority: a majority has been down until the time limit.
         PyMongoError: the server refuses it.
     """
     answers: SimpleQueue[Exception | None] = SimpleQueue()

@@ -1,6 +1,6 @@
 """Trying again what failed for a passing reason: an election, a lost connection.
 
-The driver tries a write once more by itself, and only some of them. Here it is tried for as long as an election may take,
+The driver repeats some writes, and once only. Here it is tried for as long as an election may take,
 with growing pauses (the package stamina). A write whose outcome is not known is never simply sent again: its author asks
 `settled` first and reads back what is there.
 """
@@ -47,7 +47,7 @@ def majority_written() -> WriteConcern:
 
 
 def trouble_of(error: Exception) -> Trouble | None:
-    """Return what an error of the driver that may go away by itself is about; None for any other error."""
+    """Return what a passing error of the driver is about; None for any other error."""
     if isinstance(error, BulkWriteError):
         return _trouble_of_writes(error)
     if isinstance(error, OperationFailure):
@@ -58,7 +58,7 @@ def trouble_of(error: Exception) -> Trouble | None:
 
 
 def is_transient(error: Exception) -> bool:
-    """Return whether an error of the driver may go away by itself."""
+    """Return whether an error of the driver is a passing one."""
     return trouble_of(error) is not None
 
 
@@ -120,7 +120,7 @@ def brief(error: Exception) -> str:
 
 
 def with_retry(action: Callable[[], T], *, waits: bool = True) -> T:
-    """Return what an action comes to that may be done again, once it succeeds.
+    """Return the result of an action that may be repeated, once it succeeds.
 
     Args:
         action: a read, or anything else that does no harm when it is done twice.

@@ -49,7 +49,7 @@ from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
-_AT_ONCE = 1000
+_IDS_PER_DELETE = 1000
 _EXPIRES = "expireAfterSeconds"
 """The option of a TTL index, and of a clustered collection whose documents expire."""
 
@@ -103,7 +103,7 @@ class MongoUndo:
             delete_versions(self._collection, documents, same_version_within_limits)
 
     def server_sessions(self, count: int) -> bytes | None:
-        """Return the ids of the server sessions of `remove_own`, so many at a time at most; None: the server has no transactions."""
+        """Return the ids of the server sessions of `remove_own`, at most this number at a time; None: the server has no transactions."""
         if self._has_transactions is None:
             hello = read(self._collection, lambda: self._collection.database.command("hello"))
             self._has_transactions = "setName" in hello or hello.get("msg") == "isdbgrid"
@@ -188,7 +188,7 @@ class MongoUndo:
     def remove_rejects(self, kept: Collection[bytes]) -> None:
         """Delete the rejected records of this source and target whose SHA-256 is not among these."""
         surplus = (raw for raw in self.rejects() if sha256(raw).digest() not in kept)
-        while some := list(islice(surplus, _AT_ONCE)):
+        while some := list(islice(surplus, _IDS_PER_DELETE)):
             delete_versions(self._rejects, some)
 
     def insert_rejects(self, records: Sequence[bytes]) -> None:

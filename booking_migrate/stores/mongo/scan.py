@@ -1,7 +1,7 @@
 """Reading that outlives elections and lost connections.
 
 A scan in the order of `clientId` may take hours, and the cursor behind it ends with its connection. It is opened again then,
-from the client that was being read: what has been handed out is known by its place in that order, and within that client
+from the client that was being read: what has been yielded is known by its place in that order, and within that client
 by its `_id`. Every other read is small and is simply done again.
 """
 
@@ -58,7 +58,7 @@ class Bookmark:
         return self._is_sure and len(self._ids) <= _MOST_IDS
 
     def move(self, documents: DocumentBlock) -> None:
-        """Note documents that have been handed out, in their order; there is at least one."""
+        """Note documents that have been yielded, in their order; there is at least one."""
         last = _client_of(documents.document(-1))
         key = element_key(last)
         if key != self._key:
@@ -71,18 +71,18 @@ class Bookmark:
             self._ids.add(identity_of(raw))
 
     def is_passed(self, raw: bytes) -> bool:
-        """Return whether a document was handed out."""
+        """Return whether a document was yielded."""
         if self._key is None:
             return False
         key = element_key(_client_of(raw))
         return key < self._key or (key == self._key and identity_of(raw) in self._ids)
 
     def is_behind(self, raw: bytes) -> bool:
-        """Return whether this document, and with it all that follow, come after the client that was handed out last."""
+        """Return whether this document, and with it all that follow, come after the client that was yielded last."""
         return self._key is None or self._key < element_key(_client_of(raw))
 
     def rest(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a query for what is left of another one, and perhaps for some of what was handed out."""
+        """Return a query for what is left of another one, and perhaps for some of what was yielded."""
         if self._last is None or self._last.kind not in _COMPARABLE:
             return condition
         return {"$and": [condition, not_before("clientId", self._last)]}

@@ -1,12 +1,14 @@
 """The servers behind a client: the states that they are in, and why none of them can be reached.
 
-States: MongoDB manual, reference/replica-states.
+States: MongoDB manual, reference/replica-states. While a primary is lacking, the driver waits inside of its calls and says nothing, so its
+state is looked at now and then. Its events would say it at once, but with a listener for them a client takes half a second to close.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import pymongo
 from bson.errors import BSONError
@@ -30,7 +32,11 @@ from booking_migrate.errors import (
     NoPrimary,
     ServerUnreachable,
 )
+from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.codes import Trouble
+from booking_migrate.stores.waits import WAITS, Gone
 
+_WITHOUT_PRIMARY = "ReplicaSetNoPrimary"
 _STATUS_SECONDS = 2.0
 """How long to wait for the members' states: they belong into a message about a server that does not answer well."""
 
@@ -100,7 +106,7 @@ def known_members(client: MongoClient[Any]) -> Sequence[Member]:
 
 
 def can_acknowledge(members: Sequence[Member]) -> bool:
-    """Return whether so many members that hold data are up that a majority can acknowledge a write.
+    """Return whether enough members that hold data are up for a majority to acknowledge a write.
 
     An arbiter has a vote and no data (manual, reference/write-concern: calculating majority). Members without a vote
     cannot be distinguished from others here.
@@ -147,7 +153,7 @@ def without_primary(collection: Collection[Any]) -> NoPrimary | None:
     """Return our error for a replica set of which members answer and none of them is a primary; None if that is not so."""
     topology = collection.database.client.topology_description
     members = known_members(collection.database.client)
-    if topology.topology_type_name != "ReplicaSetNoPrimary" or not any(each.is_up for each in members):
+    if topology.topology_type_name != _WITHOUT_PRIMARY or not any(each.is_up for each in members):
         return None
     return NoPrimary(described(members))
 
@@ -181,3 +187,28 @@ def _selection_text(error: Exception) -> str:
     text = re.sub(r" \(configured timeouts:[^)]*\)|\s*\(_ssl\.c:\d+\)|\[Errno -?\d+\] ", "", text)
     reasons = re.split(r",?\s*(?<![\w.])[\w.\-\[\]:]+:\d+: ", text)
     return ", ".join(dict.fromkeys(filter(None, reasons)))[:_LONGEST_TEXT]
+
+
+def watch_primary(client: MongoClient[Any]) -> None:
+    """Have it entered in `WAITS` that a primary is waited for, as long as the driver knows of none."""
+    client_of = ref(client)
+    is_found = False
+
+    def waited_for() -> tuple[str, float] | None:
+        nonlocal is_found
+        watched = client_of()
+        if watched is None or getattr(watched, "_closed", False):
+            raise Gone
+        there = watched.topology_description
+        if there.has_writable_server():
+            is_found = True
+            return None
+        if there.topology_type_name == _WITHOUT_PRIMARY:
+            return Trouble.PRIMARY, retry.RETRY_TIMEOUT
+        if is_found:
+            return Trouble.SERVER, retry.RETRY_TIMEOUT
+        # At the first contact the driver's own limit counts. A client that was not used yet waits for nothing.
+        has_failed = any(each.error for each in there.server_descriptions().values())
+        return (Trouble.SERVER, watched.options.server_selection_timeout) if has_failed else None
+
+    WAITS.watch(waited_for)

@@ -27,7 +27,7 @@ class Sessions:
         self._idle: SimpleQueue[ClientSession] = SimpleQueue()
 
     def ids(self, count: int) -> bytes:
-        """Return the ids of at least so many sessions, one behind the other; always the same. The server is contacted.
+        """Return the ids of at least this number of sessions, one behind the other; always the same. The server is contacted.
 
         Raises:
             ConnectionProblem, NotPermitted: it cannot be.
@@ -62,7 +62,7 @@ class Sessions:
         try:
             self._collection.database.client.admin.command("killSessions", identities)
         except OperationFailure:
-            # Then they end by themselves, after the server's limit on the life of a transaction.
+            # Then the server ends them, after the server's limit on the life of a transaction.
             return
         except PyMongoError as error:
             raise translated(error, self._collection, WriteFailed) from None

@@ -1,6 +1,6 @@
 """Which rules of a validator a document breaks, found before anything is written.
 
-The server says that itself only of a document that it refuses. Here each rule is tried out by itself, and named in the words of
+The server says that itself only of a document that it refuses. Here each rule is tried out separately, and named in the words of
 `refusals`.
 """
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.stores.connection import PeopleNames, Shape
-from booking_migrate.stores.mongo.absent import absent
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import write
+from booking_migrate.stores.mongo.failures import absent, write
 
 Stage = Mapping[str, Any]
 

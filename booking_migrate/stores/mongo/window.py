@@ -12,10 +12,10 @@ from pymongo import DeleteMany, UpdateOne
 from booking_migrate.bson.document import read_fields, value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.dirty import RunEntries
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
 from booking_migrate.stores.mongo.retry import with_retry
-from booking_migrate.stores.mongo.run_entries import RunEntries
 from booking_migrate.stores.open_window import Related
 
 COLLECTION = "booking_migrate_window"

@@ -124,7 +124,7 @@ def test_a_client_is_in_one_group_at_a_time(
 ) -> None:
     """No client is put back by two transactions at the same time, wherever its bookings are noted."""
     take_several_at_a_time(monkeypatch.setattr)
-    monkeypatch.setattr(restoring, "_AT_ONCE", 3)
+    monkeypatch.setattr(restoring, "_BOOKINGS_PER_LOOKUP", 3)
     working: list[Any] = []
     doubled: list[Any] = []
     whole = restoring.Restorer.unchanged

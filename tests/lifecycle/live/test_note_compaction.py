@@ -7,7 +7,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.follow.follower import Follower, Round
-from booking_migrate.runs import note_compaction
+from booking_migrate.runs import finished
 from booking_migrate.stores.mongo.journal import MongoJournal
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.live.test_finalize import go_live
@@ -26,7 +26,7 @@ def follow(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Calla
     """A function that follows while the application changes a booking of each client again and again."""
     database.bookings.insert_many(map(booking, range(12)))
     database.clients.insert_one(dict(THEIRS))
-    monkeypatch.setattr(note_compaction, "_AT_LEAST", 0)
+    monkeypatch.setattr(finished, "_AT_LEAST", 0)
     assert 0 == command("migrate", *PLACES, "--quiet").returncode
     whole = Follower.round
 

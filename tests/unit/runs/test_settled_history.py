@@ -10,8 +10,8 @@ import pytest
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import identity_of
+from booking_migrate.runs.noted_ranges import SettledHistory
 from booking_migrate.runs.provenance import JournalHistory, client_key_of
-from booking_migrate.runs.settled_history import SettledHistory
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, Span
 
 RUNS = ("first", "followed", "current")

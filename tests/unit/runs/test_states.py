@@ -18,7 +18,7 @@ from booking_migrate.runs.states import (
     run_options,
 )
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.process import birth_of, is_dead
+from booking_migrate.stores.locks import birth_of, is_dead
 
 TIME = "2026-11-23T15:00:00Z"
 

@@ -12,7 +12,7 @@ from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.files import json_arrays
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.files.json_arrays import read_array_rows
-from booking_migrate.stores.pool import Pool, StartPool
+from booking_migrate.stores.ports import Pool, StartPool
 from tests.benchmarks.data import bookings
 
 _COUNT = 3000

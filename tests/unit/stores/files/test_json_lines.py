@@ -19,7 +19,7 @@ from booking_migrate.stores.files import json_lines, text_writer
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.files.json_lines import read_line_rows
 from booking_migrate.stores.open import open_reader, open_target, parse_place
-from booking_migrate.stores.pool import Pool, StartPool
+from booking_migrate.stores.ports import Pool, StartPool
 from tests.benchmarks.data import bookings
 
 _COUNT = 3000

@@ -18,10 +18,9 @@ from typing_extensions import override
 
 from booking_migrate.errors import WorkerLost
 from booking_migrate.migrate import chunk_worker
-from booking_migrate.migrate.chunk_handler import ChunkHandler, Elsewhere, HandledChunk
 from booking_migrate.migrate.chunk_worker import Assignment, Task
 from booking_migrate.migrate.journaled_target import JournaledTarget
-from booking_migrate.migrate.pipeline import ChunkDispatch, Delegator
+from booking_migrate.migrate.pipeline import ChunkDispatch, ChunkHandler, Delegator, Elsewhere, HandledChunk
 from booking_migrate.runs.control import Setting
 from booking_migrate.runs.delegation import RunShare
 from booking_migrate.runs.plan import MigrationPlan
@@ -92,7 +91,7 @@ class Delegation(Delegator):
 
 
 @dataclass(slots=True)
-class _Given:
+class _Dispatched:
     """A dispatched chunk."""
 
     chunk: Chunk
@@ -111,7 +110,7 @@ class Delegated(ChunkDispatch):
         self._pool = pool
         assignment = delegation.assignment
         self._name = f"booking-migrate-{assignment.share.run_id}-{assignment.share.lease.token}"
-        self._given: deque[_Given] = deque()
+        self._pending: deque[_Dispatched] = deque()
         begin = partial(chunk_worker.begin, self._name, assignment)
         if isinstance(pool, WorkerPool):
             delegation.regulator.offer(Setting.WORKERS)
@@ -130,10 +129,10 @@ class Delegated(ChunkDispatch):
         """After a signal, wait for the dispatched chunks; a second signal ends the waiting."""
         if error is None or isinstance(error, Exception):
             return
-        if not all(given.result.done() for given in self._given):
+        if not all(dispatched.result.done() for dispatched in self._pending):
             self._delegation.signal_guard.announce_wait()
-        for given in self._given:
-            given.result.exception()
+        for dispatched in self._pending:
+            dispatched.result.exception()
 
     def each(self, source: DocumentReader) -> Iterator[HandledChunk]:
         """Yield the outcome of each chunk; it is durable.
@@ -148,13 +147,13 @@ class Delegated(ChunkDispatch):
             self._resize()
             # Until the first worker is ready, this process does the work.
             result: Awaited[HandledChunk]
-            result = self._hand_out(chunk) if self._pool.is_ready else done(self._handler.handle(chunk))
-            self._given.append(_Given(chunk, result))
-            while self._given and (
-                self._given[0].result.done() or len(self._given) >= _AHEAD * self._pool.workers
+            result = self._dispatch(chunk) if self._pool.is_ready else done(self._handler.handle(chunk))
+            self._pending.append(_Dispatched(chunk, result))
+            while self._pending and (
+                self._pending[0].result.done() or len(self._pending) >= _AHEAD * self._pool.workers
             ):
                 yield self._taken()
-        while self._given:
+        while self._pending:
             yield self._taken()
 
     def _resize(self) -> None:
@@ -163,7 +162,7 @@ class Delegated(ChunkDispatch):
         if wanted is not None and wanted != self._pool.workers and isinstance(self._pool, WorkerPool):
             self._pool.resize(wanted)
 
-    def _hand_out(self, chunk: Chunk) -> Awaited[HandledChunk]:
+    def _dispatch(self, chunk: Chunk) -> Awaited[HandledChunk]:
         task = Task(self._delegation.journal.reserve(), without_address(chunk))
         if isinstance(self._pool, WorkerPool):
             result: Awaited[Any] = self._pool.submit(
@@ -174,17 +173,17 @@ class Delegated(ChunkDispatch):
 
     def _taken(self) -> HandledChunk:
         """Take the outcome of the first chunk; if its worker has ended, dispatch it again."""
-        given = self._given[0]
+        dispatched = self._pending[0]
         while True:
             try:
-                handled = given.result.result()
+                handled = dispatched.result.result()
                 break
             except WorkerLost:
-                if given.lives == _LIVES:
+                if dispatched.lives == _LIVES:
                     raise
-                given.lives += 1
-                given.result = self._hand_out(given.chunk)
-        self._given.popleft()
+                dispatched.lives += 1
+                dispatched.result = self._dispatch(dispatched.chunk)
+        self._pending.popleft()
         if handled.elsewhere is not None:
             self._delegation.include(handled.elsewhere)
         return handled
