@@ -76,7 +76,7 @@ PHRASES = {
     r"at hand": "current, available",
     r"patience": "time limit",
     # A value is in a document, a document in a collection.
-    r"stands? (?:in|at|on|with|where|there|beside|behind|before|first|last|together|side by side)|(?:it|they|which) stands?": "is in, is shown beside",
+    r"stands? (?:in|at|on|with|where|there|beside|behind|before|first|last|together|side by side)|(?:it|they|which) stands?(?! for)": "is in, is shown beside",
     # What a rollback does is restore.
     r"way back|(?:gives?|given|giving|puts?|putting) (?:\w+ )?back": "rollback, restore",
     r"cleared up|clear up": "cleaned up",

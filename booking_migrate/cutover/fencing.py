@@ -98,7 +98,6 @@ class LiveReport:
     events: dict[str, int] = field(default_factory=dict)
     """How many changes of the source were read, by kind."""
 
-    followed_clients: int = 0
     clients_at_fence: int = 0
     """How many clients were derived and verified behind the fence."""
 

@@ -28,22 +28,9 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import describe
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.contract import DOCUMENT_FIELDS, is_client_id
 from booking_migrate.domain.rejection import Fault, Reason
 from booking_migrate.domain.session import CLIENT_FIELDS, Session, client_document_id, time_of
-
-FIELDS = (
-    "_id",
-    "clientId",
-    "clientUserId",
-    "clientEmail",
-    "sessions",
-    "totalSessions",
-    "totalSpent",
-    "createdAt",
-    "updatedAt",
-)
-"""A client document's fields in their order."""
 
 # No traps: a session that the application wrote may have a price of NaN, and then the sum is NaN.
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
@@ -212,13 +199,13 @@ def compose(
             values[name] = DatetimeMS(choose(known))
     array = Element(ARRAY, b"sessions", _array(kept, added))
     if base is None:
-        names = [name for name in FIELDS if name in values]
+        names = [name for name in DOCUMENT_FIELDS if name in values]
         before, after = names[: names.index("totalSessions")], names[names.index("totalSessions") :]
         body = [body_of({name: values[name] for name in before}), array.raw]
         return wrap_bytes(b"".join([*body, body_of({name: values[name] for name in after})]))
     fields = {part.name: part for part in base.parts}
     fields[b"sessions"] = array
-    for name in FIELDS:
+    for name in DOCUMENT_FIELDS:
         if name in values:
             fields[name.encode()] = element_of(name, values[name])
     return wrap(list(fields.values()))

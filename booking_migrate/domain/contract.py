@@ -295,6 +295,19 @@ FLAT_TYPES: dict[Kind, frozenset[int]] = {
 }
 """The BSON type bytes of each kind in flat bookings, which have ObjectIds only."""
 
+DOCUMENT_FIELDS = (
+    "_id",
+    "clientId",
+    "clientUserId",
+    "clientEmail",
+    "sessions",
+    "totalSessions",
+    "totalSpent",
+    "createdAt",
+    "updatedAt",
+)
+"""A client document's fields in their order."""
+
 
 def has_kind(value: Any, kind: Kind) -> bool:
     """Return whether a decoded value is of one of the BSON types that a kind stands for."""

@@ -358,7 +358,7 @@ def _document(
     earliest: int,
     latest: int,
 ) -> bytes:
-    """Return the client document; `domain.client_document.FIELDS` has the order of its fields."""
+    """Return the client document; `domain.contract.DOCUMENT_FIELDS` has the order of its fields."""
     count = len(sessions)
     totals = encode({"totalSessions": count, "totalSpent": spent}, codec_options=CODEC)
     head = b"\x07_id\x00%b\x07clientId\x00%b\x02clientUserId\x00%b\x02clientEmail\x00%b\x04sessions\x00" % (

@@ -33,7 +33,7 @@ _REMEMBERED = 200_000
 """How many ids are remembered of each kind."""
 
 _SAMPLED_AT_ONCE = 1000
-_SILENCE = NullListener()
+_NULL_LISTENER = NullListener()
 _BINARY_KEY = 0x1E
 
 
@@ -58,7 +58,7 @@ def find_references(
     ids: KnownIds,
     *,
     sample: int | None = None,
-    listener: Listener = _SILENCE,
+    listener: Listener = _NULL_LISTENER,
 ) -> FindOutcome:
     """Find the fields of collections that hold ids of bookings.
 

@@ -23,7 +23,7 @@ _MOST_VALUES = 40
 """A field with more different texts says no type."""
 
 _MOST_TYPES = 5
-"""How many texts may stand beside ids of bookings."""
+"""How many texts may be beside ids of bookings."""
 
 _LEAST_OTHERS = 0.5
 """The share of the values that are not ids of bookings beside which the type has to be another one."""
@@ -72,7 +72,7 @@ class Siblings:
             if counted is None or not 0 < len(counted[0]) <= _MOST_TYPES:
                 continue
             types, other = counted
-            # A text that stands beside a single value, such as a title, does not say a type.
+            # A text beside a single value, such as a title, does not say a type.
             names_types = all(count > 1 for count in types.values()) or len(types) < len(other)
             others = self._misses - sum(other[text] for text in types)
             if types.total() == self._hits and others > 0 and (names_types or self._hits == 1):

@@ -32,7 +32,7 @@ UUID_HEADS = (b"\x10\x00\x00\x00\x03", b"\x10\x00\x00\x00\x04")
 
 _BINARY, _UNDEFINED, _BOOL = 0x05, 0x06, 0x08
 _NO_ID = frozenset({NULL, _UNDEFINED, _BOOL, DOCUMENT})
-"""The BSON types that are not taken for an id; a document is taken apart, or not an id."""
+"""The BSON types that do not count as an id; a document is taken apart, or not an id."""
 
 _RUN = re.compile(rf"(?<![0-9a-fA-F])[0-9a-fA-F]{{{HEX_DIGITS}}}(?![0-9a-fA-F])")
 """The digits of an ObjectId in a text, with no digit beside them."""

@@ -21,14 +21,13 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import (
-    FIELDS,
     ClientDocument,
     decimal_of,
     read_client_document,
     total,
 )
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.contract import DEFAULT_STATUS, NUMBER_TYPES
+from booking_migrate.domain.contract import DEFAULT_STATUS, DOCUMENT_FIELDS, NUMBER_TYPES
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.service.appointment import read_slot
@@ -134,7 +133,7 @@ class ClientView:
         own = tuple(one for one in self.sessions if is_of_expert(one.fields, expert_keys))
         totals = {"totalSessions": len(own), "totalSpent": total(one.fields.get("price") for one in own)}
         # Fields of the application may be private to the client.
-        known = {name: value for name, value in self.fields.items() if name in FIELDS}
+        known = {name: value for name, value in self.fields.items() if name in DOCUMENT_FIELDS}
         return replace(self, fields={**known, **totals}, sessions=own)
 
 

@@ -14,26 +14,12 @@ from typing import TYPE_CHECKING, Any
 from bson import json_util
 
 from booking_migrate.bson.format import Line, shorten
+from booking_migrate.domain.contract import DOCUMENT_FIELDS
 from booking_migrate.errors import UnfitPlace
 from booking_migrate.stores.validator_verdict import Verdict
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination
-
-CLIENT_FIELDS = frozenset(
-    {
-        "_id",
-        "clientId",
-        "clientUserId",
-        "clientEmail",
-        "sessions",
-        "totalSessions",
-        "totalSpent",
-        "createdAt",
-        "updatedAt",
-    }
-)
-"""The fields of a client document."""
 
 _DATES = frozenset({"createdAt", "updatedAt"})
 _NEVER_EQUAL = frozenset({"_id", "clientId", "sessions.sessionId", "sessions.legacyBookingId"})
@@ -235,7 +221,7 @@ class _Rules:
 
     def _holds(self, index: Mapping[str, Any], keys: Sequence[str]) -> bool | None:
         """Return whether an index holds client documents; None if nothing says so."""
-        if index.get("sparse") and not any(_top(key) in CLIENT_FIELDS for key in keys):
+        if index.get("sparse") and not any(_top(key) in DOCUMENT_FIELDS for key in keys):
             return False
         if "partialFilterExpression" not in index:
             return True
@@ -248,7 +234,7 @@ class _Rules:
         self, index: Mapping[str, Any], keys: Sequence[str], *, is_sure: bool
     ) -> Iterator[tuple[str, str, bool]]:
         kind = "unique-index"
-        if not any(_top(key) in CLIENT_FIELDS for key in keys):
+        if not any(_top(key) in DOCUMENT_FIELDS for key in keys):
             problem = "refuses the second client document: client documents lack these fields"
             yield kind, problem, is_sure
         elif self.has_own_bookings and "partialFilterExpression" not in index and set(keys) <= _COMMON:
@@ -357,7 +343,7 @@ def validator_finding(
 def lone_unique_field(index: Mapping[str, Any]) -> str | None:
     """Return the one field of an index that refuses client documents with equal values of it, compared by bytes; else None."""
     (name, *others) = index["key"]
-    is_own = name in CLIENT_FIELDS - _NEVER_EQUAL - {"sessions"}
+    is_own = name in {*DOCUMENT_FIELDS} - _NEVER_EQUAL - {"sessions"}
     is_whole = "partialFilterExpression" not in index
     return name if _is_unique(index) and _is_simple(index) and is_own and is_whole and not others else None
 

@@ -83,7 +83,7 @@ class ReferringCollection(Protocol):
         """
 
     def sample(self, size: int) -> Iterator[bytes]:
-        """Yield so many documents by chance, or all if there are fewer; whole."""
+        """Yield this number of documents by chance, or all if there are fewer; whole."""
 
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
         """Return the documents that have one of these decoded `_id` values, whole, in any order."""

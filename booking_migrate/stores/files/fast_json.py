@@ -32,7 +32,6 @@ _DEEPEST = 100
 
 _ID_BYTES = 12
 _DATE, _LONG = "$date", "$numberLong"
-_NO_WRAPPER: tuple[tuple[str, Any]] = (("", None),)
 
 
 class Declined(Exception):
