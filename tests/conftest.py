@@ -1,7 +1,10 @@
 """What all tests share: a real MongoDB server, and a database of one's own in it."""
 
+import signal
 import uuid
-from collections.abc import Iterator
+import zlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,11 +19,32 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile("repeatable")
 
+# Tests send these to programs that they start, which inherit what a shell has ignored for a command in the background.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write the golden files of tests/golden anew"
     )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Mark what `each_value` leaves out as slow: of a matrix, as many cases are kept as have every value of every axis."""
+    matrices: defaultdict[str, list[pytest.Function]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, pytest.Function) and item.get_closest_marker("each_value"):
+            matrices[item.nodeid.partition("[")[0]].append(item)
+    for cases in matrices.values():
+        seen: set[tuple[str, int]] = set()
+        # In an order that is the same in every process and looks like chance, so that values meet others.
+        for case in sorted(cases, key=lambda each: (zlib.crc32(each.name.encode()), each.name)):
+            values = {(axis, id(value)) for axis, value in case.callspec.params.items()}
+            if values <= seen:
+                case.add_marker(pytest.mark.slow)
+            seen |= values
 
 
 @pytest.fixture(scope="session")

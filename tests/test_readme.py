@@ -106,5 +106,5 @@ def test_the_test_command_installs_what_the_project_declares() -> None:
     assert [
         "python3 -m venv .venv",
         ".venv/bin/pip install --quiet --editable '.[dev]'",
-        ".venv/bin/python -m pytest -n 3 --dist loadfile",
+        ".venv/bin/python -m pytest -n 5 --dist loadfile",
     ] == (fenced("test command").strip().split(" && "))

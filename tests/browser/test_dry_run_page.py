@@ -27,6 +27,7 @@ frame.addEventListener("load", () => {{
 """The page in a frame as wide as the screen that is meant: a browser's window cannot be as narrow as a phone."""
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("width", [1280, 390, 320])
 @pytest.mark.parametrize(
     "report", [sample_dry_runs.eventful, sample_dry_runs.blocked, sample_dry_runs.hostile]

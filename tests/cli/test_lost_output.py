@@ -46,6 +46,7 @@ def shell(program: list[str]) -> Shell:
     return run
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     ("redirection", "reason"),
     [
@@ -76,6 +77,7 @@ def test_the_reports_say_that_the_result_is_lost(shell: Shell, workspace: Path) 
     assert (6, 6, "OutputFailed") == (ended.returncode, report["exit_code"], report["error"]["kind"])
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     "redirection", ["2>&-", "2>/dev/full", "2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}"]
 )

@@ -14,6 +14,7 @@ from tests.support.pauses import shorten_pauses
 from tests.support.server import Server
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("command", ["find", "getMore"])
 @pytest.mark.parametrize(
     "look",

@@ -93,6 +93,13 @@ def spoil_client(database: Db) -> None:
 
 CHANGES = [change, retype, delete, delete_client, move, move_to_nobody_known, insert, spoil, spoil_client]
 everything = pytest.mark.parametrize("act", CHANGES, ids=lambda act: act.__name__)
+_LIVE_BY_DEFAULT = (delete_client, move, insert)
+live = pytest.mark.parametrize(
+    "act",
+    [each if each in _LIVE_BY_DEFAULT else pytest.param(each, marks=pytest.mark.slow) for each in CHANGES],
+    ids=lambda act: act.__name__,
+)
+"""A cut-over migrates again as `migrate` does, which is tested with every change."""
 
 
 def fresh(database: Db, command: Run) -> list[bytes]:
@@ -129,7 +136,7 @@ def test_the_next_migrate_derives_again(platform: Db, command: Run, act: Callabl
     assert False is json.loads(command(*MIGRATE).stdout)["changed"]
 
 
-@everything
+@live
 def test_a_cutover_brings_the_truth_live(platform: Db, command: Run, act: Callable[[Db], None]) -> None:
     """Changes between migrate, verify and cut-over are live in the end; the order of commands does not matter."""
     command(*MIGRATE)

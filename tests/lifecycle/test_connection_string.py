@@ -95,6 +95,7 @@ def weaknesses(sent: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
             yield name, (value, command)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("w", ["0", "1"])
 @pytest.mark.parametrize(
     "steps",
@@ -132,6 +133,7 @@ def trio() -> Iterator[ReplicaSet]:
         yield servers
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("number", "state"), [(1, "a secondary"), (2, "an arbiter")])
 @pytest.mark.parametrize("step", ["status", "dry-run", "migrate", "verify", "rollback --yes"])
 def test_a_string_that_reaches_another_member_than_the_primary(

@@ -44,6 +44,7 @@ def double(database: Db, times: int = 1, **changes: Any) -> None:
     )
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("changes", [{}, {"notes": "another"}])
 def test_a_doubled_session_is_derived_once(
@@ -58,6 +59,7 @@ def test_a_doubled_session_is_derived_once(
     assert before["totalSpent"] == one(migrated, "bookings")["totalSpent"]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("policy", [(), TARGET])
 @pytest.mark.parametrize("changes", [{}, {"notes": "another"}])
 def test_a_doubled_session_is_never_kept(

@@ -125,6 +125,7 @@ def done(ended: Ended, *codes: ExitCode) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_life(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, case: str, workers: str) -> None:

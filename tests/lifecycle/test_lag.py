@@ -43,6 +43,7 @@ def test_a_file_has_no_lag(target: str) -> None:
     assert "--max-lag: only a collection has secondaries that may lag behind" in ended.stderr
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     "mode", [(), ("--in-place",), ("--in-place", "--without-transactions")], ids=" ".join
 )

@@ -143,6 +143,7 @@ LIFE: list[Callable[[Life], None]] = [
 REFUSED_LIFE: list[Callable[[Life], None]] = [plan, migrate, find_nothing_to_roll_back]
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("folder", SCENARIOS, ids=lambda folder: folder.name)
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_life_of_every_case(

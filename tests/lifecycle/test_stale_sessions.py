@@ -33,6 +33,7 @@ def platform(database: Db) -> Db:
     return database
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("act", "kind"), [(delete, "extra"), (move, "client")])
 @pytest.mark.parametrize("others", [(), ("--on-conflict", "target")], ids=["plain", "decided"])
 def test_a_stale_session_in_a_changed_document_is_never_proven(

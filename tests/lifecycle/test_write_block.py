@@ -127,6 +127,7 @@ def test_writers_lose_nothing(server: Server, database: Db, application: Db, com
     assert writers.deleted.isdisjoint(live)
 
 
+@pytest.mark.each_value
 @pytest.mark.usefixtures("migrated")
 @pytest.mark.parametrize("step", [Step.CUTOVER_NOTED, Step.COPIED, Step.FENCED, Step.SWAPPED])
 @pytest.mark.parametrize("way_out", ["cutover", "rollback"])

@@ -97,6 +97,7 @@ def _bookings(database: Db) -> list[bytes]:
     return sorted(bson.encode(each, codec_options=CODEC) for each in found)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(("change", "owners"), CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("has_document", [False, True], ids=["without", "with"])
 class TestMovedSessions:

@@ -24,7 +24,7 @@ Run = Callable[..., Ended]
 MIGRATE = ("migrate", "--in-place", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "bookings", "--yes", "--json", "--quiet")
 CLIENTS = 40
-KILLS = pytest.mark.parametrize("kills", [3, pytest.param(40, marks=pytest.mark.slow)])
+KILLS = pytest.mark.parametrize("kills", [1, pytest.param(40, marks=pytest.mark.slow)])
 
 
 @pytest.fixture

@@ -53,6 +53,7 @@ CHANGES = {
 NEXT = {"of another client": booking(30, clientId=client(8)), "of the same client": booking(33)}
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("later", NEXT.values(), ids=NEXT)
 @pytest.mark.parametrize(("change", "counted"), CHANGES.values(), ids=CHANGES)
 class TestChangesBetweenRuns:

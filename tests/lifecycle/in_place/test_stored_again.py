@@ -184,6 +184,7 @@ def test_deciding_keeps_a_document_of_the_application(migrated: Db, command: Run
     )
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("is_run", [False, True], ids=["at once", "after a run"])
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_rollback_keeps_the_newer_booking(migrated: Db, command: Run, other: Document, is_run: bool) -> None:
@@ -202,6 +203,7 @@ def test_rollback_keeps_the_newer_booking(migrated: Db, command: Run, other: Doc
     assert "bookings_legacy" not in migrated.list_collection_names()
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("is_run", [False, True], ids=["at once", "after a run"])
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_discarding_restores_the_original(database: Db, command: Run, other: Document, is_run: bool) -> None:

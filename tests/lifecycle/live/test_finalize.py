@@ -139,6 +139,7 @@ def test_the_own_validator_stays(database: Db, command: Run) -> None:
         database.bookings.update_one({"_id": 1}, {"$set": {"totalSessions": -1}})
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize("level", ["strict", "moderate"])
 @pytest.mark.parametrize("action", ["error", "warn"])
 @pytest.mark.parametrize("policy", ["carry", "leave"])

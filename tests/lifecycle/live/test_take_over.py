@@ -247,6 +247,7 @@ def await_kept(database: Db) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.each_value
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143), (signal.SIGINT, 130)]
 )
