@@ -58,8 +58,8 @@ PEM (RS256). Requests and their fields are described at /docs. One line of JSON 
 INDEXES_HELP = """
 Indexes that do the same already are left as they are; the report says what each is for.
 
-They are those of the bookings, by client and by expert in both shapes, a unique one that keeps a client from having two
-client documents, and one of the experts by their user. Reads and writes continue while they are built.
+They are those of the bookings, by client and by expert in both shapes and by the ids of old bookings, a unique one that keeps a
+client from having two client documents, and one of the experts by their user. Reads and writes continue while they are built.
 
 \b
 [bold]Examples[/bold]

@@ -103,6 +103,7 @@ def needed_indexes(collections: ServiceCollections, expert_user_field: str) -> t
         NeededIndex(bookings, ("clientId",), "a client's bookings"),
         NeededIndex(bookings, ("expertId", "scheduledDate"), "an expert's old bookings"),
         NeededIndex(bookings, ("sessions.expertId", "sessions.scheduledDate"), "an expert's sessions"),
+        NeededIndex(bookings, ("sessions.legacyBookingId",), "the session of an old booking"),
         NeededIndex(experts, (expert_user_field,), "which expert a user is"),
     )
 

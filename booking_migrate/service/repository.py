@@ -211,6 +211,20 @@ class Repository:
         view = self._whole(caller, booking_id)
         return Shown(_visible(view, caller), _seen(view, caller, session_id))
 
+    def find_migrated(self, caller: Caller, old_id: str) -> Shown:
+        """Return the session that an old booking became, or will become, with its booking.
+
+        Args:
+            caller: who sent the request.
+            old_id: the `_id` that the booking had, as text: the session's `legacyBookingId`.
+
+        Raises:
+            Unknown: no session that is shown has it.
+            NotYours: the caller is neither its client nor its expert.
+        """
+        view, session_id = self._read(lambda snapshot: _session_of_booking(snapshot, meanings(old_id)))
+        return Shown(_visible(view, caller), _seen(view, caller, session_id))
+
     def _whole(self, caller: Caller, booking_id: str) -> ClientView:
         return self._read(lambda snapshot: _view(self._find_records_of(snapshot, booking_id, caller)))
 
@@ -263,6 +277,32 @@ class Repository:
     def _read(self, body: Callable[[Snapshot], Result]) -> Result:
         """Read in one snapshot."""
         return in_snapshot(self._client, lambda session: body(self._snapshot(session)), self._plan.seconds)
+
+
+def _session_of_booking(snapshot: Snapshot, booking_ids: list[Any]) -> tuple[ClientView, ObjectId]:
+    """Return the id of the session with one of these values as its `legacyBookingId`, and the bookings of its client.
+
+    Args:
+        snapshot: reads the collection.
+        booking_ids: the values, likeliest first.
+
+    Raises:
+        Unknown: no session that is shown has one.
+    """
+    ranks = {sort_key(value): rank for rank, value in enumerate(booking_ids)}
+    views = [snapshot.records_of(client).view() for client in snapshot.clients_of_booking(booking_ids)]
+    found = [
+        (ranks[key], view, one.session_id)
+        for view in views
+        if view is not None
+        for one in view.sessions
+        if (key := sort_key(one.fields.get("legacyBookingId"))) in ranks
+        if isinstance(one.session_id, ObjectId)
+    ]
+    if not found:
+        raise Unknown("booking", "bookingId")
+    _, view, session_id = min(found, key=lambda one: one[0])
+    return view, session_id
 
 
 def _expert_page(

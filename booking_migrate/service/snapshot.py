@@ -21,10 +21,11 @@ from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from booking_migrate.bson.document import Document, Element, elements, read_fields, unescaped, wrap
+from booking_migrate.bson.document import Document, Element, elements, read_fields, unescaped, value_in, wrap
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
 from booking_migrate.domain.consolidate import ClientCase
+from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.session import CLIENT_FIELDS, Booking, Converter, People, Session, read_booking
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.service.appointment import BLOCKING, dates_near
@@ -121,6 +122,11 @@ class Snapshot:
         )
         return None if found is None else unescaped(found.get("clientId"))
 
+    def clients_of_booking(self, booking_ids: Sequence[Any]) -> list[Any]:
+        """Return the `clientId` of each client with a booking that has, or had before its migration, one of these ids as its `_id`."""
+        found = self._find(booking_query(booking_ids), fields={"clientId": 1})
+        return [one for one in (value_in(raw, b"clientId") for raw in found) if is_client_id(one)]
+
     def clients_of(self, expert_ids: Sequence[Any]) -> list[Any]:
         """Return the `clientId` of each client that has a booking in the old shape with one of these experts."""
         found = self._collections.bookings.distinct(
@@ -202,6 +208,11 @@ def queries_by_expert(
     if dates:
         wanted["scheduledDate"] = dates
     return {**wanted, **_OLD}, {"sessions": {"$elemMatch": wanted}}
+
+
+def booking_query(booking_ids: Sequence[Any]) -> Document:
+    """Return the query for the documents with an old booking of one of these ids, in either shape."""
+    return {"$or": [any_of("sessions.legacyBookingId", booking_ids), {**any_of("_id", booking_ids), **_OLD}]}
 
 
 def blocking_query(expert_id: Any, date: int) -> Document:

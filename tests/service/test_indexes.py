@@ -8,9 +8,9 @@ from pymongo.database import Database
 
 from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.service.plan import ServiceCollections, create_index, missing_indexes, needed_indexes
-from booking_migrate.service.snapshot import blocking_query, queries_by_expert
+from booking_migrate.service.snapshot import blocking_query, booking_query, queries_by_expert
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
-from tests.support.platform import FIRST_DAY, Platform, State, expert, user
+from tests.support.platform import FIRST_DAY, Platform, State, booking_id, expert, user
 
 Db = Database[dict[str, Any]]
 
@@ -33,6 +33,7 @@ def stages(plan: Any) -> set[str]:
             queries_by_expert([expert(0)], FIRST_DAY, None)[1], id="an expert's sessions from a day on"
         ),
         pytest.param(blocking_query(expert(0), FIRST_DAY), id="what is in the way"),
+        pytest.param(booking_query([booking_id(0), "an id as text"]), id="an old booking's session"),
     ],
 )
 def test_lists_and_conflict_checks_use_an_index(
@@ -69,7 +70,7 @@ def test_nothing_is_created_twice(empty_collections: ServiceCollections, empty_d
     needed = needed_indexes(empty_collections, "userId")
     missing = missing_indexes(needed)
 
-    assert 3 == len(missing)
+    assert 4 == len(missing)
     for index in missing:
         create_index(index)
     assert [] == missing_indexes(needed)
@@ -84,7 +85,7 @@ def test_what_serves_less_does_not_count(
     """An index that leaves documents out, or compares otherwise, does not do."""
     empty_database.bookings.create_index([("expertId", 1), ("scheduledDate", 1)], **options)
 
-    assert 5 == len(missing_indexes(needed_indexes(empty_collections, "userId")))
+    assert 6 == len(missing_indexes(needed_indexes(empty_collections, "userId")))
 
 
 def test_two_documents_of_a_client(empty_collections: ServiceCollections, empty_database: Db) -> None:

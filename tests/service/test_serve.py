@@ -92,7 +92,7 @@ def test_a_service_from_its_start_to_its_end(
     assert SECRET not in output
     assert "server" not in answer.headers
     assert (
-        6
+        7
         == len(list(empty_database.bookings.list_indexes()))
         + len(list(empty_database.experts.list_indexes()))
         - 1
@@ -208,12 +208,12 @@ def test_service_indexes(run: Run, empty_collections: ServiceCollections) -> Non
 
     reports = [json.loads(result.stdout) for result in (first, second)]
     assert [True, False] == [report["changed"] for report in reports]
-    assert [[True] * 5, [False] * 5] == [[one["created"] for one in report["indexes"]] for report in reports]
+    assert [[True] * 6, [False] * 6] == [[one["created"] for one in report["indexes"]] for report in reports]
     assert (
         "exists  bookings: clientId (unique), for one client document a client"
         in run("service-indexes").stdout
     )
-    assert 5 == len(list(empty_collections.bookings.list_indexes()))
+    assert 6 == len(list(empty_collections.bookings.list_indexes()))
 
 
 def test_help_needs_no_extra() -> None:

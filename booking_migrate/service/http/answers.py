@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any
+from urllib.parse import quote
 
 from bson import json_util
 from bson.datetime_ms import DatetimeMS
@@ -24,7 +25,8 @@ from starlette.responses import Response
 from booking_migrate.bson.document import Document, Opaque
 from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.errors import ConnectionProblem
-from booking_migrate.service.errors import Busy, NotSignedIn, RequestRefused
+from booking_migrate.service.errors import Busy, NotSignedIn, RequestRefused, Unknown
+from booking_migrate.service.repository import Shown
 from booking_migrate.service.view import ClientView, ListedSession, Page, as_text
 from booking_migrate.stores.mongo.retry import is_transient
 
@@ -119,6 +121,26 @@ def success(data: Any, *, message: str | None = None, status: int = 200) -> Answ
     return Answer(
         {"success": True, **({} if message is None else {"message": message}), "data": data}, status
     )
+
+
+def moved(shown: Shown, root: str) -> Answer:
+    """Return the answer to a request for an old booking: the address of the session that it became.
+
+    Args:
+        shown: the session and its booking.
+        root: the path that the service is mounted under, such as ``/v2``; empty at the root.
+
+    Raises:
+        Unknown: the booking's id cannot be part of an address.
+    """
+    booking_id, session_id = (
+        as_text(each) for each in (shown.booking.fields["_id"], shown.session.session_id)
+    )
+    if booking_id is None:
+        raise Unknown("booking", "bookingId")
+    content = {"success": True, "data": {"bookingId": booking_id, "sessionId": session_id}}
+    address = f"{root}/api/bookings/{quote(booking_id, safe='')}/sessions/{session_id}"
+    return Answer(content, 308, {"Location": address})
 
 
 def failure(

@@ -17,7 +17,7 @@ from booking_migrate import __version__
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import Contract, utf16_length
 from booking_migrate.service.appointment import DAY, RULES, Action, Wish
-from booking_migrate.service.errors import BadValue, Busy
+from booking_migrate.service.errors import BadValue, Busy, Unknown
 from booking_migrate.service.http import answers, models
 from booking_migrate.service.http.answers import answer_problems, is_passing, refusal, success
 from booking_migrate.service.http.gate import AccessLog, Gate, Gatekeeper, Limits, WriteLine
@@ -40,6 +40,12 @@ _PROBLEMS = {
 }
 _FAILURES: dict[int | str, dict[str, Any]] = {
     status: {"model": models.Failure, "description": text} for status, text in _PROBLEMS.items()
+}
+
+_MOVED: dict[str, Any] = {
+    "model": models.MovedAnswer,
+    "description": "the id is that of an old booking; `Location` is the address of its session",
+    "headers": {"Location": {"required": True, "schema": {"type": "string"}}},
 }
 
 _bearer = HTTPBearer(
@@ -100,9 +106,19 @@ def list_sessions(
     return success(answers.listing(page))
 
 
-@bookings.get("/{bookingId}", response_model=models.BookingAnswer, summary="Show a client's bookings")
-def show(repository: Bookings, user: User, booking_id: BookingId) -> Response:
-    view = repository.find(repository.people.caller(user), booking_id)
+@bookings.get(
+    "/{bookingId}",
+    response_model=models.BookingAnswer,
+    responses={308: _MOVED},
+    summary="Show a client's bookings, or where the session of an old booking is",
+)
+def show(request: Request, repository: Bookings, user: User, booking_id: BookingId) -> Response:
+    caller = repository.people.caller(user)
+    try:
+        view = repository.find(caller, booking_id)
+    except Unknown:
+        # Links and messages from before the migration have the id that the booking had then.
+        return answers.moved(repository.find_migrated(caller, booking_id), request.scope.get("root_path", ""))
     return success({"booking": answers.booking(view)})
 
 

@@ -207,6 +207,20 @@ class BookingAnswer(_Response):
     data: BookingData
 
 
+class MovedData(_Response):
+    """Where the session of an old booking is."""
+
+    booking_id: str
+    session_id: str
+
+
+class MovedAnswer(_Response):
+    """The answer to the id of an old booking, in the envelope."""
+
+    success: Literal[True]
+    data: MovedData
+
+
 class SessionAnswer(_Response):
     """A session in the envelope."""
 
