@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson.binary import Binary
 from bson.objectid import ObjectId
@@ -20,8 +20,8 @@ from booking_migrate.errors import NotPermitted
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.references.obstacles import index_on, obstacles_of
 from booking_migrate.references.outcome import FindOutcome, FoundField, Searched
-from booking_migrate.references.paths import Candidate, PathNode, PathTree, note
-from booking_migrate.references.siblings import Siblings
+from booking_migrate.references.paths import Candidate, PathNode, PathTree
+from booking_migrate.references.siblings import Siblings, is_looked_at
 from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.references import KnownIds, ReferringCollection
@@ -105,12 +105,8 @@ def _batches(collection: ReferringCollection, sample: int | None) -> Iterator[li
         yield batch
 
 
-class _Document(NamedTuple):
-    """A document of which at least one value could be an id."""
-
-    number: int
-    raw: bytes
-    candidates: list[Candidate]
+_Document = tuple[int, bytes, list[Candidate]]
+"""A document of which at least one value could be an id: its number, its BSON, these values."""
 
 
 class _Search:
@@ -142,13 +138,13 @@ class _Search:
         looked_up = self._begin_look_up(set())
         for batch in batches:
             documents = [
-                _Document(number + index, raw, found)
+                (number + index, raw, found)
                 for index, raw in enumerate(batch)
                 if (found := self._tree.candidates(raw))
             ]
             number += len(batch)
             self._count(waiting, looked_up.result())
-            keys = {key for each in documents for one in each.candidates for key in one.keys}
+            keys = {key for _number, _raw, found in documents for one in found for key in one[1]}
             # What was counted above is known: only the rest is asked for.
             asked = keys - self._hits - self._misses
             waiting, looked_up = documents, self._begin_look_up(asked)
@@ -178,14 +174,12 @@ class _Search:
         hits |= looked_up
         for number, raw, candidates in documents:
             for candidate in candidates:
-                is_hit = not hits.isdisjoint(candidate.keys)
-                note(candidate, number, is_hit=is_hit)
-                node = candidate.node
-                if node not in self._siblings:
-                    self._siblings[node] = Siblings(node)
-                self._siblings[node].note(raw, candidate, is_hit=is_hit)
+                node, keys, _kind, _parent = candidate
+                is_hit = keys[0] in hits or not (len(keys) == 1 or hits.isdisjoint(keys))
+                if is_looked_at(node.count(candidate, number, is_hit=is_hit)):
+                    self._siblings.setdefault(node, Siblings()).note(raw, candidate, is_hit=is_hit)
                 if not is_hit:
-                    self._misses.update(candidate.keys)
+                    self._misses.update(keys)
         if len(self._misses) > _REMEMBERED:
             self._misses.clear()
         if len(hits) > _REMEMBERED:

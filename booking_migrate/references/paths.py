@@ -8,7 +8,6 @@ import re
 import struct
 from binascii import unhexlify
 from collections import Counter
-from typing import NamedTuple
 
 from booking_migrate.bson.document import ARRAY, DOCUMENT, OBJECT_ID, STRING
 from booking_migrate.bson.order import OBJECT_ID_KEY
@@ -28,10 +27,14 @@ _KEY_END = b"\x00\x00"
 
 _UUID = 16
 _FIXED = {0x01: 8, 0x06: 0, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
-_COUNTED = {0x05: 5, 0x0D: 4, 0x0E: 4, 0x0C: 16, 0x0F: 0}
+_COUNTED = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0D: 4, 0x0E: 4, 0x0C: 16, 0x0F: 0}
 """Sizes of values by their type; of those that begin with a length, what they have beside it."""
 
 _REGEX, _BINARY = 0x0B, 0x05
+_NESTED = (DOCUMENT, ARRAY)
+_LEAST = 19
+"""How many bytes an array or a document with an id has at least."""
+
 _UUID_SUBTYPES = (3, 4)
 _MOST_PATHS = 5000
 """How many paths of one collection are counted: documents whose keys are data have a path for each of them."""
@@ -42,35 +45,50 @@ _MOST_DANGLING = 5
 class PathNode:
     """One path of a collection, and what was counted there."""
 
-    __slots__ = ("children", "dangling", "documents", "forms", "hits", "last", "path", "values")
+    __slots__ = ("_form", "_last", "children", "dangling", "documents", "forms", "hits", "path", "values")
 
     def __init__(self, path: str) -> None:
         """Begin to count at a path."""
         self.path = path
         self.children: dict[bytes, PathNode | None] = {}
         self.documents = 0
-        self.last = -1
+        self._last = -1
         """The number of the document that was counted last."""
 
         self.values = 0
         self.hits = 0
         self.forms: Counter[Form] = Counter()
+        special = form_of(path, None)
+        self._form = special if special in (Form.DBREF, Form.DOCUMENT_ID) else Form.OBJECT_ID
+        """The form of an ObjectId here."""
+
         self.dangling: dict[bytes, None] = {}
         """Some of the keys that are ids of no booking, in the order in which they came."""
 
+    def count(self, candidate: "Candidate", number: int, *, is_hit: bool) -> int:
+        """Count a value at this path; return how many of its kind were counted, of hits or of others.
 
-class Candidate(NamedTuple):
-    """One value that could be the id of a booking, or several."""
+        Args:
+            candidate: the value.
+            number: that of its document, which grows.
+            is_hit: whether it is, or has, the id of a booking.
+        """
+        self.values += 1
+        if self._last != number:
+            self._last = number
+            self.documents += 1
+        if is_hit:
+            self.hits += 1
+            self.forms[self._form if candidate[2] == OBJECT_ID else form_at(candidate)] += 1
+            return self.hits
+        if len(self.dangling) < _MOST_DANGLING:
+            self.dangling[candidate[1][0]] = None
+        return self.values - self.hits
 
-    node: PathNode
-    keys: tuple[bytes, ...]
-    """The sort keys of the ids that it may spell."""
 
-    kind: int
-    """The value's BSON type."""
-
-    parent: int
-    """Where the document that has the field begins, within the outermost one."""
+Candidate = tuple[PathNode, tuple[bytes, ...], int, int]
+"""One value that could be the id of a booking, or have several: its path, the sort keys of the ids that it may spell, its BSON
+type, and where the document that has the field begins within the outermost one. A plain tuple, because millions are made."""
 
 
 class PathTree:
@@ -113,14 +131,21 @@ class _Walk:
 
     def document(self, begin: int, end: int, node: PathNode) -> None:
         """Collect from a document, embedded or not, from its length up to its last byte."""
-        raw, child_of = self._raw, self._tree.child
+        raw, children = self._raw, node.children
+        find_end, size_of = raw.index, _FIXED.get
         position = begin + 4
         while position < end:
             kind = raw[position]
-            start = raw.index(0, position + 1) + 1
-            size = _FIXED.get(kind)
+            start = find_end(0, position + 1) + 1
+            size = size_of(kind)
             if size is None:
-                size = self._value(kind, start, child_of(node, raw[position + 1 : start - 1]), begin)
+                # Most texts are short: they are passed over here.
+                if kind == STRING and (length := _INT32(raw, start)[0]) <= HEX_DIGITS:
+                    size = 4 + length
+                else:
+                    name = raw[position + 1 : start - 1]
+                    child = children[name] if name in children else self._tree.child(node, name)
+                    size = self._value(kind, start, child, begin)
             position = start + size
 
     def _array(self, begin: int, end: int, node: PathNode, parent: int) -> None:
@@ -137,40 +162,41 @@ class _Walk:
         """Collect from a value that begins at ``start``; return its size."""
         raw = self._raw
         if kind == OBJECT_ID:
-            self._object_id(start, node, parent)
+            if node is not None:
+                self.found.append((node, (OBJECT_ID_KEY + raw[start : start + 12],), kind, parent))
             return 12
         if kind == _REGEX:
             return raw.index(0, raw.index(0, start) + 1) + 1 - start
         length: int = _INT32(raw, start)[0]
-        if kind == STRING:
-            if length > HEX_DIGITS and node is not None:
-                keys = _keys_in_text(raw, start + 4, start + 3 + length)
-                if keys:
-                    self.found.append(Candidate(node, keys, kind, parent))
-            return 4 + length
-        if kind in (DOCUMENT, ARRAY):
-            if node is not None and _LOOKS_LIKE_ID.search(raw, start + 4, start + length):
-                if kind == DOCUMENT:
-                    self.document(start, start + length - 1, node)
-                else:
-                    self._array(start, start + length - 1, node, parent)
-            return length
-        if kind == _BINARY and length == _UUID and node is not None:
-            self._binary(start, node, parent)
+        if node is not None:
+            if kind == STRING:
+                self._text(start, length, node, parent)
+            elif kind in _NESTED and length >= _LEAST:
+                self._nested(kind, start, length, node, parent)
+            elif kind == _BINARY and length == _UUID:
+                self._binary(start, node, parent)
         return length + _COUNTED[kind]
 
-    def _object_id(self, start: int, node: PathNode | None, parent: int) -> None:
-        """Collect the ObjectId that begins at ``start``."""
-        if node is not None:
-            key = OBJECT_ID_KEY + self._raw[start : start + 12]
-            self.found.append(Candidate(node, (key,), OBJECT_ID, parent))
+    def _text(self, start: int, length: int, node: PathNode, parent: int) -> None:
+        """Collect from a string."""
+        if length > HEX_DIGITS and (keys := _keys_in_text(self._raw, start + 4, start + 3 + length)):
+            self.found.append((node, keys, STRING, parent))
+
+    def _nested(self, kind: int, start: int, length: int, node: PathNode, parent: int) -> None:
+        """Collect from an embedded document or an array, if it can have an id."""
+        if not _LOOKS_LIKE_ID.search(self._raw, start + 4, start + length):
+            return
+        if kind == DOCUMENT:
+            self.document(start, start + length - 1, node)
+        else:
+            self._array(start, start + length - 1, node, parent)
 
     def _binary(self, start: int, node: PathNode, parent: int) -> None:
         """Collect from sixteen bytes that begin at ``start``, if they are a UUID."""
         value = self._raw[start + 4 : start + 5 + _UUID]
         if value[0] in _UUID_SUBTYPES:
             key = b"%b\x00\x00\x00\x10%b" % (_BINARY_KEY, value)
-            self.found.append(Candidate(node, (key,), _BINARY, parent))
+            self.found.append((node, (key,), _BINARY, parent))
 
 
 def _keys_in_text(raw: bytes, start: int, stop: int) -> tuple[bytes, ...]:
@@ -184,32 +210,12 @@ def _keys_in_text(raw: bytes, start: int, stop: int) -> tuple[bytes, ...]:
     return tuple(keys)
 
 
-def form_at(node: PathNode, candidate: Candidate) -> Form:
+def form_at(candidate: Candidate) -> Form:
     """Return the form of a candidate."""
-    if candidate.kind == STRING:
-        is_text = len(candidate.keys) > 1 and candidate.keys[-1].startswith(_STRING_KEY)
-        form = Form.TEXT if is_text else Form.EMBEDDED
-    else:
-        form = Form.OBJECT_ID if candidate.kind == OBJECT_ID else Form.VALUE
+    node, keys, kind, _parent = candidate
     special = form_of(node.path, None)
-    return special if special in (Form.DBREF, Form.DOCUMENT_ID) else form
-
-
-def note(candidate: Candidate, number: int, *, is_hit: bool) -> None:
-    """Count a candidate.
-
-    Args:
-        candidate: the value.
-        number: that of its document, which grows.
-        is_hit: whether it is, or has, the id of a booking.
-    """
-    node = candidate.node
-    node.values += 1
-    if node.last != number:
-        node.last = number
-        node.documents += 1
-    if is_hit:
-        node.hits += 1
-        node.forms[form_at(node, candidate)] += 1
-    elif len(node.dangling) < _MOST_DANGLING:
-        node.dangling[candidate.keys[0]] = None
+    if special in (Form.DBREF, Form.DOCUMENT_ID):
+        return special
+    if kind == STRING:
+        return Form.TEXT if keys[-1].startswith(_STRING_KEY) else Form.EMBEDDED
+    return Form.OBJECT_ID if kind == OBJECT_ID else Form.VALUE

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from booking_migrate.bson.document import STRING, elements
 from booking_migrate.references.outcome import Condition
-from booking_migrate.references.paths import Candidate, PathNode
+from booking_migrate.references.paths import Candidate
 from booking_migrate.references.values import HEX_DIGITS, addressable
 
 _FIRST = 1000
@@ -29,25 +29,25 @@ _LEAST_OTHERS = 0.5
 """The share of the values that are not ids of bookings beside which the type has to be another one."""
 
 
+def is_looked_at(number: int) -> bool:
+    """Return whether the texts beside a value are counted; ``number`` counts the values of its kind, hits or others."""
+    return number <= _FIRST or number % _STEP == 0
+
+
 class Siblings:
     """The texts beside the values of one path."""
 
-    __slots__ = ("_hits", "_misses", "_node", "_texts")
+    __slots__ = ("_hits", "_misses", "_texts")
 
-    def __init__(self, node: PathNode) -> None:
+    def __init__(self) -> None:
         """Begin with nothing."""
-        self._node = node
         self._hits = 0
         self._misses = 0
         self._texts: dict[str, tuple[Counter[str], Counter[str]] | None] = {}
         """By path: texts beside ids of bookings, and beside others; None if they are too many for a type."""
 
     def note(self, raw: bytes, candidate: Candidate, *, is_hit: bool) -> None:
-        """Count the texts beside a value, if it is one of those that are looked at."""
-        node = self._node
-        number = node.hits if is_hit else node.values - node.hits
-        if number > _FIRST and number % _STEP:
-            return
+        """Count the texts beside a value."""
         if is_hit:
             self._hits += 1
         else:
@@ -81,9 +81,10 @@ class Siblings:
 
 def _texts_beside(raw: bytes, candidate: Candidate) -> Iterator[tuple[str, str]]:
     """Yield the short texts of the document that has a value, and of the root, with their paths."""
-    path = candidate.node.path
+    node, _keys, _kind, begin = candidate
+    path = node.path
     parent = path.rpartition(".")[0]
-    starts = {"": 0, f"{parent}.": candidate.parent} if candidate.parent else {"": 0}
+    starts = {"": 0, f"{parent}.": begin} if begin else {"": 0}
     for prefix, start in starts.items():
         size = int.from_bytes(raw[start : start + 4], "little")
         for element in elements(raw[start : start + size]):

@@ -19,6 +19,9 @@ from booking_migrate.stores.references import BookingState, NewIds, OldIds
 _FEW = 1000
 """How many client documents may be read for each look-up."""
 
+_ONLY_OBJECT_ID = 22
+"""The size of a document with nothing but an ObjectId as `_id`."""
+
 _IN_SESSIONS: Mapping[str, Any] = {"clientId": 1, "sessions.sessionId": 1, LEGACY_FIELD: 1}
 _OF_BOOKING: Mapping[str, Any] = {"_id": 1, "sessions.sessionId": 1}
 
@@ -84,7 +87,7 @@ class MongoOldIds(OldIds):
         """Yield the sort keys of those ids that old bookings in a collection have."""
         # Of bookings nothing but the `_id`, of client documents the names in the sessions as well, by which they are known.
         for raw in self._find(collection, "_id", ids, {"_id": 1, "sessions.sessionId": 1}):
-            if "sessions" not in read_fields(raw):
+            if len(raw) == _ONLY_OBJECT_ID or "sessions" not in read_fields(raw):
                 yield id_key(raw)
 
     def _sessions_of(self, ids: Sequence[Any]) -> dict[bytes, NewIds]:

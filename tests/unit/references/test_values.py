@@ -106,7 +106,7 @@ DOCUMENTS = st.dictionaries(NAMES, NESTED, max_size=5).map(encode)
 def test_the_fast_search_finds_the_same(raw: bytes) -> None:
     """Walking over bytes yields the candidates of the definition: path, ids and form, in the same order."""
     tree = PathTree()
-    fast = [(each.node.path, each.keys, form_at(each.node, each)) for each in tree.candidates(raw)]
+    fast = [(each[0].path, each[1], form_at(each)) for each in tree.candidates(raw)]
 
     assert fast == [(path, tuple(map(sort_key, each.old_ids)), each.form) for path, each in candidates(raw)]
 
@@ -154,5 +154,5 @@ def test_a_document_is_walked_to_its_end() -> None:
     }  # fmt: skip
     raw = encode(document)
 
-    assert ["id"] == [each.node.path for each in PathTree().candidates(raw)]
+    assert ["id"] == [node.path for node, *_ in PathTree().candidates(raw)]
     assert OLD == read_fields(raw)["id"]
