@@ -24,7 +24,7 @@ _PROGRAM = "booking-migrate"
 _URI = "URI"
 """Stands for the connection string, which may hold a password."""
 
-_VERBS = "init|dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve|preflight|control"
+_VERBS = "init|dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve|preflight|control|references [a-z]+"
 _COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^\n])*)")
 """A command, and what follows it up to the next one or the end of the line."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.options import (
     DEFAULT_TARGET,
     OUTPUT,
@@ -131,7 +132,7 @@ def _find(
         source=given.source,
         section=text,
         output=None if section.output is None else str(section.output),
-        next_steps=tuple(_next_steps(outcome, section)),
+        next_steps=tuple(_next_steps(outcome, section, context.asked.ctx)),
     )
 
 
@@ -152,11 +153,11 @@ def _chosen(wanted: Sequence[str] | None, places: OpenReferences) -> Sequence[st
     return list(dict.fromkeys(wanted)) if wanted else there
 
 
-def _next_steps(outcome: FindOutcome, section: SectionOptions) -> Iterator[NextStep]:
+def _next_steps(outcome: FindOutcome, section: SectionOptions, ctx: typer.Context) -> Iterator[NextStep]:
     if outcome.sample is not None:
         yield NextStep(text="Read every document: the same command without --sample.")
     if outcome.fields and section.output is None:
         yield NextStep(
             text="Write the tables for the config file:",
-            command="booking-migrate references find --output references.toml",
+            command=same_command(ctx, "--output references.toml"),
         )

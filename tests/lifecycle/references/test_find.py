@@ -145,6 +145,7 @@ def test_the_terminal_shows_fields_and_tables(shop: Db, command: Run) -> None:
     assert "5 fields of 3 collections hold ids of bookings" in shown
     assert "payments.itemId refers to bookings where type is booking" in shown
     assert "[[references]]" in shown
+    assert "booking-migrate references find --target clients --output references.toml" in shown
     assert 'field = "entries.ref.$id"' in shown
 
 
