@@ -162,6 +162,12 @@ COMMANDS: Mapping[str, CommandEntry | GroupEntry] = {
             "find": CommandEntry(
                 _GO_LIVE, "Find the fields of other collections that hold ids of bookings.", "references_find"
             ),
+            "map": CommandEntry(
+                _GO_LIVE, "Export where each old booking went, or will go.", "references_map"
+            ),
+            "keep": CommandEntry(
+                _GO_LIVE, "Keep the index by which old ids find their sessions.", "references_keep"
+            ),
         },
     ),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),

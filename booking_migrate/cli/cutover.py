@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -29,8 +29,10 @@ from booking_migrate.cli.options import (
     RuleOptions,
     WritingOptions,
     YesOption,
+    keep_index_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cli.references_look import warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cli.window import DEFAULT_OUTAGE, check_window, keep_window, parse_outage, parse_window
@@ -43,6 +45,7 @@ from booking_migrate.cutover.run import cut_over
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
+from booking_migrate.references.keep import keep_index
 from booking_migrate.reports.lifecycle_outcomes import (
     report_before_cutover,
     report_of_abort,
@@ -50,8 +53,14 @@ from booking_migrate.reports.lifecycle_outcomes import (
 )
 from booking_migrate.reports.model import Report
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
-from booking_migrate.stores.connection import client_index_check, open_destination, open_live
+from booking_migrate.stores.connection import (
+    client_index_check,
+    open_destination,
+    open_legacy_index,
+    open_live,
+)
 from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import (
@@ -124,6 +133,7 @@ class CutoverOptions(Group, panel=RULES):
         "Let the new live collection accept old bookings, which an old application may still write.",
         show_default=False,
     )
+    keep_index: bool = keep_index_option()
     reverse_window: str | None = option(
         None,
         "After the swap, stay and keep a rollback ready for so long, such as 2h: it refuses writes as briefly as the cut-over.",
@@ -171,6 +181,7 @@ class CutoverOptions(Group, panel=RULES):
             "block-all-writes": self.block_all_writes,
             "at-rest": self.at_rest,
             "no-guard": self.no_guard,
+            "keep-index": self.keep_index,
         }
         recorded = {} if self.rejected is None else {"rejected": self.rejected}
         limit = {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
@@ -233,36 +244,65 @@ def _cutover(
                 return keep_window(
                     follow, request, options.reverse_window, CutoverOutcome(known), context, is_new=False
                 )
-        verify_all = _verification(places, rules, contract, sides, context.listener)
-        following = _following(follow, options, verify_all)
-
-        def confirm(chosen: RunRecord) -> None:
-            _warn_of_options(places, sides, context.listener)
-            if not yes:
-                confirm_by_name(_question(chosen), chosen.source)
-
-        def before(chosen: RunRecord) -> None:
-            hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
-            stores.journal.annotate(chosen.run_id, cutover_options=options.as_recorded)
-
-        done = cut_over(
-            CutoverPlan(
-                migration=plan,
-                request=request,
-                policy=options.policy,
-                places=_cutover_places(places, options, sides, verify_all),
-                stores=stores,
-                listener=context.listener,
-                signal_guard=context.signal_guard,
-                confirm=confirm,
-                before=before,
-                is_guarded=not options.no_guard,
-                follow=following,
-                tail=open_tail(follow, legacy=legacy_name),
-            )
+        return _carry_out(
+            follow,
+            request,
+            _verification(places, rules, contract, sides, context.listener),
+            options,
+            context,
+            yes=yes,
         )
-        if options.reverse_window is not None:
-            return keep_window(follow, request, options.reverse_window, done, context, is_new=True)
+
+
+def _carry_out(
+    follow: FollowContext,
+    request: RunRequest,
+    verify_all: Callable[[str], VerificationOutcome],
+    options: CutoverOptions,
+    context: run.RunContext,
+    *,
+    yes: bool,
+) -> Report:
+    """Cut over, keep the reverse window if that was asked for, and make the report."""
+    places, sides, stores = follow.places, follow.sides, follow.stores
+    following = _following(follow, options, verify_all)
+
+    def confirm(chosen: RunRecord) -> None:
+        _warn_of_options(places, sides, context.listener)
+        warn_of_references(
+            sides.connection, source=places.source, target=places.target, listener=context.listener
+        )
+        if not yes:
+            confirm_by_name(_question(chosen), chosen.source)
+
+    def before(chosen: RunRecord) -> None:
+        hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
+        stores.journal.annotate(chosen.run_id, cutover_options=options.as_recorded)
+        if options.keep_index:
+            # Before the fence: it takes as long as the target is large.
+            keep_index(open_legacy_index(sides.connection, places.target))
+
+    done = cut_over(
+        CutoverPlan(
+            migration=follow.plan,
+            request=request,
+            policy=options.policy,
+            places=_cutover_places(places, options, sides, verify_all),
+            stores=stores,
+            listener=context.listener,
+            signal_guard=context.signal_guard,
+            confirm=confirm,
+            before=before,
+            is_guarded=not options.no_guard,
+            follow=following,
+            tail=open_tail(follow, legacy=legacy_name),
+        )
+    )
+    if options.keep_index:
+        kept = keep_index(open_legacy_index(sides.connection, places.source))
+        done = replace(done, kept_index=kept.name)
+    if options.reverse_window is not None:
+        return keep_window(follow, request, options.reverse_window, done, context, is_new=True)
     return report_of_cutover(done, seconds=context.seconds)
 
 

@@ -271,7 +271,7 @@ def _read(
             users=sides.users,
             experts=sides.experts,
             listener=listener,
-            history=_history(places, sides.connection, listener),
+            history=history_of_places(places, sides.connection, listener),
         )
 
 
@@ -318,7 +318,7 @@ def _next_steps(
             yield NextStep(text="Read everything: the same command without --sample.")
 
 
-def _history(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:
+def history_of_places(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:
     """Return what earlier runs wrote to the target; None, with a warning, if this user may not read the journal."""
     if not connection.is_given or not isinstance(parse_place(places.target), CollectionPlace):
         return None

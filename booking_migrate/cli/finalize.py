@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated
 
@@ -20,9 +20,11 @@ from booking_migrate.cli.options import (
     RuleOptions,
     YesOption,
     archive_option,
+    keep_index_option,
     source_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cli.references_look import refuse_remaining
 from booking_migrate.cli.streams import confirm_by_name, is_interactive
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
 from booking_migrate.cli.window import open_window
@@ -32,6 +34,8 @@ from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.in_place import finalize as engine
+from booking_migrate.in_place.finalize import FinalizeOutcome
+from booking_migrate.references.keep import keep_index
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import grouped, plural
@@ -39,7 +43,12 @@ from booking_migrate.rollback.window_parts import close_window
 from booking_migrate.runs.commands import conversion_of
 from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
-from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
+from booking_migrate.stores.connection import (
+    find_old_bookings,
+    open_journal,
+    open_legacy_index,
+    open_live,
+)
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -56,7 +65,7 @@ Everything is verified once more; sessions that the application has added or cha
 a cut-over, the validator that refuses old bookings is removed from the live collection, and a validator of your own stays;
 old bookings in it stay, too: the question and the report count them, with the command that converts them. If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
-from all sessions too, a few client documents at a time. If it is interrupted, run it again;
+from all sessions too, a few client documents at a time, unless references in other collections still lead to them. If it is interrupted, run it again;
 as long as the kept collection exists, rollback is possible, too. Rejected bookings stay where
 they are.
 
@@ -82,6 +91,11 @@ class FinalizeOptions(Group, panel=IN_PLACE):
     drop_legacy_ids: bool = option(
         False, "Remove legacyBookingId from all sessions, too: afterwards a session's old booking is unknown."
     )
+    leave_references: bool = option(
+        False,
+        "With --drop-legacy-ids: continue although other collections hold old ids, which lead nowhere afterwards.",
+    )
+    keep_index: bool = keep_index_option()
 
 
 def finalize(
@@ -96,11 +110,19 @@ def finalize(
 ) -> None:
     """Parse, find out whether a cut-over or a run in place is ended, do so, and make the report."""
     source = given.source
+    if given.drop_legacy_ids and given.keep_index:
+        raise typer.BadParameter(
+            "without the ids, the index finds nothing.", param_hint="--keep-index with --drop-legacy-ids"
+        )
     archive = given.archive or default_archive(source)
     places = Places.of(ctx, PlaceOptions(source, source), people, connection, archive=archive)
 
     def body(context: run.RunContext) -> Report:
         swapped = None if given.archive is not None else _run_to_finalize(source, connection)
+        if given.drop_legacy_ids and not given.leave_references:
+            with connection.open() as opened:
+                target = source if swapped is None else swapped.target
+                refuse_remaining(ctx, opened, source=source, target=target, listener=context.listener)
         if swapped is not None:
             sides = Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
             plan = verification_plan(contract_of(ctx), rules, sides, recheck_seconds=RECHECK_SECONDS)
@@ -157,14 +179,26 @@ def _finalize_in_place(
                 listener=context.listener,
             )
         )
+        outcome = _with_index(outcome, opened, given)
     return report_of_finalize(outcome, seconds=context.seconds)
 
 
 def _check_privileges(connection: Connection, given: FinalizeOptions) -> Callable[[Sequence[str]], None]:
     """Return what refuses a finalize that the server would not permit to the end."""
     return partial(
-        check_finalize_privileges, connection, given.source, drops_legacy_ids=given.drop_legacy_ids
+        check_finalize_privileges,
+        connection,
+        given.source,
+        drops_legacy_ids=given.drop_legacy_ids,
+        keeps_index=given.keep_index,
     )
+
+
+def _with_index(outcome: FinalizeOutcome, connection: Connection, given: FinalizeOptions) -> FinalizeOutcome:
+    """Keep the index by which old ids are found, if that was asked for; without a proven result nothing is made."""
+    if not given.keep_index or not outcome.is_done:
+        return outcome
+    return replace(outcome, kept_index=keep_index(open_legacy_index(connection, given.source)).name)
 
 
 def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | None:
@@ -280,4 +314,5 @@ def _finalize_cut_over(
                 listener=context.listener,
             )
         )
+        outcome = _with_index(outcome, opened, given)
     return report_of_finalize(outcome, seconds=context.seconds)

@@ -130,6 +130,12 @@ def source_option() -> Any:
     return option("bookings", text, metavar="PLACE", panel=PLACES)
 
 
+def keep_index_option() -> Any:
+    """Return the option ``--keep-index``."""
+    text = "Keep the index on sessions.legacyBookingId, or make it: by it, references to old bookings find the session."
+    return option(False, text, negatable=True)
+
+
 def archive_option() -> Any:
     """Return the option ``--archive``."""
     text = "The collection that old bookings are moved to, whole."

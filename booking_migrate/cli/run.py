@@ -45,6 +45,9 @@ from booking_migrate.stores.places import uses_files_only
 STANDARD_STREAM = "-"
 """The place that is standard input or output."""
 
+_WRITES_BY = {"migrate": "target", "init": "output", "references find": "output", "references map": "out"}
+"""The option of each command that may name standard output for its data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
@@ -91,8 +94,7 @@ class Invocation:
     @property
     def writes_to_standard_output(self) -> bool:
         """Return whether data goes to standard output, so that nothing else may: other commands read their target."""
-        taken = self.target if self.command == "migrate" else self.ctx.params.get("output")
-        return self.command in ("migrate", "init", "references find") and str(taken) == STANDARD_STREAM
+        return str(self.ctx.params.get(_WRITES_BY.get(self.command, ""))) == STANDARD_STREAM
 
     def redact(self, text: str) -> str:
         """Return a text without anything secret of the connection string."""
@@ -147,8 +149,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     """
     if asked.output.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
-            f"standard output is taken by --{'target' if asked.command == 'migrate' else 'output'} -; "
-            "use --report report.json.",
+            f"standard output is taken by --{_WRITES_BY[asked.command]} -; use --report report.json.",
             param_hint="--json",
         )
     run_id = new_run_id()

@@ -57,6 +57,9 @@ class CutoverOutcome:
     own_refused_seconds: float = 0.0
     """For how long the successful attempt refused writes."""
 
+    kept_index: str | None = None
+    """The index by which old ids are found, if it was asked for."""
+
     @property
     def earlier_attempts(self) -> int:
         """Return how many attempts, of earlier commands too, had refused writes before."""

@@ -247,6 +247,10 @@ class RiskWatch(Observer):
         self.documents += 1
         self.document_bytes += len(client.document)
 
+    @override
+    def on_end(self) -> None:
+        """Do nothing: findings are asked for."""
+
     def _on_size(self, client_id: Any, sessions: int, size: int) -> None:
         self._sized += 1
         self.statistics.on_document(sessions, size)

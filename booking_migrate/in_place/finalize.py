@@ -65,6 +65,9 @@ class FinalizeOutcome:
     old_bookings: OldBookings | None = None
     """After a cut-over: the old bookings that are still in the live collection."""
 
+    kept_index: str | None = None
+    """The index by which old ids are found, if it was asked for."""
+
 
 def runs_to_finalize(
     journal: RunJournal, *, source: str, archive: str, is_named: bool = True

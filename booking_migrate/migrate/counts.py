@@ -312,6 +312,9 @@ class Observer(Protocol):
     def on_flat_client(self, client: FlatClient) -> None:
         """Observe a flat client, in the same order as the other clients."""
 
+    def on_end(self) -> None:
+        """Observe that all clients have come; the target is still open."""
+
 
 class NullObserver:
     """Ignores everything; the default."""
@@ -329,3 +332,6 @@ class NullObserver:
 
     def on_flat_client(self, client: FlatClient) -> None:
         """Ignore the client."""
+
+    def on_end(self) -> None:
+        """Ignore the end."""

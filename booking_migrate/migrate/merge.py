@@ -278,7 +278,7 @@ class DepartedClients:
         """Begin with the first client of the target; a target that no run has written to has no departed clients."""
         self._target = target
         self._history = history
-        self._clients = _clients(target) if history.has_runs else iter(())
+        self._clients = clients_in(target) if history.has_runs else iter(())
         self._next = next(self._clients, None)
         self._gone: list[Any] = []
 
@@ -310,23 +310,28 @@ class DepartedClients:
 
     def _apply(self) -> Effects:
         changes = Changes()
-        gone = list(self._with_documents())
-        for there in sorted(find_existing(self._target, self._history, gone) if gone else ()):
+        gone, self._gone = self._gone, []
+        for there in departed_documents(self._target, self._history, gone):
             changes.add(there.key, there, there.remainder)
         if changes.changed or changes.removed:
             self._target.write([], changes.changed, [], changes.removed)
         return changes.effects
 
-    def _with_documents(self) -> Iterator[Any]:
-        """Yield those of the departed clients whose documents are valid client documents; others wrote the rest."""
-        gone, self._gone = self._gone, []
-        for raw in self._target.find_client_documents(gone) if gone else ():
-            document = read_client_document(raw)
-            if isinstance(document, ClientDocument):
-                yield document.client_id
+
+def departed_documents(
+    target: TargetWriter, history: TargetHistory, client_ids: Sequence[Any]
+) -> list[ExistingDocument]:
+    """Return the documents that departed clients have in a target, in client order; what stays of each is its `remainder`.
+
+    Only valid client documents are among them; others wrote the rest, and it stays as it is.
+    """
+    documents = map(read_client_document, target.find_client_documents(client_ids) if client_ids else ())
+    clients = [each.client_id for each in documents if isinstance(each, ClientDocument)]
+    return sorted(find_existing(target, history, clients)) if clients else []
 
 
-def _clients(target: TargetWriter) -> Iterator[tuple[bytes, Any]]:
+def clients_in(target: TargetWriter) -> Iterator[tuple[bytes, Any]]:
+    """Yield the clients that a target has documents of, in client order: the sort key of each `clientId`, and its value."""
     for value in target.scan_clients():
         if is_client_id(value):
             yield sort_key(value), value

@@ -206,6 +206,7 @@ def migrate(
                     regulated.took(handled.documents)
                     listener.notify(Advanced(handled.documents))
             effects = effects.plus(departed.reconcile_rest())
+            observer.on_end()
         listener.notify(PhaseEnded())
         counts.check()
         is_changed = target.finish()

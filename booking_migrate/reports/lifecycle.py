@@ -266,6 +266,10 @@ class CutoverReport(Part):
         default=None,
         description="why nothing is known of what passed the fence before the swap; null: it was read, or nothing can pass",
     )
+    kept_index: Line | None = Field(
+        default=None,
+        description="--keep-index: the index on sessions.legacyBookingId, by which references to old bookings are found",
+    )
 
 
 class FinalizedReport(Part):
@@ -285,6 +289,10 @@ class FinalizedReport(Part):
     )
     old_bookings: OldBookingsReport | None = Field(
         default=None, description="after a cut-over: the old bookings in the live collection, which stay"
+    )
+    kept_index: Line | None = Field(
+        default=None,
+        description="--keep-index: the index on sessions.legacyBookingId, by which references to old bookings are found",
     )
 
 

@@ -289,6 +289,7 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
             already=outcome.was_finalized,
             documents_changed=outcome.documents_changed,
             also_dropped=outcome.dropped,
+            kept_index=outcome.kept_index,
             old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
         ),
         next_steps=(*(() if outcome.is_done else (again,)), *_steps_about_old(run, outcome.old_bookings)),

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from booking_migrate.reports.audit import AuditReport
+from booking_migrate.reports.booking_map import BookingMapReport, KeptIndexReport
 from booking_migrate.reports.control import ControlReport
 from booking_migrate.reports.init import InitReport
 from booking_migrate.reports.lifecycle import IndexesReport, LifeReport
@@ -29,6 +30,8 @@ KINDS: Mapping[str, type[Report]] = {
     **dict.fromkeys(("status", "cutover", "rollback", "finalize", "view"), LifeReport),
     "service-indexes": IndexesReport,
     "references find": FindReport,
+    "references map": BookingMapReport,
+    "references keep": KeptIndexReport,
 }
 """The kind of report that a command makes if it does not fail; those that are not here make the common one."""
 

@@ -21,7 +21,14 @@ _RULES = (
     "user-email-field",
     "expert-user-field",
 )
-_FLAGS = ("merge-client-documents", "without-transactions", "block-all-writes", "at-rest", "no-guard")
+_FLAGS = (
+    "merge-client-documents",
+    "without-transactions",
+    "block-all-writes",
+    "at-rest",
+    "no-guard",
+    "keep-index",
+)
 _PLACES = ("rejects", "json-format")
 _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
 """The options of a migration side by side only."""

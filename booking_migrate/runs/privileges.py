@@ -43,7 +43,7 @@ class Task:
 
 
 TASKS = (
-    Task(("init", "dry-run", "status", "explain", "references find"), ("read",), READS),
+    Task(("init", "dry-run", "status", "explain", "references find", "references map"), ("read",), READS),
     Task(("control",), ("readWrite",), (*READS, "update")),
     Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS), optional=("update", FOLLOWS)),
     Task(("migrate", "migrate --in-place"), ("readWrite",), _MIGRATES, optional=(FOLLOWS,)),
@@ -65,6 +65,11 @@ TASKS = (
     Task(("rollback",), ("readWrite",), (*_DROPS, "createIndex")),
     Task(("finalize",), ("readWrite",), _DROPS),
     Task(("finalize after a cut-over",), ("readWrite", "dbAdmin"), (*_DROPS, "collMod")),
+    Task(
+        ("references keep", "references map to a collection"),
+        ("readWrite",),
+        (*WRITES, "createIndex", "dropCollection"),
+    ),
     Task(
         ("view", "service-indexes"),
         ("readWrite",),

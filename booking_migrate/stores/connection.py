@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.inspection import MongoDestination, MongoInspector
+    from booking_migrate.stores.mongo.legacy_index import MongoLegacyIndex
     from booking_migrate.stores.mongo.rollback import MongoRestored, MongoUndo
     from booking_migrate.stores.mongo.views import MongoViews
     from booking_migrate.stores.ports import LagGauge
@@ -242,6 +243,13 @@ def open_live(
     return cutover.MongoLive(
         connection.collection(source), connection.collection(target), blocks=block_all_writes
     )
+
+
+def open_legacy_index(connection: Connection, name: str) -> MongoLegacyIndex:
+    """Return the index of a collection by which the session of an old booking is found."""
+    from booking_migrate.stores.mongo.legacy_index import MongoLegacyIndex  # noqa: PLC0415
+
+    return MongoLegacyIndex(connection.collection(name))
 
 
 def find_old_bookings(

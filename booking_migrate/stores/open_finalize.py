@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from booking_migrate.errors import NotPermitted
-from booking_migrate.stores.connection import Connection, open_inspector
+from booking_migrate.stores.connection import Connection, open_inspector, open_legacy_index
 from booking_migrate.stores.destination import Privilege
 
 
@@ -20,7 +20,12 @@ def collection_exists(connection: Connection, name: str) -> bool:
 
 
 def check_finalize_privileges(
-    connection: Connection, source: str, dropped: Sequence[str], *, drops_legacy_ids: bool
+    connection: Connection,
+    source: str,
+    dropped: Sequence[str],
+    *,
+    drops_legacy_ids: bool,
+    keeps_index: bool,
 ) -> None:
     """Refuse a finalize that the server would not permit to the end.
 
@@ -29,12 +34,15 @@ def check_finalize_privileges(
         source: the live collection.
         dropped: the collections that are dropped.
         drops_legacy_ids: whether client documents are updated.
+        keeps_index: whether the index by which old ids are found is made, if it is lacking.
 
     Raises:
         NotPermitted: the user lacks a privilege.
         ConnectionProblem: the server cannot be asked.
     """
     wanted = list(_wanted(connection, source, dropped, drops_legacy_ids=drops_legacy_ids))
+    if keeps_index and open_legacy_index(connection, source).found() is None:
+        wanted.append(Privilege("createIndex", source))
     inspector = open_inspector(connection, source)
     for privilege in inspector.missing(wanted) or ():
         problem = f"the user lacks the action {privilege.action} there, and nothing was changed"

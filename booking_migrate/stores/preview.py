@@ -73,7 +73,7 @@ class CollectionPreview(PreviewTarget):
             name: the collection's name.
             rejects: who gets the rejected bookings.
             real: the target that a migration would write; None: the server is not known, and the collection taken as empty.
-            open_trial: makes what tries documents out; None: the server is not known.
+            open_trial: makes what tries documents out; None: they are not.
         """
         self.name = name
         self._open_trial = open_trial
@@ -336,8 +336,9 @@ def open_preview(
     *,
     source_name: str,
     overwrite: bool,
-    reject_file: Path | None,
+    reject_file: Path | None = None,
     on_loss: Callable[[WriteFailed], None] | None = None,
+    tries_out: bool = True,
 ) -> PreviewTarget:
     """Open a target for a dry-run, as `open.open_target` does for a migration.
 
@@ -348,6 +349,7 @@ def open_preview(
         overwrite: whether a target file with other content may be replaced.
         reject_file: the file for the rejected bookings, which is replaced. None: they are dropped.
         on_loss: is called if that file cannot be written; None: that ends the dry-run.
+        tries_out: whether each document is tried out with the collection's validator and unique indexes.
 
     Raises:
         MissingUri, BadConfiguration: the connection string cannot be used.
@@ -358,7 +360,7 @@ def open_preview(
         file = FileRejects(reject_file, source=source, target=target, overwrite=True)
         chosen = OptionalRejects(file, on_loss)
     if isinstance(place, CollectionPlace):
-        return _open_collection(place.name, connection, chosen, source_name)
+        return _open_collection(place.name, connection, chosen, source_name, tries_out=tries_out)
     beside = rejects_beside(place)
     kept = PreviewRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
     if isinstance(place, StreamPlace):
@@ -368,7 +370,7 @@ def open_preview(
 
 
 def _open_collection(
-    name: str, connection: Connection, rejects: RejectsKeeper, source_name: str
+    name: str, connection: Connection, rejects: RejectsKeeper, source_name: str, *, tries_out: bool
 ) -> CollectionPreview:
     if not connection.is_given:
         return CollectionPreview(name, rejects)
@@ -378,4 +380,5 @@ def _open_collection(
     def open_trial() -> Trial:
         return Trial(open_destination(connection, name, source_name))
 
-    return CollectionPreview(name, rejects, MongoTarget(collection, OptionalRejects()), open_trial)
+    real = MongoTarget(collection, OptionalRejects())
+    return CollectionPreview(name, rejects, real, open_trial if tries_out else None)

@@ -14,6 +14,8 @@ _BUILDERS = {
     "InitReport": "init:init_page",
     "ControlReport": "control:control_page",
     "PreflightReport": "preflight:preflight_page",
+    "BookingMapReport": "booking_map:map_page",
+    "KeptIndexReport": "booking_map:kept_index_page",
     "IndexesReport": "lifecycle:indexes_page",
     "FindReport": "references:find_page",
     "LifeReport": "lifecycle:lifecycle_page",

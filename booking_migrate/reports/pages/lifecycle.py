@@ -177,10 +177,16 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
         yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
     if cutover.carried:
         yield f"{plural(cutover.carried, 'rejected booking')} carried over in the old shape"
+    yield from _kept_index(cutover.kept_index)
     yield from _recreated(cutover)
     for option in cutover.options:
         if option.kept:
             yield f"option {option.name} was kept: {option.definition}"
+
+
+def _kept_index(name: str | None) -> Iterator[str]:
+    if name is not None:
+        yield f"index {name} is kept: by it, the sessions of old bookings are found (sessions.legacyBookingId)"
 
 
 def _recreated(cutover: CutoverReport) -> Iterator[str]:
@@ -213,6 +219,7 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
     said = [f"{name} was dropped, too" for name in finalized.also_dropped]
     said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
+    said += _kept_index(finalized.kept_index)
     said += old_booking_lines(report.source, finalized.old_bookings)
     return _page(report, verdict, *said)
 

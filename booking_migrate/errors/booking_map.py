@@ -1,0 +1,57 @@
+"""Errors of the map of old ids, and of the index by which they are looked up."""
+
+from collections.abc import Sequence
+
+from booking_migrate.errors.base import Refused
+
+
+class MapExists(Refused):
+    """A map, or a file, is there already and may not be replaced."""
+
+    place: str
+    effect = "Nothing was written."
+    message = "{place} exists, and holds other data than this map"
+    hint = (
+        "Use a different --out; or, if what it holds is not needed any more, --overwrite, which replaces it:"
+    )
+    again = "--overwrite"
+
+
+class NotAMap(Refused):
+    """A collection holds documents that are not entries of a map; it is never replaced."""
+
+    place: str
+    effect = "Nothing was written."
+    message = "{place} holds documents that are not entries of a map"
+    hint = "Use a different --out: a map takes a collection of its own."
+
+
+class NoOldIds(Refused):
+    """A collection has no session with `legacyBookingId`, so an index on it would find nothing."""
+
+    place: str
+    effect = "Nothing was changed."
+    message = "no session in {place} has a legacyBookingId"
+    hint = "The index is kept from the cut-over on with cutover --keep-index, or made after it."
+
+
+class ReferencesRemain(Refused):
+    """Other collections hold ids of old bookings, and what they lead to is to be removed."""
+
+    fields: Sequence[str]
+    commands: Sequence[str]
+    """The commands that rewrite them."""
+
+    effect = "Nothing was dropped."
+    again = "--leave-references"
+
+    @property
+    def message(self) -> str:
+        verb = "holds" if len(self.fields) == 1 else "hold"
+        return f"{', '.join(self.fields)} still {verb} ids of old bookings, and --drop-legacy-ids removes what these lead to"
+
+    @property
+    def hint(self) -> str:
+        first, *more = self.commands
+        steps = [f"Rewrite them first: {first}", *(f"And: {command}" for command in more)]
+        return "\n".join([*steps, "Or leave them, and they lead nowhere afterwards:"])

@@ -1,0 +1,139 @@
+"""A look at references that still lead to old bookings, before their ids are removed.
+
+Fields that the config file names are read until one such reference is found, or whole. Of all other collections some documents
+are looked at, as in a dry-run: so the time is bounded by what was named.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from booking_migrate.bson.order import sort_key
+from booking_migrate.errors import OldIdsNotIndexed
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
+from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.find import find_references
+from booking_migrate.references.values import occurrences
+from booking_migrate.stores.references import KnownIds, NewIds, OldIds, ReferringCollection
+
+_SAMPLED = 200
+"""How many documents of a collection are looked at that the config file does not name."""
+
+_MOST_COLLECTIONS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class RemainingField:
+    """A field that holds the id of an old booking that has a session."""
+
+    full_name: str
+    is_named: bool
+    """Whether the config file names it."""
+
+
+class MigratedIds(KnownIds):
+    """The ids of bookings that have a session: references to rejected ones stay what they are."""
+
+    def __init__(self, ids: OldIds) -> None:
+        """Take all old ids."""
+        self._ids = ids
+
+    def known(self, ids: Sequence[Any]) -> set[bytes]:
+        """Return the sort keys of those values that are such ids; see `KnownIds`."""
+        found = self._ids.known(ids)
+        if not found:
+            return found
+        try:
+            resolved = self._ids.resolve([value for value in ids if sort_key(value) in found])
+        except OldIdsNotIndexed:
+            # Which of them were rejected takes too long to find out.
+            return found
+        return {key for key, new in resolved.items() if isinstance(new, NewIds)}
+
+
+def sampled_fields(
+    names: Sequence[str], referring: Callable[[str], ReferringCollection], ids: KnownIds, listener: Listener
+) -> tuple[str, ...]:
+    """Return the fields of collections that hold ids, as a sample of each shows; without those that may not be read.
+
+    Args:
+        names: the collections.
+        referring: opens one.
+        ids: which values are ids.
+        listener: notified of the progress.
+
+    Raises:
+        ConnectionProblem, NotPermitted, OldIdsNotIndexed: the ids cannot be looked up.
+    """
+    collections = [referring(name) for name in names[:_MOST_COLLECTIONS]]
+    outcome = find_references(collections, ids, sample=_SAMPLED, listener=listener)
+    return tuple(f"{each.collection}.{each.field}" for each in outcome.fields)
+
+
+def remaining_references(
+    named: Sequence[ReferenceField],
+    others: Sequence[str],
+    referring: Callable[[str], ReferringCollection],
+    ids: OldIds,
+    *,
+    listener: Listener,
+) -> tuple[RemainingField, ...]:
+    """Return the fields that still hold ids of old bookings, those that the config file names first.
+
+    A field that it excludes was decided on, and is not among them.
+
+    Args:
+        named: the fields that the config file names.
+        others: all collections that may hold references.
+        referring: opens one.
+        ids: what old ids stand for.
+        listener: notified of the progress.
+
+    Raises:
+        ConnectionProblem, NotPermitted, OldIdsNotIndexed: a named collection cannot be read, or no id looked up.
+    """
+    migrated = MigratedIds(ids)
+    wanted = [field for field in named if not field.exclude]
+    found = [
+        RemainingField(field.full_name, is_named=True)
+        for name in dict.fromkeys(field.collection for field in wanted)
+        for field in _holding(
+            referring(name), [field for field in wanted if field.collection == name], migrated, listener
+        )
+    ]
+    known = {field.full_name for field in named}
+    sampled = sampled_fields(others, referring, migrated, listener)
+    return (*found, *(RemainingField(name, is_named=False) for name in sampled if name not in known))
+
+
+def _holding(
+    collection: ReferringCollection, fields: list[ReferenceField], ids: KnownIds, listener: Listener
+) -> Iterator[ReferenceField]:
+    """Yield those of a collection's fields that hold an id; each is read until then."""
+    facts = collection.facts()
+    if facts is None:
+        return
+    left = list(fields)
+    listener.notify(PhaseStarted(f"looking for old ids in {collection.name}", facts.documents))
+    for batch in collection.scan(fields=[field.field for field in fields]):
+        spelled = {id(field): _ids_in(batch, field) for field in left}
+        values = {key: value for each in spelled.values() for key, value in each.items()}
+        hits = ids.known(list(values.values())) if values else set()
+        for field in list(left):
+            if not hits.isdisjoint(spelled[id(field)]):
+                left.remove(field)
+                yield field
+        listener.notify(Advanced(len(batch)))
+        if not left:
+            break
+    listener.notify(PhaseEnded())
+
+
+def _ids_in(documents: Sequence[bytes], field: ReferenceField) -> dict[bytes, Any]:
+    """Return the values in documents that may be ids, by their sort keys."""
+    return {
+        sort_key(value): value
+        for raw in documents
+        for occurrence in occurrences(raw, field)
+        for value in occurrence.old_ids
+    }

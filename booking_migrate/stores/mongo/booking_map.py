@@ -1,0 +1,82 @@
+"""A map as a collection: `_id` is the old id, so that looking one up needs no index but the one that every collection has.
+
+It is written under another name and renamed, so that readers never see half of it, nor of the one before.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from typing_extensions import override
+
+from booking_migrate.bson.document import write_fields
+from booking_migrate.errors import MapExists, NotAMap, UnusablePlace, WriteFailed
+from booking_migrate.stores.booking_map import NAMES, BookingMap, MapEntry
+from booking_migrate.stores.mongo.administration import create, rename
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import read, write
+from booking_migrate.stores.mongo.raw import insert_absent
+
+_FIELDS = ("_id", *NAMES[1:])
+_ENTRY: dict[str, Any] = {"$and": [{name: {"$exists": True}} for name in _FIELDS]}
+
+
+class MapCollection(BookingMap):
+    """A collection; see `BookingMap` for the promises."""
+
+    def __init__(self, collection: DriverCollection, *, overwrite: bool) -> None:
+        """Take the collection.
+
+        Args:
+            collection: where the map goes.
+            overwrite: whether a map that it holds already may be replaced.
+        """
+        self.name = collection.name
+        self._collection = collection
+        self._beside = collection.database[f"booking_migrate_map_{collection.name}"]
+        self._overwrite = overwrite
+        self._has_begun = False
+        self._written = 0
+        self.repeated = 0
+
+    @override
+    def prepare(self) -> None:
+        listed = describe(self._collection)
+        if listed is not None and listed["type"] != "collection":
+            raise UnusablePlace(self.name, f"it is a {listed['type']}")
+        self._refuse_other()
+        self._has_begun = True
+        # What a killed process has left.
+        write(self._beside, self._beside.drop)
+        create(self._beside)
+
+    def _refuse_other(self) -> None:
+        """Refuse a collection that holds a map, without --overwrite; and one that holds anything else, in any case."""
+        if read(self._collection, lambda: self._collection.find_one({}, {"_id": 1})) is None:
+            return
+        if read(self._collection, lambda: self._collection.find_one({"$nor": [_ENTRY]}, {"_id": 1})):
+            raise NotAMap(self.name)
+        if not self._overwrite:
+            raise MapExists(self.name)
+
+    @override
+    def write(self, entries: Sequence[MapEntry]) -> None:
+        documents = [write_fields(dict(zip(_FIELDS, entry, strict=True))) for entry in entries]
+        # What was sent again after a lost answer, and a second entry of one old id, find the first one there.
+        insert_absent(self._beside, documents)
+        self._written += len(entries)
+
+    @override
+    def finish(self) -> bool:
+        there = read(self._beside, lambda: self._beside.count_documents({}))
+        if there > self._written:
+            raise WriteFailed(self.name, f"another process wrote to {self._beside.name}")
+        self.repeated = self._written - there
+        rename(self._beside, self._collection)
+        self._has_begun = False
+        return True
+
+    @override
+    def abandon(self) -> None:
+        if self._has_begun:
+            self._has_begun = False
+            write(self._beside, self._beside.drop)

@@ -1,0 +1,144 @@
+"""What cutover and finalize say of references: named before the cut-over, and refused before the old ids are removed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.references.conftest import IDS
+from tests.support.booking_lines import booking
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+PLACES = ("--source", "bookings", "--target", "clients")
+CUTOVER = ("cutover", *PLACES, "--yes", "--max-outage", "60s")
+FINALIZE = ("finalize", "--yes", "--json", "--drop-legacy-ids")
+
+
+def refused(done: Ended) -> tuple[str, str]:
+    """Message and hint of an error."""
+    assert 5 == done.returncode, done.stdout
+    error = json.loads(done.stdout)["error"]
+    return error["message"], error["hint"]
+
+
+def with_legacy_ids(database: Db) -> int:
+    """How many client documents have sessions with an old id."""
+    return database.bookings.count_documents({"sessions.legacyBookingId": {"$exists": True}})
+
+
+@pytest.fixture
+def cut_over(shop: Db, command: Run) -> Db:
+    """A shop that was cut over, with one payment for each of its bookings, and nothing else that refers to them."""
+    for name in ("chats", "reviews", "calendar", "decoys"):
+        shop[name].drop()
+    shop.payments.update_many({}, {"$unset": {"itemId": ""}})
+    for arguments in (("migrate", *PLACES), ("verify", *PLACES), CUTOVER):
+        assert 0 == command(*arguments, "--quiet").returncode
+    return shop
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_cutover_names_the_fields(command: Run) -> None:
+    """Before its question, cutover names fields that hold ids of bookings, and the command that finds all of them."""
+    command("migrate", *PLACES, "--quiet")
+    command("verify", *PLACES, "--quiet")
+    asked = command("cutover", *PLACES)
+    said = " ".join(asked.stderr.split())
+    done = command(*CUTOVER)
+
+    assert 5 == asked.returncode
+    assert "payments.bookingId" in said
+    assert "booking-migrate references find --source bookings --target clients" in said
+    assert "reviews._id" in " ".join(done.stderr.split())
+    assert 0 == done.returncode
+
+
+def test_without_references_nothing_is_said(database: Db, command: Run) -> None:
+    """Where no other collection holds an id of a booking, cutover does not speak of references."""
+    database.bookings.insert_many(map(booking, range(8)))
+    database.notes.insert_one({"text": "nothing"})
+    command("migrate", *PLACES, "--quiet")
+    command("verify", *PLACES, "--quiet")
+
+    assert "references" not in command(*CUTOVER).stderr
+
+
+def test_old_ids_stay_while_references_need_them(cut_over: Db, command: Run) -> None:
+    """Finalize --drop-legacy-ids is refused with the command that rewrites, and nothing is dropped; plain finalize is not."""
+    (run,) = cut_over.booking_migrate_runs.find()
+    before = set(cut_over.list_collection_names())
+    message, hint = refused(command(*FINALIZE))
+
+    assert "payments.bookingId still holds ids of old bookings" in message
+    assert f"booking-migrate references rewrite --run {run['_id']} --field payments.bookingId" in hint
+    assert before == set(cut_over.list_collection_names())
+    assert 4 == with_legacy_ids(cut_over)
+    assert 0 == command("finalize", "--yes", "--quiet").returncode
+
+
+def test_fields_of_the_config_file_are_read_whole(cut_over: Db, command: Run, tmp_path: Path) -> None:
+    """A field that the config file names is found whatever its share, and the command takes it from there."""
+    cut_over.payments.delete_many({})
+    cut_over.payments.insert_many([{"bookingId": None} for _ in range(3000)])
+    cut_over.payments.insert_one({"bookingId": str(IDS[3])})
+    config = tmp_path / "my.toml"
+    config.write_text('[[references]]\ncollection = "payments"\nfield = "bookingId"\n', encoding="utf-8")
+    message, hint = refused(command(*FINALIZE, "--config", str(config)))
+
+    assert "payments.bookingId" in message
+    assert "references rewrite" in hint
+    assert "--field" not in hint
+    assert f"--config {config}" in hint
+
+
+@pytest.mark.parametrize(
+    "table", ["exclude = true", 'when = { type = "invoice" }'], ids=["excluded", "other type"]
+)
+def test_what_was_decided_is_no_obstacle(cut_over: Db, command: Run, tmp_path: Path, table: str) -> None:
+    """A field that is excluded, or whose condition no reference meets, is not in the way."""
+    config = tmp_path / "my.toml"
+    config.write_text(
+        f'[[references]]\ncollection = "payments"\nfield = "bookingId"\n{table}\n', encoding="utf-8"
+    )
+
+    assert 0 == command(*FINALIZE, "--config", str(config)).returncode
+    assert 0 == with_legacy_ids(cut_over)
+
+
+def test_rejected_and_dangling_ones_are_no_obstacle(database: Db, command: Run) -> None:
+    """References to rejected bookings and to none stay as they are anyway, so they are not in the way."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(9, duration=5)])
+    database.payments.insert_many([{"bookingId": booking(9)["_id"]}, {"bookingId": booking(99)["_id"]}])
+    command("migrate", *PLACES, "--quiet")
+    command("verify", *PLACES, "--quiet")
+    command(*CUTOVER, "--rejected", "leave", "--quiet")
+
+    assert 0 == command(*FINALIZE).returncode
+    assert 0 == with_legacy_ids(database)
+
+
+def test_on_request_they_are_left(cut_over: Db, command: Run) -> None:
+    """--leave-references goes on; afterwards the old ids are gone."""
+    done = command(*FINALIZE, "--leave-references")
+
+    assert 0 == done.returncode, done.stderr
+    assert 4 == json.loads(done.stdout)["finalized"]["documents_changed"]
+    assert 0 == with_legacy_ids(cut_over)
+
+
+def test_in_place_likewise(shop: Db, command: Run) -> None:
+    """The same holds for the end of a migration in place."""
+    command("migrate", "--in-place", "--quiet")
+    message, hint = refused(command(*FINALIZE))
+
+    assert "payments.bookingId" in message
+    assert "--field payments.bookingId" in hint
+    assert "bookings_legacy" in shop.list_collection_names()
+    assert 0 == command(*FINALIZE, "--leave-references").returncode
+    assert 0 == with_legacy_ids(shop)
