@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
 _LIVE = frozenset({RunState.CUT_OVER, RunState.RESTORING, RunState.FINALIZING, RunState.FINALIZED})
-"""The states of a run side by side whose result is the live collection."""
+"""The states of a run side by side whose result is the live collection, and of one in place whose archive may be dropped."""
 
 _NOTHING = frozenset({RunState.PLANNED, RunState.ROLLED_BACK})
 """The states of a run of which nothing stands."""
@@ -64,7 +64,9 @@ def open_references(connection: Connection, *, source: str, target: str) -> Open
     bookings = (live, connection.collection(kept)) if kept is not None and has_kept else (live,)
     is_migrated = run is not None and (run.archive is not None or run.state in _LIVE)
     clients = live if is_migrated else _written_by(connection, run)
-    places = OldIdPlaces(bookings, clients, is_complete=has_kept or not is_migrated)
+    # In place, a booking is in the archive or still in the collection, until the archive is dropped.
+    is_complete = has_kept or not is_migrated or (run is not None and run.state not in _LIVE)
+    places = OldIdPlaces(bookings, clients, is_complete=is_complete)
     own = sorted({source, target, *_keeping(runs)})
     return OpenReferences(MongoOldIds(places), inspector, own, run)
 
