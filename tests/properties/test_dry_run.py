@@ -50,7 +50,7 @@ def test_a_dry_run_of_files_foretells_every_count(documents: list[Document], nam
 
 
 @settings(
-    max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(documents=bookings(), first=st.integers(0, 12))
 def test_a_dry_run_of_collections_foretells_every_count(

@@ -32,7 +32,7 @@ def _contents(uri: str, database: str, name: str) -> list[bytes]:
 
 
 @settings(
-    max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(documents=bookings(), batch=st.integers(1, 5))
 def test_in_place_is_side_by_side(

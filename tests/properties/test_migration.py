@@ -200,7 +200,7 @@ def test_a_session_gives_its_booking_back(documents: list[Document]) -> None:
 
 
 @settings(
-    max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(documents=bookings(), batch=st.integers(1, 5))
 def test_a_database_gives_the_same_documents_as_a_file(

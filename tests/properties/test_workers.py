@@ -47,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @settings(
-    max_examples=settings().max_examples // 12, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings().max_examples // 20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     documents=bookings(),

@@ -62,7 +62,7 @@ def test_requests_from_the_description(
     headers = {"Authorization": f"Bearer {token(user(0))}"}
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=50, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     def ask(case: schemathesis.Case[Any]) -> None:
         case.call_and_validate(
             headers=headers,
