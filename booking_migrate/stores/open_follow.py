@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.links import MongoLinks
     from booking_migrate.stores.mongo.live_swap import LiveSwap
-    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.reader import SnapshotFetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,7 @@ def open_snapshot(connection: Connection, source: str, target: str) -> SnapshotS
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     from booking_migrate.stores.mongo.change_feed import cluster_time
-    from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.reader import MongoReader, SnapshotFetch
 
     fetch = SnapshotFetch()
     ours, theirs = connection.collection(source), connection.collection(target)
@@ -130,9 +129,8 @@ def open_followed_places(
     """
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
-    from booking_migrate.stores.mongo.reader import MongoReader
+    from booking_migrate.stores.mongo.reader import MongoReader, SnapshotFetch
     from booking_migrate.stores.mongo.rejects import SelectedRejects
-    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
     from booking_migrate.stores.mongo.target import MongoTarget
 
     fetch = SnapshotFetch()

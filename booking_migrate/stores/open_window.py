@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.live_swap import LiveSwap
-    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.reader import SnapshotFetch
     from booking_migrate.stores.mongo.window import MongoWindowNotes
 
 
@@ -98,8 +98,7 @@ def open_window_places(
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
-    from booking_migrate.stores.mongo.reader import MongoReader
-    from booking_migrate.stores.mongo.snapshot import SnapshotFetch
+    from booking_migrate.stores.mongo.reader import MongoReader, SnapshotFetch
     from booking_migrate.stores.mongo.window import COLLECTION, MongoWindowNotes, client_values
 
     fetch = SnapshotFetch()
