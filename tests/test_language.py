@@ -24,7 +24,8 @@ PHRASES = {
     r"have nothing|has nothing": "does not have any",
     # Words with a standard term.
     r"mend(?:s|ed|ing)?": "fix",
-    r"give (?:--[\w-]+|another|it|them)|given again": "pass, use",
+    r"give (?:--[\w-]+|another|it|them|one|the)|given again": "pass, use",
+    r"gives? (?:out|way)|gives? it to": "assign, yield, grant",
     r"tells?|told": "report, say, know",
     r"hears?|heard": "receive, is notified",
     r"noted? down|notes? it down": "record",

@@ -265,7 +265,7 @@ def define_class(analysis: "Analysis", node: Class, scope: Scope) -> Value:
 def _define_members(
     analysis: "Analysis", node: Class, source: Class, scope: Scope, made: Value, hidden: Container[str] = ()
 ) -> None:
-    """Give the instance of a class the members of itself, or of a class that it extends."""
+    """Define on the instance of a class the members of itself, or of a class that it extends."""
     store = analysis.store
     instance, static = ("class", node), ("static", node)
     this = made | {Instance(instance)}
@@ -300,7 +300,7 @@ def _define_members(
 
 
 def _define_method(analysis: "Analysis", method: Function, scope: Scope, this: Value, name: str) -> None:
-    """Give an instance a method, which knows the instance."""
+    """Define a method on an instance, which knows the instance."""
     store = analysis.store
     code = analysis.evaluator.evaluate(method, scope)
     decorators = {getattr(each, "name", "") for each in method.decorators}

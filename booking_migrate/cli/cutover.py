@@ -214,7 +214,7 @@ def cutover(
 def _cutover(
     places: Places, rules: RuleOptions, options: CutoverOptions, context: run.RunContext, *, yes: bool
 ) -> Report:
-    """Open the places, cut over or give a cut-over up, and make the report."""
+    """Open the places, cut over or abort a cut-over, and make the report."""
     contract = contract_of(context.asked.ctx)
     _refuse_files(places)
     places.check_distinct({})

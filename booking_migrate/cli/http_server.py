@@ -39,7 +39,7 @@ def make_gatekeeper(serving: ServingOptions) -> Gatekeeper:
         problem = "not set: a secret of at least 32 bytes, or a public key in PEM; it has no default"
         raise BadConfiguration(KEY, problem)
     if serving.insecure_user is not None and rules is not None:
-        raise BadConfiguration("--insecure-user", f"tokens are checked by {KEY}; give one of the two")
+        raise BadConfiguration("--insecure-user", f"tokens are checked by {KEY}; pass one of the two")
     if serving.insecure_user is not None and not _is_local(serving.host):
         raise BadConfiguration("--insecure-user", f"not with --host {serving.host}, which others can reach")
     return Gatekeeper(rules, insecure_user=serving.insecure_user)

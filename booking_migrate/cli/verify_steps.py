@@ -53,7 +53,7 @@ def steps_after_verify(
         text="Look at one booking and its session:", command=similar_command(ctx, "explain", booking_id)
     )
     yield NextStep(
-        text="If much is wrong, give the options that the migration had: --users, --experts, --accept, --config."
+        text="If much is wrong, pass the options that the migration had: --users, --experts, --accept, --config."
     )
 
 

@@ -47,7 +47,7 @@ class Swap(Protocol):
         """Return whether the source refuses inserts and updates."""
 
     def swap(self, seconds: float) -> Timestamp:
-        """Give the target the source's name in one atomic rename; return its cluster time."""
+        """Rename the target to the source's name in one atomic step; return its cluster time."""
 
 
 @dataclass(frozen=True, slots=True)

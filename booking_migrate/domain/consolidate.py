@@ -115,7 +115,7 @@ def _base(case: ClientCase) -> tuple[ClientDocument | None, list[StoredSession],
     base = target[0] if len(carried_before) == len(documents) else documents[0]
     joined = _join(base, documents)
     if case.in_target and any(one.raw == case.in_target.raw for one in joined[2]):
-        # What is live in the target never gives way to a document that contradicts it.
+        # What is live in the target is never replaced by a document that contradicts it.
         joined = _join(case.in_target, documents)
     return joined
 

@@ -207,7 +207,7 @@ class GroupPlanner:
     def _take(
         self, documents: Sequence[bytes], clients: Mapping[bytes, Client], result: GroupPlan
     ) -> list[Session]:
-        """Give the clients their documents, and return the bookings that can be converted."""
+        """Assign the clients their documents, and return the bookings that can be converted."""
         bookings = []
         for raw in documents:
             client_id = value_in(raw, b"clientId")

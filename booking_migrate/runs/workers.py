@@ -214,7 +214,7 @@ class WorkerGroup:
             worker.start()
 
     def resize(self, count: int) -> None:
-        """Give tasks to this number of workers from now on; those that are lacking are started."""
+        """Assign tasks to this number of workers from now on; those that are lacking are started."""
         for _ in range(len(self._workers), count):
             self._workers.append(self._started())
         self._active = count

@@ -149,7 +149,7 @@ class ReplacedFile(Output):
         self._file: BinaryIO | None = _open_locked(name, self._partial)
         self._out: BinaryIO = self._file
         if compressed:
-            # No name and no time in the header, so that the same documents give the same bytes.
+            # No name and no time in the header, so that the same documents become the same bytes.
             zipped = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0, compresslevel=6)
             self._out = cast("BinaryIO", zipped)
 

@@ -233,7 +233,7 @@ class MongoLive(FencedSource):
         rename(self._target, self._source)
 
     def take_over_images(self) -> None:
-        """Give the target the source's images for change streams, before it takes the source's name."""
+        """Set the source's images for change streams on the target, before it takes the source's name."""
         wanted = options_of(self._source).get(IMAGES, {"enabled": False})
         if wanted == self._images():
             return
@@ -304,7 +304,7 @@ class MongoLive(FencedSource):
         return create_index(self._source, keys, options)
 
     def carry_validation(self, settings: str) -> None:
-        """Give the live collection the old one's validator, if it is for client documents and the new one has none."""
+        """Set the old validator on the live collection, if it is for client documents and the new one has none."""
         own = unguarded(json_util.loads(settings)["options"])
         if own.get("validator") and is_for_client_documents(own["validator"]):
             set_own_validation(self._source, validation_of(own))

@@ -56,7 +56,7 @@ class LiveSwap:
         return isinstance(validator, Mapping) and FENCE_FIELD in validator
 
     def swap(self, seconds: float) -> Timestamp:
-        """Give the target the source's name in one atomic rename, which drops the source; return its cluster time.
+        """Rename the target to the source's name in one atomic step, which drops the source; return its cluster time.
 
         Raises:
             FenceBlocked: it did not get the collections in time. Whether it happened is to be asked.
@@ -133,7 +133,7 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
 
 
 def set_own_validation(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
-    """Give a collection a validator beside the guard, if the guard is there; one of its own stays. May be repeated.
+    """Set a validator on a collection beside the guard, if the guard is there; one of its own stays. May be repeated.
 
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
