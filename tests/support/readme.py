@@ -133,7 +133,8 @@ OUTPUTS = (
 
 def without_durations(text: str) -> list[str]:
     """Return the lines without seconds, which differ from run to run, and without blanks at their ends."""
-    return [re.sub(r"\d+(?:\.\d+)? s\b", "N s", line).rstrip() for line in text.strip().splitlines()]
+    seconds = re.compile(r"(?:about )?\d+(?:\.\d+)? s\b|under a second")
+    return [seconds.sub("N s", line).rstrip() for line in text.strip().splitlines()]
 
 
 def pages() -> list[Path]:
