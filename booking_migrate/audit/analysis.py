@@ -100,12 +100,18 @@ class Analysis:
         for module in self.modules:
             self._scopes[module.program.body] = Scope(module.program.body, module)
             self._new[module.program.body] = None
+        waiting: dict[Node, None] = {}
         for _ in range(_MOST_ROUNDS):
-            units = [*self._new, *(unit for unit in self.store.stale if unit not in self._new)]
+            waiting |= self._new | self.store.stale
             self._new, self.store.stale = {}, {}
+            # Modules come first: what they import is known then to all of their functions.
+            units = [each for each in waiting if not isinstance(each, Function)] or list(waiting)
             if not units:
                 break
             for unit in units:
+                # It sees what has grown in this round, too.
+                self.store.stale.pop(unit, None)
+                waiting.pop(unit, None)
                 try:
                     self._evaluate(unit)
                 except RecursionError:
@@ -118,6 +124,8 @@ class Analysis:
         # Only now: functions are evaluated before the statements above them, such as those that make a router.
         for function, scope in self._decorated:
             routes.decorated(self, function, scope)
+        if not isinstance(unit, Function):
+            routes.exported(self, self._scopes[unit].module, self._scopes[unit])
 
     def _evaluate_body(self, unit: Node) -> None:
         scope = self._scopes[unit]

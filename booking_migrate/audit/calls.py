@@ -116,8 +116,8 @@ def apply(analysis: "Analysis", code: Code, values: list[Value]) -> Value:
 
 
 def _pass(analysis: "Analysis", function: Function, number: int, value: Value) -> None:
-    """Pass a value to a parameter; strings stay out, since they differ between calls."""
-    kept = frozenset(atom for atom in value if not isinstance(atom, Constant | Given))
+    """Pass a value to a parameter; strings stay out, since they differ between calls, and what is not known anyway."""
+    kept = frozenset(atom for atom in value if not isinstance(atom, Constant | Given | External))
     analysis.store.add(("parameter", function, number), kept)
 
 

@@ -119,7 +119,6 @@ def _call_base(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
 
 def _of_language(analysis: "Analysis", name: str, last: str, arguments: Arguments) -> Value | None:
     first = arguments.get(0)
-    item = members.elements(analysis, first)
     if last in {"Depends", "Security"}:
         return calls.call_value(analysis, first, [])
     if name == "len":
@@ -137,7 +136,8 @@ def _of_language(analysis: "Analysis", name: str, last: str, arguments: Argument
             for number, value in enumerate(arguments.values):
                 analysis.store.put(site, str(number), members.elements(analysis, value), arguments.at)
         else:
-            pair = item if name == "enumerate" else members.pick(analysis, first, NOTHING)
+            is_list = name == "enumerate"
+            pair = members.elements(analysis, first) if is_list else members.pick(analysis, first, NOTHING)
             analysis.store.put(site, "1", pair, arguments.at)
         return members.list_of(analysis, frozenset({Instance(site)}), arguments.node)
     if name in _VALUES:
@@ -232,7 +232,9 @@ def _any(analysis: "Analysis", name: str, arguments: Arguments) -> Value:
         )
         for value in arguments.every()
     )
-    item = frozenset(a for a in members.elements(analysis, passed) if not isinstance(a, External))
+    is_needed = last in _BY_NAME or last in _ONE or any(True for _ in arguments.code())
+    found = members.elements(analysis, passed) if is_needed else NOTHING
+    item = frozenset(atom for atom in found if not isinstance(atom, External))
     if last in _BY_NAME and item:
         for value in arguments.values[1:]:
             for atom in value | members.elements(analysis, value):

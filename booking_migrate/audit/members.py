@@ -203,10 +203,10 @@ def elements(analysis: "Analysis", value: Value) -> Value:
                 parts.append(_element_of(atom))
             case Instance(site):
                 store = analysis.store
-                parts += [
-                    store.get(site, name) for name in store.names(site) if name == ELEMENTS or name.isdigit()
-                ]
-                waiting += store.get(site, SPREAD)
+                names = store.names(site)
+                parts += [store.get(site, name) for name in names if name == ELEMENTS or name.isdigit()]
+                if SPREAD in names:
+                    waiting += store.get(site, SPREAD)
             case OtherData() | NewShape():
                 parts.append(frozenset({atom}))
             case _:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.findings import Confidence, Rule
 from booking_migrate.audit.paths import ID, SESSION_ID, SESSIONS
-from booking_migrate.audit.scopes import Scope
+from booking_migrate.audit.scopes import Module, Scope
 from booking_migrate.audit.syntax import Call, Class, Function, Member, Name, Node, Place, Text
 from booking_migrate.audit.values import (
     NOTHING,
@@ -17,6 +17,7 @@ from booking_migrate.audit.values import (
     Constant,
     Given,
     Instance,
+    NewShape,
     Origin,
     Query,
     Router,
@@ -42,10 +43,19 @@ _RESPONSES = frozenset({
 _TEMPLATES = frozenset({"render_template", "TemplateResponse", "render_template_string"})
 """Functions that render a template, which is not read itself."""
 
+_PASSED_ON = frozenset({"render", "emit"})
+"""Methods that take a name, and what a template or listeners elsewhere get."""
+
 _PARAMETER = re.compile(r":(\w+)(?:\([^)]*\))?\??|<(?:[^<>:]+:)?(\w+)>|\{(\w+)(?::\w+)?\}|\[(\w+)\]")
 _IDS = frozenset({"", "_", "uu", "p", "k"})
 """What comes before ``id`` (or ``pk``, ``key``) in the name of a parameter that is the id of what the route is about."""
 
+_FILE = re.compile(
+    r"(?:^|/)(?:app|pages|routes)/(?:[^/]+/)*?(api/.+?)(?:/(?:route|index|\+server))?\.[cm]?[jt]sx?$"
+)
+"""The files whose places are routes (Next, SvelteKit), and the route."""
+
+_NAMES_OF_SESSION = frozenset({SESSION_ID, "session_id"})
 _DIRECT, _INDIRECT = Constant("direct"), Constant("indirect")
 _DEEPEST = 5
 
@@ -152,18 +162,49 @@ def _served(
         if rest is None or SESSIONS in parts or any("session" in part.lower() for part in rest):
             continue
         is_change = method in _CHANGES or len(rest) > 1
+        if not is_change and not known:
+            # It may answer with a whole client document.
+            continue
         shown = "/".join(["bookings", "{id}", *rest[1:]])
         suggestion = (
             f"take the {SESSION_ID} as well, from the path or the body; the id in the route is the document's {ID}"
             if is_change
             else f"answer with the session that is meant, or the whole document; the id in the route is the document's {ID}"
         )
-        confidence = Confidence.CERTAIN if is_change else Confidence.LIKELY
-        origin = Origin(scope.module.path, at)
+        if any(_takes_session(analysis, function, scope) for function in handlers):
+            continue
         analysis.report(
-            Rule.ROUTE, scope, at, confidence, f"{shown} by booking", f"{shown} with {SESSION_ID}", suggestion, origin,
+            Rule.ROUTE,
+            scope,
+            at,
+            Confidence.CERTAIN if is_change else Confidence.LIKELY,
+            f"{shown} by booking",
+            f"{shown} with {SESSION_ID}",
+            suggestion,
+            Origin(scope.module.path, at),
             is_of_documents=True,
-        )  # fmt: skip
+        )
+
+
+def _takes_session(analysis: "Analysis", function: Function, scope: Scope) -> bool:
+    """Return whether a function names the id of a session, or the type of one of its parameters does."""
+    for parameter in function.parameters:
+        for atom in NOTHING if parameter.type is None else analysis.typed(parameter.type, scope):
+            if isinstance(atom, NewShape) or (
+                isinstance(atom, Instance) and _NAMES_OF_SESSION.intersection(analysis.store.names(atom.site))
+            ):
+                return True
+    waiting: list[object] = [function]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            if each in _NAMES_OF_SESSION:
+                return True
+        elif isinstance(each, tuple):
+            waiting += each
+        else:
+            waiting += [getattr(each, name) for name in getattr(each, "__match_args__", ())]
+    return False
 
 
 def _rest(analysis: "Analysis", path: str, parts: list[str], known: Value) -> list[str] | None:
@@ -244,6 +285,20 @@ def _text(arguments: Iterable[Node]) -> str:
     return next((each.value for each in arguments if isinstance(each, Text)), "")
 
 
+def exported(analysis: "Analysis", module: Module, scope: Scope) -> None:
+    """Look at what a file exports whose place is a route: its functions serve it."""
+    place = _FILE.search(module.path)
+    if place is None:
+        return
+    site = module.exports.site
+    for name in analysis.store.names(site):
+        method = name.lower()
+        if name == "default" or (method in _METHODS and name.isupper()):
+            codes = [atom for atom in analysis.store.get(site, name) if isinstance(atom, Code)]
+            for code in codes:
+                _served(analysis, [f"/{place[1]}"], method, scope, code.function.at, [code.function])
+
+
 def looked_up(analysis: "Analysis", scope: Scope, how: Constant = _DIRECT) -> None:
     """Remember that a function, and those around it, look up a booking by its id, or call what does."""
     around: Scope | None = scope
@@ -266,7 +321,7 @@ def sent(analysis: "Analysis", base: Value, name: str, arguments: Arguments) -> 
     """Look at a method of something that is not known: it may answer a request, as ``res.json(...)`` does."""
     if not arguments.values:
         return
-    if name == "render" and arguments.text(0):
+    if name in _PASSED_ON and arguments.text(0):
         _rendered(analysis, arguments)
     if name in {"json", "jsonp"} or (name in {"send", "status"} and _is_response(analysis, base, arguments)):
         check(analysis, arguments.values[0], arguments.scope, arguments.at)
@@ -285,7 +340,7 @@ def _is_response(analysis: "Analysis", base: Value, arguments: Arguments) -> boo
 
 
 def _rendered(analysis: "Analysis", arguments: Arguments) -> None:
-    """Look at what a template is rendered with."""
+    """Look at what a template is rendered with, or what is sent to listeners."""
     for value in [*arguments.values, *arguments.named.values()]:
         check(analysis, value, arguments.scope, arguments.at)
 
@@ -293,7 +348,7 @@ def _rendered(analysis: "Analysis", arguments: Arguments) -> None:
 def responded(analysis: "Analysis", name: str, arguments: Arguments) -> None:
     """Look at a function of a library: it may make a response, as ``jsonify(...)`` does."""
     last = name.rpartition(".")[2]
-    if last in _TEMPLATES:
+    if last in _TEMPLATES or (last in _PASSED_ON and arguments.text(0)):
         _rendered(analysis, arguments)
     if last in _RESPONSES or (last == "json" and name.endswith("Response.json")):
         check(analysis, arguments.get(0, "content", "data"), arguments.scope, arguments.at)

@@ -112,9 +112,12 @@ def _parsed(source: Source, skipped: list[Skipped]) -> Program | None:
 
 
 def _with_text(findings: Sequence[Finding], lines: Mapping[str, list[str]]) -> Iterator[Finding]:
-    """Yield findings with the code of their lines."""
+    """Yield findings with the code of their lines, and with columns that count characters."""
     for each in findings:
         known = lines[each.path]
-        line = each.at[0]
-        text = known[line - 1].strip() if 0 < line <= len(known) else ""
-        yield replace(each, text=text[:_LONGEST_LINE])
+        line, column = each.at
+        text = known[line - 1] if 0 < line <= len(known) else ""
+        if each.path.endswith(tuple(PYTHON)):
+            # Python's parser counts the bytes of UTF-8.
+            column = len(text.encode()[: column - 1].decode(errors="ignore")) + 1
+        yield replace(each, at=(line, column), text=text.strip()[:_LONGEST_LINE])

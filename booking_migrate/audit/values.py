@@ -252,7 +252,11 @@ class Store:
 
     def read(self, slot: Slot) -> Value:
         """Return what a slot holds, and evaluate the reader again when that changes."""
-        self._readers.setdefault(slot, {})[self.reader] = None
+        readers = self._readers.get(slot)
+        if readers is None:
+            self._readers[slot] = {self.reader: None}
+        else:
+            readers[self.reader] = None
         return self._slots.get(slot, NOTHING)
 
     def add(self, slot: Slot, value: Value) -> None:

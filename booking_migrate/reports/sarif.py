@@ -30,7 +30,7 @@ def render_sarif(report: Report) -> str:
     run = {
         "tool": {"driver": _driver(report)},
         "invocations": [invocation],
-        "columnKind": "utf16CodeUnits",
+        "columnKind": "unicodeCodePoints",
         "results": [_result(each) for each in places[:_MOST]],
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"

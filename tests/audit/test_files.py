@@ -147,3 +147,19 @@ def test_fingerprints_do_not_depend_on_lines_above(tmp_path: Path, newline: str)
     assert [3, 4] == [each.at[0] for each in after]
     assert [each.fingerprint for each in before] == [each.fingerprint for each in after]
     assert 2 == len({each.fingerprint for each in before})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.js", f"f('é😀'); {USE}"),
+        ("a.py", "db = MongoClient().x\nf('é😀'); db.bookings.find({'status': 1})\n"),
+    ],
+)
+def test_columns_count_characters(name: str, text: str, tmp_path: Path) -> None:
+    """The column of a place counts characters, not bytes, in both languages."""
+    write(tmp_path, {name: f"from pymongo import MongoClient\n{text}" if name == "a.py" else text})
+    (place,) = audit(AuditPlan([tmp_path], base=tmp_path)).findings
+    line = (tmp_path / name).read_text(encoding="utf-8").split("\n")[place.at[0] - 1]
+
+    assert line[place.at[1] - 1 :].startswith(("{", "find"))

@@ -25,6 +25,8 @@ ANSWERS = {
     "flask.py": f"{_PYMONGO}@app.route('/')\ndef all_of_them():\n    return jsonify(list(bookings.find()))\n",
     "template.py": f"{_PYMONGO}@app.route('/')\ndef page():\n    return render_template('all.html', found=list(bookings.find()))\n",
     "render.js": f"{_MONGOOSE}app.get('/', async (req, res) => {{\n  const found = await Booking.find();\n  res.render('all', {{ found }});\n}});\n",
+    "socket.js": f"{_MONGOOSE}io.on('connection', async (socket) => {{\n  const one = await Booking.findOne();\n  socket.emit('changed', {{ one }});\n}});\n",
+    "room.js": f"const io = require('socket.io')(server);\n{_MONGOOSE}async function tell() {{\n  const one = await Booking.findOne();\n  io.to('all').emit('changed', one);\n}}\n",
     "starlette.py": f"{_PYMONGO}async def all_of_them(request):\n    found = list(bookings.find())\n    return JSONResponse(found)\n",
 }  # fmt: skip
 
@@ -45,7 +47,9 @@ def test_answers_that_hold_bookings_are_reported(name: str, tmp_path: Path) -> N
 
 
 def _is_answer(line: str) -> bool:
-    return any(part in line for part in ("json(", "send(", "render(", "ctx.body", "return", "JSONResponse("))
+    return any(
+        part in line for part in ("json(", "send(", "render(", "emit(", "ctx.body", "return", "JSONResponse(")
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,7 +95,7 @@ ROUTES = {
         {
             "app.ts": "import api from './api';\nconst app = express();\napp.use('/api', api);\n",
             "api.ts": "import { Router } from 'express';\nimport one from './b';\nconst api = Router();\napi.use('/bookings', one);\nexport default api;\n",
-            "b.ts": "import { Router } from 'express';\nconst router = Router();\nrouter.get('/:bookingId', (req, res) => {});\nexport default router;\n",
+            "b.ts": "import { Router } from 'express';\nconst router = Router();\nrouter.put('/:bookingId', (req, res) => {});\nexport default router;\n",
         },
         "bookings/{id} by booking",
     ),
@@ -127,6 +131,18 @@ ROUTES = {
         {"a.py": "@app.route('/bookings/<int:id>', methods=['DELETE'])\ndef drop(id):\n    pass\n"},
         "bookings/{id} by booking",
     ),
+    "next": (
+        {
+            "web/app/api/bookings/[id]/route.ts": "export async function GET() {}\nexport async function PATCH(request, { params }) {}\n"
+        },
+        "bookings/{id} by booking",
+    ),
+    "pages": (
+        {
+            "pages/api/bookings/[bookingId].js": f"{_MONGOOSE}export default async (req, res) => {{ await Booking.findById(req.query.bookingId); }};\n"
+        },
+        "bookings/{id} by booking",
+    ),
     "look-up": (
         {"a.js": f"{_MONGOOSE}router.delete('/cancel/:key', async (q, r) => {{ await Booking.findByIdAndDelete(q.params.key); }});\n"},
         "bookings/{id} by booking",
@@ -139,6 +155,7 @@ def test_server_routes_that_take_the_id_of_a_booking_are_reported(name: str, tmp
     """A route by the id of a booking has to take the sessionId as well, wherever the router is mounted."""
     code, expected = ROUTES[name]
     for path, text in code.items():
+        tmp_path.joinpath(path).parent.mkdir(parents=True, exist_ok=True)
         tmp_path.joinpath(path).write_text(text)
 
     assert {expected} == {each.old for each in found(tmp_path, "route")}
@@ -148,9 +165,11 @@ def test_server_routes_that_take_the_id_of_a_booking_are_reported(name: str, tmp
     "route",
     [
         "app.put('/bookings/:id/sessions/:sessionId', (req, res) => {});",
+        "app.put('/bookings/:id', (req, res) => { close(req.params.id, req.body.sessionId); });",
+        "app.get('/bookings/:id', (req, res) => {});",
         "app.get('/bookings/user/:userId', (req, res) => {});",
-        "app.get('/bookings/:expertId', (req, res) => {});",
-        "app.get('/orders/:id', (req, res) => {});",
+        "app.put('/bookings/:expertId', (req, res) => {});",
+        "app.put('/orders/:id', (req, res) => {});",
         "app.get('/bookings', (req, res) => {});",
     ],
 )
