@@ -168,6 +168,11 @@ COMMANDS: Mapping[str, CommandEntry | GroupEntry] = {
             "keep": CommandEntry(
                 _GO_LIVE, "Keep the index by which old ids find their sessions.", "references_keep"
             ),
+            "rewrite": CommandEntry(
+                _GO_LIVE,
+                "Write new ids in the place of old booking ids, beside the application.",
+                "references_rewrite",
+            ),
         },
     ),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),

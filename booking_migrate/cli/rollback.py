@@ -21,6 +21,11 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.recorded import recorded_tail
+from booking_migrate.cli.rollback_references import (
+    ReferenceOptions,
+    refuse_while_rewritten,
+    roll_back_references,
+)
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.window import (
     DEFAULT_OUTAGE,
@@ -75,6 +80,9 @@ refuses writes for these only; sessions booked since become old bookings.
 What was migrated in place is restored client by client, while the application runs: the old bookings come from the
 archive, and later changes are kept, carried or dropped likewise. The target of such a run is its source.
 
+References that references rewrite has written have to be undone first, with --references: old ids are restored from its journal,
+wherever arrays have them now; what others have changed since stays and is listed, and the exit code is 3.
+
 \b
 [bold]Examples[/bold]
   All runs into the default target:
@@ -87,6 +95,8 @@ archive, and later changes are kept, carried or dropped likewise. The target of 
     booking-migrate rollback --db shop --target bookings
   After a cut-over, as if it had never been:
     booking-migrate rollback --db shop --discard-later
+  References in other collections, before the cut-over itself:
+    booking-migrate rollback --db shop --references
 """
 
 
@@ -135,10 +145,11 @@ def rollback(
     chosen: RunOptions,
     connection: ConnectionOptions,
     discard: DiscardOptions,
+    references: ReferenceOptions,
     asking: YesOption,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_rollback`."""
+    """Parse, and hand over to `_rollback`, or to `roll_back_references`."""
     # A wrong limit is a usage error, which is raised before anything else.
     _ = discard.limits
     if discard.discard_later and discard.convert_later:
@@ -146,6 +157,15 @@ def rollback(
             "what is dropped cannot be converted, too.", param_hint="--convert-later with --discard-later"
         )
     run_id = chosen.run_id
+    if references.references:
+        run.execute(
+            run.Invocation(ctx, output, connection.uri),
+            lambda context: roll_back_references(
+                ctx, references, connection, context, run_id=run_id, yes=asking.yes
+            ),
+        )
+    if references.field:
+        raise typer.BadParameter("it is about --references.", param_hint="--field")
     target = chosen.target if chosen.target is not None or run_id is not None else DEFAULT_TARGET
 
     def body(context: run.RunContext) -> Report:
@@ -160,6 +180,7 @@ def rollback(
                 target=target,
                 run_id=run_id,
             )
+            refuse_while_rewritten(opened, runs)
             outcome = _rollback(connection, opened, runs, context, yes=asking.yes, discard=discard)
         return report_of_rollback(outcome, seconds=context.seconds)
 

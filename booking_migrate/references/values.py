@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from bson import decode
+from bson.dbref import DBRef
+from bson.errors import BSONError
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import (
     ARRAY,
+    CODEC,
     DOCUMENT,
     NULL,
     OBJECT_ID,
@@ -118,11 +122,72 @@ def occurrences(raw: bytes, field: ReferenceField) -> list[Occurrence]:
         raw: the document's BSON.
         field: the field; what its condition does not meet is left out.
     """
+    if not field.when and (plain := _plain_occurrences(raw, field.field)) is not None:
+        return plain
     found: list[Occurrence] = []
     names = [name.encode() for name in field.field.split(".")]
     meets = _condition(raw, field)
     _follow(raw, names, "", meets, found)
     return found
+
+
+class _NotPlain(Exception):
+    """A value that is read from its bytes."""
+
+
+def _plain_occurrences(raw: bytes, path: str) -> list[Occurrence] | None:
+    """Return the same as `occurrences` from the decoded document, where only ObjectIds and texts may be ids; otherwise None.
+
+    The driver decodes a whole document faster than its fields can be passed over here.
+    """
+    try:
+        document = decode(raw, CODEC)
+    except (BSONError, OverflowError, RecursionError, UnicodeError):
+        return None
+    found: list[Occurrence] = []
+    try:
+        _follow_plain(document, path.split("."), "", raw, found)
+    except _NotPlain:
+        return None
+    return found
+
+
+def _follow_plain(
+    document: Mapping[str, Any], names: Sequence[str], path: str, raw: bytes, found: list[Occurrence]
+) -> None:
+    name = names[0]
+    if name not in document:
+        return
+    value = document[name]
+    if len(names) == 1:
+        _plain_values(value, f"{path}{name}", name, raw, found)
+        return
+    pending = [(value, f"{path}{name}")]
+    while pending:
+        each, where = pending.pop()
+        if type(each) is dict:
+            _follow_plain(each, names[1:], f"{where}.", raw, found)
+        elif type(each) is list:
+            pending += [(inner, f"{where}.{at}") for at, inner in enumerate(each)][::-1]
+        elif type(each) is DBRef:
+            # Decoded it has other fields than in the document.
+            raise _NotPlain
+
+
+def _plain_values(value: Any, path: str, name: str, raw: bytes, found: list[Occurrence]) -> None:
+    kind = type(value)
+    if kind is ObjectId:
+        found.append(Occurrence(path, value, (value,), form_of(path, value)))
+    elif kind is str:
+        if b"\x0e%b\x00" % name.encode() in raw:
+            # A symbol, perhaps, which is another type than a string, and decoded as one.
+            raise _NotPlain
+        found.append(Occurrence(path, value, old_ids_of(value), form_of(path, value)))
+    elif kind is list:
+        for at, each in enumerate(value):
+            _plain_values(each, f"{path}.{at}", str(at), raw, found)
+    elif value is not None and kind is not bool and kind is not dict:
+        raise _NotPlain
 
 
 Meets = Callable[[bytes], bool]

@@ -319,6 +319,30 @@ class AbortedReport(Part):
     earlier_refused_seconds: Seconds = Field(default=0.0, description="for how long they did")
 
 
+class KeptReferencePart(Part):
+    """A reference that rollback --references has left, because others have changed it since."""
+
+    collection: Line
+    document_id: Line
+    path: Line = Field(description="where it was written, with array positions")
+    noted: Line = Field(description="the new id that references rewrite had written")
+
+
+class ReferencesUndonePart(Part):
+    """What rollback --references did."""
+
+    rewrites: tuple[Line, ...] = Field(description="the rewrites that were undone, the newest first")
+    documents: int = Field(description="documents that have old ids again")
+    identical: int = Field(
+        description="of those, documents that are byte for byte as before; the others have other changes since"
+    )
+    values: int = Field(description="references and fields beside them that were restored")
+    kept: int = Field(description="those that others have changed since, so that they stay")
+    gone: int = Field(description="documents that were deleted since")
+    computed: bool = Field(description="whether old ids were computed, because no journal was found")
+    samples: tuple[KeptReferencePart, ...] = Field(description="the first hundred that were kept")
+
+
 class LifeReport(Report):
     """The report of `status`, `rollback`, `cutover`, `finalize` or `view`."""
 
@@ -328,6 +352,9 @@ class LifeReport(Report):
     aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")
     finalized: FinalizedReport | None = Field(default=None, description="what finalize did")
     view: ViewReport | None = Field(default=None, description="the view that was created or dropped")
+    references: ReferencesUndonePart | None = Field(
+        default=None, description="what rollback --references did"
+    )
 
 
 class ServiceIndex(Part):

@@ -19,6 +19,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.preflight import PreflightReport
 from booking_migrate.reports.references import FindReport
+from booking_migrate.reports.rewriting import RewriteReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Mapping[str, type[Report]] = {
@@ -32,6 +33,7 @@ KINDS: Mapping[str, type[Report]] = {
     "references find": FindReport,
     "references map": BookingMapReport,
     "references keep": KeptIndexReport,
+    "references rewrite": RewriteReport,
 }
 """The kind of report that a command makes if it does not fail; those that are not here make the common one."""
 

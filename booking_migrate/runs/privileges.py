@@ -46,7 +46,12 @@ TASKS = (
     Task(("init", "dry-run", "status", "explain", "references find", "references map"), ("read",), READS),
     Task(("control",), ("readWrite",), (*READS, "update")),
     Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS), optional=("update", FOLLOWS)),
-    Task(("migrate", "migrate --in-place"), ("readWrite",), _MIGRATES, optional=(FOLLOWS,)),
+    Task(
+        ("migrate", "migrate --in-place", "references rewrite", "rollback --references"),
+        ("readWrite",),
+        _MIGRATES,
+        optional=(FOLLOWS,),
+    ),
     Task(
         ("migrate --max-lag",),
         ("readWrite", "clusterMonitor"),

@@ -23,6 +23,9 @@ class Role(StrEnum):
     COPY = "copy"
     """The kept copy of the source, once a cut-over has made it."""
 
+    REFERRING = "referring"
+    """A collection with references to bookings."""
+
 
 class TargetChanges(Enum):
     """Which changes of the target a feed has."""
@@ -55,6 +58,9 @@ class Change(NamedTuple):
 
     document: bytes | None = None
     """The whole new document of an insert or a replacement, BSON; None unless the feed was asked for them."""
+
+    collection: str = ""
+    """The collection's name; empty where the role says enough."""
 
     @property
     def is_of_document(self) -> bool:

@@ -46,6 +46,8 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("migrate --in-place", ("migrate", "--in-place", "--source", "bookings")),
     ("verify", ("verify", "--in-place", "--source", "bookings")),
     ("references keep", ("references", "keep", "--source", "bookings")),
+    ("references rewrite", ("references", "rewrite", "--field", "payments.bookingId", "--yes")),
+    ("rollback --references", ("rollback", "--references", "--yes")),
     ("view", ("view", "create", "--source", "bookings", "--name", "flat")),
     ("view", ("view", "drop", "--name", "flat")),
     ("rollback", ("rollback", "--target", "bookings", "--yes")),
@@ -77,6 +79,7 @@ def database(server: Server) -> Iterator[Db]:
     for name in ("bookings", "users", "experts"):
         database[name].insert_many(bson.decode_all((ROOT / "examples" / f"{name}.bson").read_bytes()))
     database.others.insert_many(database.bookings.find())
+    database.payments.insert_many({"bookingId": each["_id"]} for each in database.bookings.find())
     yield database
     server.client().drop_database(database.name)
 

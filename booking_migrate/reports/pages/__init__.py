@@ -18,6 +18,7 @@ _BUILDERS = {
     "KeptIndexReport": "booking_map:kept_index_page",
     "IndexesReport": "lifecycle:indexes_page",
     "FindReport": "references:find_page",
+    "RewriteReport": "rewriting:rewrite_page",
     "LifeReport": "lifecycle:lifecycle_page",
 }
 """By the report's class; loaded when used, since their models take a tenth of a small migration's time."""

@@ -16,6 +16,7 @@ from booking_migrate.reports.lifecycle import (
 )
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.migrate import final_verdict, route_line
+from booking_migrate.reports.pages.rewriting import undo_page
 from booking_migrate.reports.pages.status import old_booking_lines, outcome_check, status_page
 from booking_migrate.reports.text import duration, grouped, outage, plural
 from booking_migrate.stores.connection import Shape
@@ -23,8 +24,8 @@ from booking_migrate.stores.connection import Shape
 
 def lifecycle_page(report: LifeReport) -> Page:
     """Return the page of status, rollback, cutover, finalize or view."""
-    if report.undone is not None:
-        return _rollback_page(report, report.undone)
+    if report.references is not None or report.undone is not None:
+        return _undo_page(report)
     if report.cutover is not None:
         explanation = _what_is_live(report.cutover)
         route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
@@ -46,6 +47,13 @@ def _what_is_live(cutover: CutoverReport) -> str:
         # What that command has done since is in its own report.
         return f"{cutover.live} held the client documents when the reverse window was handed over."
     return f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
+
+
+def _undo_page(report: LifeReport) -> Page:
+    """Return the page of a rollback, of a run or of references."""
+    if report.references is not None:
+        return undo_page(report, report.references)
+    return status_page(report) if report.undone is None else _rollback_page(report, report.undone)
 
 
 def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:

@@ -47,7 +47,7 @@ class EventReader:
         """
         self._names = names
         self._is_whole = is_whole
-        self._roles: dict[bytes, Role | None] = {}
+        self._roles: dict[bytes, tuple[Role, str] | None] = {}
 
     def change_of(self, event: bytes) -> Change | None:
         """Return the change that an event is about; None if that is in another collection."""
@@ -55,18 +55,20 @@ class EventReader:
         if match is None:
             return self._read(event)
         operation, time, inserted, namespace, document_id, updated = match.groups()
-        role = self._role_of(namespace)
-        if role is None:
+        changed = self._changed(namespace)
+        if changed is None:
             return None
+        role, name = changed
         clients = () if inserted is updated else tuple(map(ObjectId, filter(None, (inserted, updated))))
-        return Change(role, _text(operation), ObjectId(document_id), clients, _timestamp(time))
+        return Change(role, _text(operation), ObjectId(document_id), clients, _timestamp(time), None, name)
 
     def _read(self, event: bytes) -> Change | None:
         # Part by part: a document that would change on being decoded must not hide the others.
         parts = {part.name: part for part in elements(event)}
-        role = self._role_of(parts[b"ns"].value)
-        if role is None:
+        changed = self._changed(parts[b"ns"].value)
+        if changed is None:
             return None
+        role, name = changed
         key, whole, updated = (
             _document_in(parts, name) for name in (b"documentKey", b"fullDocument", b"updateDescription")
         )
@@ -82,12 +84,15 @@ class EventReader:
             tuple(value for value in named if value is not None),
             _timestamp(parts[b"clusterTime"].value),
             whole if self._is_whole else None,
+            name,
         )
 
-    def _role_of(self, namespace: bytes) -> Role | None:
-        """Return what a collection is to the migration, by the part of an event that names it."""
+    def _changed(self, namespace: bytes) -> tuple[Role, str] | None:
+        """Return what a collection is to the migration and its name, by the part of an event that names it."""
         if namespace not in self._roles:
-            self._roles[namespace] = self._names.get(read_fields(namespace).get("coll", ""))
+            name = str(read_fields(namespace).get("coll", ""))
+            role = self._names.get(name)
+            self._roles[namespace] = None if role is None else (role, name if role is Role.REFERRING else "")
         return self._roles[namespace]
 
 

@@ -1,13 +1,15 @@
 """What old ids stand for in a database; see `stores.references.OldIds` for the promises."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bson.objectid import ObjectId
 from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields
-from booking_migrate.bson.order import id_key, sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.stores.mongo.administration import FOLLOWED, has_index
 from booking_migrate.stores.mongo.connection import DriverCollection
@@ -23,6 +25,17 @@ _ONLY_OBJECT_ID = 22
 """The size of a document with nothing but an ObjectId as `_id`."""
 
 _IN_SESSIONS: Mapping[str, Any] = {"clientId": 1, "sessions.sessionId": 1, LEGACY_FIELD: 1}
+_SESSION = rb"\x03\d+\x00\x39\x00\x00\x00\x07sessionId\x00(.{12})\x07legacyBookingId\x00(.{12})\x00"
+_FLAT = re.compile(
+    rb".{4}\x07_id\x00(.{12})\x07clientId\x00(.{12})\x04sessions\x00.{4}((?:"
+    + _SESSION.replace(b"(", b"(?:")
+    + rb")*)\x00\x00",
+    re.DOTALL,
+).fullmatch
+"""A client document, as far as it is asked for, in which each id is an ObjectId: nothing of it has to be decoded."""
+
+_FLAT_SESSIONS = re.compile(_SESSION, re.DOTALL).findall
+
 _OF_BOOKING: Mapping[str, Any] = {"_id": 1, "sessions.sessionId": 1}
 
 
@@ -99,6 +112,10 @@ class MongoOldIds(OldIds):
         wanted = {sort_key(value) for value in ids}
         found: dict[bytes, NewIds] = {}
         for raw in self._find(clients, LEGACY_FIELD, ids, _IN_SESSIONS):
+            flat = _FLAT(raw)
+            if flat is not None:
+                found.update(_flat_sessions(flat, wanted))
+                continue
             document = read_fields(raw)
             for session in _sessions(raw):
                 key = sort_key(session["legacyBookingId"]) if "legacyBookingId" in session else b""
@@ -123,6 +140,17 @@ class MongoOldIds(OldIds):
         if not values:
             return ()
         return read(collection, lambda: list(find_raw(collection, any_of(field, values), fields=fields)))
+
+
+def _flat_sessions(found: "re.Match[bytes]", wanted: set[bytes]) -> Iterator[tuple[bytes, NewIds]]:
+    """Yield those sessions of a client document whose old ids are asked for, by the sort keys of these."""
+    document, client, sessions = found.groups()
+    ids: tuple[ObjectId, ObjectId] | None = None
+    for session, old in _FLAT_SESSIONS(sessions):
+        key = OBJECT_ID_KEY + old
+        if key in wanted:
+            ids = ids or (ObjectId(document), ObjectId(client))
+            yield key, NewIds(ObjectId(session), *ids)
 
 
 def _sessions(raw: bytes) -> Iterator[Mapping[str, Any]]:

@@ -1,0 +1,347 @@
+"""The command ``references rewrite``: new ids in the place of old booking ids, in other collections."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import typer
+
+from booking_migrate.cli import run
+from booking_migrate.cli.open import current_process
+from booking_migrate.cli.options import PLACES, ConnectionOptions, OutputOptions, YesOption
+from booking_migrate.cli.parameters import Group, option
+from booking_migrate.cli.references_config import references_of
+from booking_migrate.cli.streams import is_interactive
+from booking_migrate.errors import BadConfiguration, NoReferences, NotConfirmed, NotLiveYet
+from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.preflight.privileges import refuse_lacking
+from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.rewrite import RewriteOutcome, RewritePlan
+from booking_migrate.references.rewrite import rewrite as rewrite_references
+from booking_migrate.references.writer import Place
+from booking_migrate.reports.rewriting import RewriteReport, report_of_rewrite
+from booking_migrate.reports.text import grouped, plural
+from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.regulator import Regulator
+from booking_migrate.stores.connection import Connection, JournalPlaces, open_inspector, open_journal
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.open_references import OpenReferences, open_references
+from booking_migrate.stores.open_rewriting import (
+    index_old_ids,
+    open_reference_journal,
+    open_referring_changes,
+    open_referring_writes,
+)
+
+HELP = """
+After a cut-over or a migration in place: where the config file's tables called references say so, or --field, each id of an old
+booking becomes the sessionId of its session, or the _id of its client document, in the same form: text stays text, a DBRef stays
+one. Ids of rejected bookings and of no booking stay, and are counted and listed; with rejected ones the exit code is 3.
+
+It works beside the application: each change is noted first, and written only if the reference is still what was read; documents
+that others write meanwhile are looked at again until nothing is left. If it is interrupted, run it again: it continues. Run
+twice, it changes nothing. To undo it: rollback --references.
+
+\b
+[bold]Examples[/bold]
+  What the config file names:
+    MONGODB_URI=mongodb://localhost booking-migrate references rewrite --db shop --config references.toml --yes
+  A single field, and the client document beside it:
+    booking-migrate references rewrite --db shop --field payments.itemId --when type=booking --add clientDocumentId=client-document
+  All but money that is signed:
+    booking-migrate references rewrite --config references.toml --exclude ledger --exclude payments.audit.bookingId
+"""
+
+_OVER = frozenset({RunState.PLANNED, RunState.UNCHANGED, RunState.ROLLED_BACK})
+"""The states of runs of which nothing stands."""
+
+_LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
+
+
+@dataclass(frozen=True, slots=True)
+class FieldOptions(Group, panel=PLACES):
+    """Which fields hold references, and what is written there."""
+
+    field: list[str] | None = option(
+        None,
+        "Rewrite this field instead of those of the config file.",
+        metavar="COLLECTION.PATH",
+    )
+    to: NewId | None = option(
+        None,
+        "With --field: what the reference becomes.",
+        metavar="session|client-document",
+        show_default="session",
+    )
+    add: list[str] | None = option(
+        None,
+        "With --field: also set a field beside it. May be repeated.",
+        metavar="PATH=session|client-document",
+    )
+    when: list[str] | None = option(
+        None,
+        "With --field: only where this field has this value; one beside the reference, or of the document. May be repeated.",
+        metavar="FIELD=VALUE",
+    )
+    exclude: list[str] | None = option(
+        None, "Leave a collection or a field as it is. May be repeated.", metavar="COLLECTION[.PATH]"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRun(Group, panel=PLACES):
+    """Whose new ids are written."""
+
+    target: str | None = option(None, "The target of the run that is meant.", metavar="NAME")
+    run_id: str | None = option(
+        None, "The run that is meant.", flag="--run", metavar="ID", show_default="the newest one"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PaceOptions(Group, panel="Writing"):
+    """How fast it is written; without influence on the result."""
+
+    batch_size: int = option(
+        5000, "Documents per batch. It changes speed and memory, never the result.", min=1, max=20_000
+    )
+    max_rate: float | None = option(
+        None, "Rewrite at most this many documents a second.", metavar="N", min=1, show_default="no limit"
+    )
+    max_lag: float | None = option(
+        None,
+        "Pause while a secondary is further behind, or its lag is unknown.",
+        metavar="SECONDS",
+        min=0,
+        show_default="never pause",
+    )
+
+
+def rewrite(
+    ctx: typer.Context,
+    *,
+    given: FieldOptions,
+    chosen: ChosenRun,
+    connection: ConnectionOptions,
+    pace: PaceOptions,
+    asking: YesOption,
+    output: OutputOptions,
+) -> None:
+    """Parse, and hand over to `_rewrite`."""
+    named = named_fields(given)
+
+    def body(context: run.RunContext) -> RewriteReport:
+        with connection.open() as opened:
+            fields = _left_in(named or references_of(ctx), given.exclude or ())
+            return _rewrite(opened, fields, chosen, pace, context, yes=asking.yes)
+
+    run.execute(run.Invocation(ctx, output, connection.uri, target=chosen.target or ""), body)
+
+
+def named_fields(given: FieldOptions) -> tuple[ReferenceField, ...]:
+    """Return the fields that the command line names; none if it names none.
+
+    Raises:
+        typer.BadParameter: one cannot be read, or an option needs ``--field``.
+    """
+    if not given.field:
+        for name, value in (("--to", given.to), ("--add", given.add), ("--when", given.when)):
+            if value:
+                raise typer.BadParameter("it is about a field that --field names.", param_hint=name)
+        return ()
+    add = {path: _new_id(text) for path, text in map(_pair_of("--add"), given.add or ())}
+    when: dict[str, tuple[Any, ...]] = {}
+    for path, text in map(_pair_of("--when"), given.when or ()):
+        when[path] = (*when.get(path, ()), *_values(text))
+    to = given.to or NewId.SESSION
+    plain = list(map(field_of, given.field))
+    return tuple(
+        replace(each, to=to, when=when, add={_beside(each.field, path): new for path, new in add.items()})
+        for each in plain
+    )
+
+
+def field_of(text: str) -> ReferenceField:
+    """Return the field that a text such as ``payments.bookingId`` names.
+
+    Raises:
+        typer.BadParameter: it is not a collection and a path.
+    """
+    collection, _, path = text.partition(".")
+    if not collection or not path:
+        raise typer.BadParameter(
+            f"{text!r} is not a collection and a path, such as payments.bookingId.", param_hint="--field"
+        )
+    return ReferenceField(collection, path)
+
+
+def _beside(field: str, path: str) -> str:
+    """Return the whole path of a field that is set beside another; it may be named without its parent."""
+    parent = field.rpartition(".")[0]
+    if "." in path or not parent:
+        return path
+    return f"{parent}.{path}"
+
+
+def _pair_of(name: str) -> Any:
+    def read(text: str) -> tuple[str, str]:
+        path, sign, value = text.partition("=")
+        if not sign or not path or not value:
+            raise typer.BadParameter(
+                f"{text!r} is not a field and a value, such as type=booking.", param_hint=name
+            )
+        return path, value
+
+    return read
+
+
+def _new_id(text: str) -> NewId:
+    if text not in set(NewId):
+        allowed = " or ".join(NewId)
+        raise typer.BadParameter(f"{text!r} is not {allowed}.", param_hint="--add")
+    return NewId(text)
+
+
+def _values(text: str) -> tuple[Any, ...]:
+    """Return a value of the command line as text, and as the number or truth that it may be, too."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return (text,)
+    return (text, value) if isinstance(value, bool | int | float) else (text,)
+
+
+def _left_in(fields: Sequence[ReferenceField], names: Sequence[str]) -> tuple[ReferenceField, ...]:
+    """Return the fields that neither their table nor a name of a collection or field excludes.
+
+    Raises:
+        BadConfiguration: a name excludes nothing, which may be a slip of the pen.
+    """
+    for name in names:
+        if not any(name in (each.collection, each.full_name) for each in fields):
+            raise BadConfiguration("--exclude", f"{name!r} is neither a collection nor a field that is named")
+    return tuple(
+        each
+        for each in fields
+        if not each.exclude and each.collection not in names and each.full_name not in names
+    )
+
+
+def choose_run(journal: JournalPlaces, chosen: ChosenRun) -> RunRecord:
+    """Return the run whose new ids are live.
+
+    Raises:
+        NotLiveYet: they are not.
+    """
+    runs = [
+        each
+        for each in journal.journal.runs(chosen.target)
+        if each.state not in _OVER and chosen.run_id in (None, each.run_id)
+    ]
+    where = chosen.target or chosen.run_id or "this database"
+    if not runs:
+        raise NotLiveYet(where, "", "booking-migrate status")
+    newest = runs[0]
+    is_live = newest.state in _LIVE_STATES or (newest.archive is not None and newest.state is RunState.DONE)
+    if not is_live:
+        command = "booking-migrate status" if newest.archive else command_of(newest, "cutover")
+        raise NotLiveYet(newest.target, newest.state.value, command)
+    return newest
+
+
+def _rewrite(
+    connection: Connection,
+    fields: Sequence[ReferenceField],
+    chosen: ChosenRun,
+    pace: PaceOptions,
+    context: run.RunContext,
+    *,
+    yes: bool,
+) -> RewriteReport:
+    if not fields:
+        raise NoReferences("references rewrite")
+    journal = open_journal(connection)
+    live = choose_run(journal, chosen)
+    refuse_lacking(
+        open_inspector(connection, live.source),
+        "references rewrite",
+        [live.source, *(each.collection for each in fields)],
+    )
+    opened = open_references(connection, source=live.source, target=live.target)
+    for each in fields:
+        if each.collection in opened.own:
+            raise BadConfiguration("references", f"{each.collection} holds the bookings themselves")
+    places = {each.collection: _place(connection, opened, each.collection) for each in fields}
+    changes = open_referring_changes(connection, list(places))
+    if not yes:
+        _confirm(live, fields, places)
+    _index(connection, live.source, context)
+    if isinstance(changes, str):
+        context.listener.notify(
+            Warned(
+                f"changes cannot be followed ({changes}): all fields are read until nothing is found any more"
+            )
+        )
+    holder = current_process("references rewrite", context.run_id)
+    plan = RewritePlan(
+        rewrite_id=context.run_id,
+        run_id=live.run_id,
+        live=live.source,
+        fields=fields,
+        places=places,
+        journal=open_reference_journal(connection),
+        old_ids=opened.ids,
+        locks=journal.locks,
+        holder=holder,
+        following=None if isinstance(changes, str) else changes,
+        listener=context.listener,
+        regulator=Regulator(
+            journal.journal,
+            context.listener,
+            command="references rewrite",
+            process=holder,
+            run_id=lambda: None,
+            takes=(),
+            gauge=journal.lag,
+            maximum_lag=pace.max_lag,
+            maximum_rate=pace.max_rate,
+        ),
+        batch_size=pace.batch_size,
+    )
+    outcome: RewriteOutcome = rewrite_references(plan)
+    return report_of_rewrite(outcome, fields, live, seconds=context.seconds)
+
+
+def _place(connection: Connection, opened: OpenReferences, name: str) -> Place:
+    reader = opened.referring(name)
+    facts = reader.facts()
+    return Place(reader, open_referring_writes(connection, name), None if facts is None else facts.documents)
+
+
+def _index(connection: Connection, live: str, context: run.RunContext) -> None:
+    """Make the index by which old ids are found, if it is not there."""
+    context.listener.notify(PhaseStarted(f"index of old ids in {live}", None))
+    if index_old_ids(connection, live):
+        context.listener.notify(
+            Announced(f"{live} has an index on sessions.legacyBookingId now; it serves old references, too")
+        )
+    context.listener.notify(PhaseEnded())
+
+
+def _confirm(live: RunRecord, fields: Sequence[ReferenceField], places: Mapping[str, Place]) -> None:
+    """Ask at the terminal.
+
+    Raises:
+        NotConfirmed: standard input is not a terminal, or the answer is no.
+    """
+    documents = sum(each.documents or 0 for each in places.values())
+    names = ", ".join(dict.fromkeys(each.full_name for each in fields))
+    what = (
+        f"rewrite of references to the new ids of run {live.run_id} ({plural(len(fields), 'field')}: {names}; "
+        f"{plural(len(places), 'collection')} with about {grouped(documents)} documents)"
+    )
+    if not is_interactive():
+        raise NotConfirmed(what)
+    if not typer.confirm(f"{what}. Continue?", err=True):
+        raise NotConfirmed(what, "n", "y")

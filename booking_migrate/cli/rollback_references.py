@@ -1,0 +1,147 @@
+"""``rollback --references``: old booking ids where `references rewrite` has put new ones."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from booking_migrate.cli import run
+from booking_migrate.cli.open import current_process
+from booking_migrate.cli.options import PLACES, ConnectionOptions
+from booking_migrate.cli.parameters import Group, option
+from booking_migrate.cli.references_config import references_of
+from booking_migrate.cli.references_rewrite import field_of
+from booking_migrate.cli.streams import is_interactive
+from booking_migrate.errors import NoRewrite, NotConfirmed, ReferencesStand
+from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.undo import UndoPlan, choose_rewrites, undo_references
+from booking_migrate.references.writer import Place
+from booking_migrate.reports.lifecycle import LifeReport
+from booking_migrate.reports.rewriting import report_of_undo
+from booking_migrate.reports.text import plural
+from booking_migrate.runs.regulator import Regulator
+from booking_migrate.stores.connection import Connection, open_inspector, open_journal
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.open_references import open_references
+from booking_migrate.stores.open_rewriting import open_reference_journal, open_referring_writes
+from booking_migrate.stores.reference_journal import RewriteRecord, in_effect
+from booking_migrate.stores.references import OldIds
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceOptions(Group, panel=PLACES):
+    """Whether references are restored, and where."""
+
+    references: bool = option(
+        False, "Undo references rewrite, and nothing else: restore old ids where new ones were written."
+    )
+    field: list[str] | None = option(
+        None,
+        "With --references, if the journal is lost: compute the old ids in this field. May be repeated.",
+        metavar="COLLECTION.PATH",
+        show_default="those of the config file",
+    )
+
+
+def roll_back_references(
+    ctx: typer.Context,
+    given: ReferenceOptions,
+    connection: ConnectionOptions,
+    context: run.RunContext,
+    *,
+    run_id: str | None,
+    yes: bool,
+) -> LifeReport:
+    """Restore old ids; return the report.
+
+    Raises:
+        NoRewrite: nothing is known to undo.
+        NotConfirmed: the user did not confirm.
+    """
+    fields = tuple(map(field_of, given.field or ())) or references_of(ctx)
+    with connection.open() as opened:
+        places, journal = open_journal(opened), open_reference_journal(opened)
+        where = str(context.asked.server.get("database") or "this database")
+        rewrites = choose_rewrites(journal, where=where, run_id=run_id, has_fields=bool(fields))
+        live, old_ids = _live(opened, rewrites, where)
+        if not yes:
+            _confirm(rewrites, fields)
+        holder = current_process("rollback --references", context.run_id)
+        inspector = open_inspector(opened, live.source)
+
+        def open_place(name: str) -> Place:
+            reader = inspector.referring(name)
+            return Place(reader, open_referring_writes(opened, name))
+
+        plan = UndoPlan(
+            rewrites=rewrites,
+            fields=fields,
+            journal=journal,
+            open_place=open_place,
+            old_ids=old_ids,
+            locks=places.locks,
+            holder=holder,
+            listener=context.listener,
+            regulator=Regulator(
+                places.journal,
+                context.listener,
+                command="rollback --references",
+                process=holder,
+                run_id=lambda: None,
+                takes=(),
+            ),
+        )
+        outcome = undo_references(plan)
+    return report_of_undo(outcome, live, seconds=context.seconds)
+
+
+def _live(
+    connection: Connection, rewrites: Sequence[RewriteRecord], where: str
+) -> tuple[RunRecord, OldIds | None]:
+    """Return the migration whose new ids were written, and what knows its old bookings, if ids have to be computed.
+
+    Raises:
+        NoRewrite: no migration is known.
+    """
+    runs = open_journal(connection).journal.runs()
+    wanted = {each.run_id for each in rewrites}
+    states = (RunState.CUT_OVER, RunState.FINALIZED, RunState.DONE)
+    found = next((each for each in runs if each.run_id in wanted), None)
+    if found is None:
+        found = next((each for each in runs if each.state in states), None)
+    if found is None:
+        raise NoRewrite(where)
+    ids = None if rewrites else open_references(connection, source=found.source, target=found.target).ids
+    return found, ids
+
+
+def _confirm(rewrites: Sequence[RewriteRecord], fields: Sequence[ReferenceField]) -> None:
+    """Ask at the terminal.
+
+    Raises:
+        NotConfirmed: standard input is not a terminal, or the answer is no.
+    """
+    documents = sum(each.documents for each in rewrites)
+    names = ", ".join(each.rewrite_id for each in rewrites)
+    what = (
+        f"rollback of rewritten references ({plural(len(rewrites), 'rewrite')}: {names}; {plural(documents, 'document')})"
+        if rewrites
+        else f"rollback of references by computed ids, without a journal, in {', '.join(each.full_name for each in fields)}"
+    )
+    if not is_interactive():
+        raise NotConfirmed(what)
+    if not typer.confirm(f"{what}. Continue?", err=True):
+        raise NotConfirmed(what, "n", "y")
+
+
+def refuse_while_rewritten(connection: Connection, runs: Sequence[RunRecord]) -> None:
+    """Refuse to undo runs while other collections have references to their new ids.
+
+    Raises:
+        ReferencesStand: there are such.
+    """
+    for each in in_effect(open_reference_journal(connection).rewrites()):
+        named = next((run for run in runs if run.run_id == each.run_id), None)
+        if named is not None and named.state is not RunState.ROLLED_BACK:
+            values = sum(count["number"] for count in each.counts if count["what"] == "rewritten")
+            raise ReferencesStand(named.run_id, values)

@@ -1,0 +1,126 @@
+"""Errors of rewriting references, and of undoing that."""
+
+from collections.abc import Sequence
+
+from booking_migrate.errors.base import NothingToDo, Refused, Unexpected
+
+
+class NotLiveYet(Refused):
+    """References are rewritten once the new ids are live."""
+
+    target: str
+    state: str
+    """What the newest run into it is; empty: no run is known."""
+
+    command: str
+    effect = "Nothing was changed."
+    message = "the client documents of {target} are not live: {reason}"
+    hint = "Rewrite references after the cut-over: {command}"
+
+    @property
+    def reason(self) -> str:
+        """Return what is known of the newest run."""
+        return f"its newest run is {self.state}" if self.state else "no run into it is known"
+
+
+class OtherRewriteOpen(Refused):
+    """A rewrite was begun with other fields, and is not complete."""
+
+    rewrite_id: str
+    fields: Sequence[str]
+    undoing: bool
+    effect = "Nothing was changed."
+    message = "the rewrite {rewrite_id} of {fields:, } is not complete"
+
+    @property
+    def hint(self) -> str:
+        if self.undoing:
+            return "Complete its undoing first: booking-migrate rollback --references"
+        return (
+            "Complete it with the same fields and options, or undo it: booking-migrate rollback --references"
+        )
+
+
+class UniqueIndexInTheWay(Refused):
+    """A unique index would refuse the new ids of several bookings that are one client document."""
+
+    collection: str
+    index: str
+    keys: Sequence[str]
+    field: str
+    effect = "Nothing was changed."
+    message = (
+        "the unique index {index} ({keys}) of {collection} would refuse client documents in {field}: "
+        "several bookings have the same one"
+    )
+    hint = "Rewrite {field} to sessions (--to session), exclude it (--exclude {collection}.{field}), or replace the index first."
+
+
+class DocumentIdToClient(Refused):
+    """The `_id` of a document cannot become that of a client document, which several bookings share."""
+
+    collection: str
+    effect = "Nothing was changed."
+    message = "the _id of documents of {collection} cannot become that of client documents: several bookings have the same one"
+    hint = "Rewrite it to sessions (--to session), or exclude it: --exclude {collection}._id"
+
+
+class ReferringCollectionGone(Refused):
+    """A collection with references was dropped or renamed while it was rewritten."""
+
+    collection: str
+    operation: str
+    message = "{collection} was changed as a whole while its references were rewritten: {operation}"
+    hint = (
+        "Run the same command again, without that collection if it is gone: what was rewritten is recorded."
+    )
+
+
+class ReferencesRefused(Refused):
+    """The server does not take a document with its new ids."""
+
+    collection: str
+    document_id: str
+    problem: str
+    """What refuses it, with the server's facts."""
+
+    effect = "What was rewritten before is recorded."
+    message = "{collection} does not take document {document_id} with its new ids: {problem}"
+    hint = (
+        "Change the document or what refuses it, then run the same command again: it continues from what is already there. "
+        "Or undo what was rewritten, and leave the field out with --exclude."
+    )
+
+
+class ReferenceContended(Unexpected):
+    """A document changes faster than its reference can be rewritten."""
+
+    collection: str
+    document_id: str
+    message = (
+        "document {document_id} of {collection} was changed each time before its references could be written"
+    )
+    hint = "Run the same command again: it continues from what is already there."
+
+
+class ReferencesStand(Refused):
+    """References were rewritten to ids that a rollback would remove."""
+
+    run_id: str
+    values: int
+    effect = "Nothing was changed."
+    message = (
+        "{values:reference|references} to the new ids of run {run_id} were rewritten in other collections"
+    )
+    hint = "Undo that first: booking-migrate rollback --references"
+
+
+class NoRewrite(NothingToDo):
+    """No references were rewritten."""
+
+    where: str
+    message = "no rewritten references are known in {where}"
+    hint = (
+        "If the journal is lost, name the fields, and ObjectIds are restored by computing the old ids: "
+        "booking-migrate rollback --references --field payments.bookingId"
+    )

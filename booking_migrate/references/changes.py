@@ -1,0 +1,339 @@
+"""What a rewrite changes in one document, and where an undo finds it again; pure.
+
+Values are compared with their type, as bytes would be.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from booking_migrate.bson.document import (
+    ARRAY,
+    DOCUMENT,
+    element_of,
+    elements,
+    identity_of,
+    read_value,
+    value_in,
+    wrap,
+)
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.values import Occurrence, occurrences, replaced
+from booking_migrate.stores.reference_journal import ABSENT, DOCUMENT_ID, DocumentChange, FieldChange
+from booking_migrate.stores.references import BookingState, NewIds
+
+_SAMPLES = 100
+"""How many references that were left are kept as samples, of each field and each reason."""
+
+ALREADY = "already"
+"""What is counted of a value that has a new id."""
+
+REWRITTEN = "rewritten"
+ADDED = "added"
+TAKEN = "taken"
+"""Why a document keeps its `_id`: another one has the new `_id` already."""
+
+_IN_DOCUMENT_ID = f"{DOCUMENT_ID}."
+
+Guard = Mapping[str, tuple[Any, ...]]
+"""Conditions of a field that have to hold when it is written: by concrete path, one of these values."""
+
+
+class Left(NamedTuple):
+    """A reference that a rewrite leaves as it is."""
+
+    collection: str
+    field: str
+    document_id: str
+    """As text; so is the value."""
+
+    path: str
+    value: str
+    reason: str
+    """The value of a `BookingState`, or `TAKEN`."""
+
+
+class Known(NamedTuple):
+    """What the ids of a batch stand for, by their sort keys."""
+
+    states: Mapping[bytes, NewIds | BookingState]
+    new: frozenset[bytes]
+    """The ids that are new ones: of a session, or of a client document."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was found, by collection and field."""
+
+    values: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """How many values, by collection, field and what was done: ``rewritten``, ``already``, or why they were left."""
+
+    samples: list[Left] = field(default_factory=list)
+
+    def count(self, of: ReferenceField, what: str, number: int = 1) -> None:
+        """Count values of a field."""
+        key = (of.collection, of.field, what)
+        self.values[key] = self.values.get(key, 0) + number
+
+    def leave(self, of: ReferenceField, document: bytes, path: str, value: Any, reason: str) -> None:
+        """Count a reference that is left, and keep it as a sample if there are few."""
+        self.count(of, reason)
+        if self.values[of.collection, of.field, reason] <= _SAMPLES:
+            named = display_id(value_in(document, b"_id"))
+            self.samples.append(Left(of.collection, of.field, named, path, display_id(value), reason))
+
+    def add(self, other: "Tally") -> None:
+        """Add another one."""
+        for key, number in other.values.items():
+            self.values[key] = self.values.get(key, 0) + number
+        self.samples += other.samples
+
+
+class Found(NamedTuple):
+    """The references of one document."""
+
+    raw: bytes
+    values: Sequence[tuple[ReferenceField, Occurrence]]
+
+
+class Planned(NamedTuple):
+    """A change of a document, with the conditions under which it may be written."""
+
+    change: DocumentChange
+    guard: Guard
+    raw: bytes
+    """The document that was read, BSON."""
+
+
+def find(raw: bytes, fields: Sequence[ReferenceField]) -> Found:
+    """Return the references of a document; a place that two fields name counts for the first."""
+    if len(fields) == 1:
+        (only,) = fields
+        return Found(raw, [(only, each) for each in occurrences(raw, only)])
+    found: dict[str, tuple[ReferenceField, Occurrence]] = {}
+    for each in fields:
+        for value in occurrences(raw, each):
+            found.setdefault(value.path, (each, value))
+    return Found(raw, list(found.values()))
+
+
+def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
+    """Return how a document changes; None if none of its references is one to a migrated booking.
+
+    Args:
+        found: the document.
+        known: what its ids stand for.
+        tally: where its references are counted, but for those that are rewritten: these count once they are written.
+    """
+    raw = found.raw
+    changes: list[FieldChange] = []
+    added: dict[str, _Added] = {}
+    guard: dict[str, tuple[Any, ...]] = {}
+    for of, value in found.values:
+        new = _new_ids(value, known)
+        if not new:
+            _leave(of, raw, value, known, tally)
+            continue
+        mapping = {key: _chosen(ids, of.to) for key, ids in new.items()}
+        after = replaced(value.value, mapping)
+        is_same = _is_same(after, value.value)
+        if is_same:
+            # A few ids are their own new ids.
+            tally.count(of, ALREADY)
+        else:
+            changes.append(FieldChange(of.field, value.path, value.value, after))
+            guard.update({_beside(of, value.path, path)[0]: values for path, values in of.when.items()})
+        ids = next(iter(new.values()))
+        for path, to in of.add.items():
+            place, is_list = _beside(of, value.path, path)
+            if not (is_same and is_list):
+                added.setdefault(place, _Added(path, is_list)).values.append(_chosen(ids, to))
+    changes += [each for place, one in added.items() if (each := one.change(raw, place)) is not None]
+    if not changes:
+        return None
+    change = DocumentChange(identity_of(raw), sha256(raw).digest(), _with_whole_id(raw, changes))
+    return Planned(change, guard, raw)
+
+
+def _with_whole_id(raw: bytes, changes: Sequence[FieldChange]) -> tuple[FieldChange, ...]:
+    """Return changes of which those within the `_id` are one of the `_id` as a whole: it is replaced, not updated."""
+    inside = [each for each in changes if each.path.startswith(_IN_DOCUMENT_ID)]
+    if not inside:
+        return tuple(changes)
+    old = next(part for part in elements(raw) if part.name == DOCUMENT_ID.encode())
+    new = rebuilt(wrap([old]), inside)
+    whole = FieldChange(inside[0].field, DOCUMENT_ID, read_value(old), value_in(new, b"_id"))
+    return (whole, *(each for each in changes if each not in inside))
+
+
+@dataclass(slots=True)
+class _Added:
+    """A field that is set beside references."""
+
+    name: str
+    """Its configured path."""
+
+    is_list: bool
+    """Whether the references are elements of an array, so that the field gets an array, too."""
+
+    values: list[Any] = field(default_factory=list)
+
+    def change(self, raw: bytes, place: str) -> FieldChange | None:
+        """Return the change; None if the field has that value already."""
+        before = value_at(raw, place)
+        after: Any = self.values[0]
+        if self.is_list:
+            after = [*(before if isinstance(before, list) else ()), *self.values]
+        return None if _is_same(before, after) else FieldChange(self.name, place, before, after)
+
+
+def _new_ids(value: Occurrence, known: Known) -> Mapping[bytes, NewIds]:
+    found = {}
+    for each in value.old_ids:
+        state = known.states.get(key := sort_key(each))
+        if isinstance(state, NewIds):
+            found[key] = state
+    return found
+
+
+def _chosen(ids: NewIds, to: NewId) -> Any:
+    return ids.session_id if to is NewId.SESSION else ids.document_id
+
+
+def _leave(of: ReferenceField, raw: bytes, value: Occurrence, known: Known, tally: Tally) -> None:
+    """Count a reference that is not rewritten, by the most telling of its ids."""
+    keys = list(map(sort_key, value.old_ids))
+    states = {state for key in keys if isinstance(state := known.states.get(key), BookingState)}
+    for reason in (BookingState.REJECTED, BookingState.UNMIGRATED):
+        if reason in states:
+            tally.leave(of, raw, value.path, value.value, reason.value)
+            return
+    if known.new.isdisjoint(keys):
+        tally.leave(of, raw, value.path, value.value, BookingState.UNKNOWN.value)
+    else:
+        tally.count(of, ALREADY)
+
+
+def _beside(of: ReferenceField, path: str, other: str) -> tuple[str, bool]:
+    """Return the concrete path of a field beside a reference, and whether the reference is an element of an array.
+
+    Args:
+        of: the field of the reference.
+        path: the reference's concrete path.
+        other: a configured path; one with another parent is its own concrete path.
+    """
+    names, places = of.field.split("."), path.split(".")
+    position = 0
+    for name in names[:-1]:
+        position = places.index(name, position) + 1
+    last = places.index(names[-1], position)
+    in_array = any(each.isdigit() for each in places[last + 1 :])
+    prefix = f"{of.parent}." if of.parent else ""
+    if not other.startswith(prefix):
+        return other, in_array
+    return ".".join([*places[:last], other[len(prefix) :]]), in_array
+
+
+def value_at(raw: bytes, path: str) -> Any:
+    """Return the value at a concrete path, decoded (or `Opaque`); `ABSENT` if a document does not have it."""
+    document = raw
+    names = path.split(".")
+    for number, name in enumerate(names):
+        element = next((each for each in elements(document) if each.name == name.encode()), None)
+        if element is None:
+            return ABSENT
+        if number == len(names) - 1:
+            return read_value(element)
+        if element.kind not in (DOCUMENT, ARRAY):
+            return ABSENT
+        document = element.value
+    return ABSENT
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
+
+
+def is_after(raw: bytes, changes: Sequence[FieldChange]) -> bool:
+    """Return whether a document has all values that changes make, where they make them."""
+    return all(_is_same(value_at(raw, each.path), each.after) for each in changes)
+
+
+def is_before(raw: bytes, changes: Sequence[FieldChange]) -> bool:
+    """Return whether a document has all values that changes replace, where they replace them."""
+    return all(_is_same(value_at(raw, each.path), each.before) for each in changes)
+
+
+class Reversal(NamedTuple):
+    """How the changes of one document are taken back."""
+
+    changes: tuple[FieldChange, ...]
+    """What is written, with ``before`` as the document has it now."""
+
+    kept: tuple[FieldChange, ...]
+    """The noted changes whose values others have changed since."""
+
+
+def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
+    """Return how a document as it is now gets its old references back, wherever its arrays have them now."""
+    used: set[str] = set()
+    back: list[FieldChange] = []
+    moved: list[FieldChange] = []
+    for each in noted.changes:
+        if _is_same(value_at(raw, each.path), each.after):
+            used.add(each.path)
+            back.append(each)
+        else:
+            moved.append(each)
+    kept = []
+    for each in moved:
+        places = [found for found in _places(raw, each) if found.path not in used]
+        place = next((found.path for found in places if _is_same(found.value, each.after)), None)
+        if place is not None:
+            used.add(place)
+            back.append(each._replace(path=place))
+            continue
+        before = next((found.path for found in places if _is_same(found.value, each.before)), None)
+        if before is not None:
+            used.add(before)
+        elif not _is_same(value_at(raw, each.path), each.before):
+            kept.append(each)
+    turned = tuple(each._replace(before=each.after, after=each.before) for each in back)
+    return Reversal(turned, tuple(kept))
+
+
+def _places(raw: bytes, change: FieldChange) -> Sequence[Occurrence]:
+    return occurrences(raw, ReferenceField("", change.field))
+
+
+def rebuilt(raw: bytes, changes: Sequence[FieldChange]) -> bytes:
+    """Return a document with changes made to its `_id` and its other fields, byte for byte as the server would make them.
+
+    Args:
+        raw: the document.
+        changes: what to change; fields that are added come last, `ABSENT` removes one.
+    """
+    for each in changes:
+        raw = _with(raw, each.path.split("."), each.after)
+    return raw
+
+
+def _with(raw: bytes, names: Sequence[str], value: Any) -> bytes:
+    name, *rest = names
+    parts = list(elements(raw))
+    position = next((at for at, part in enumerate(parts) if part.name == name.encode()), None)
+    if rest:
+        if position is None:
+            return raw
+        inner = _with(parts[position].value, rest, value)
+        parts[position] = parts[position]._replace(value=inner)
+    elif value is ABSENT:
+        parts = [part for part in parts if part.name != name.encode()]
+    elif position is None:
+        parts.append(element_of(name, value))
+    else:
+        parts[position] = element_of(name, value)
+    return wrap(parts)

@@ -1,0 +1,103 @@
+"""What others write while references are rewritten: the documents to look at again, without those of this process."""
+
+from collections.abc import Callable, Iterable
+from threading import Lock
+from typing import Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.order import sort_key
+from booking_migrate.errors import HistoryLost, ReferringCollectionGone
+from booking_migrate.stores.changes import ChangeFeed, Position
+
+_MANY = 1000
+"""From how many changes on the feed is asked for more at once."""
+
+_AT_ONCE = 10_000
+_READ_SECONDS = 0.5
+_GONE = frozenset({"drop", "rename", "dropDatabase", "invalidate"})
+
+Key = tuple[str, bytes]
+"""A document: its collection, and the sort key of its `_id`."""
+
+
+class OthersWrites:
+    """Reads the feed, and hands out which documents others have written.
+
+    Each write of this process comes back as one change. A document with more changes than that was written by others,
+    too. So memory has what was written since the feed was read last, and no more.
+    """
+
+    def __init__(self, feed: ChangeFeed) -> None:
+        """Take the feed, opened before the first document was read."""
+        self._feed = feed
+        self._own: dict[Key, int] = {}
+        self._lock = Lock()
+        self.position: Position | None = None
+        """Up to where changes were handed out; None: nothing was read yet."""
+
+    def expect(self, collection: str, ids: Iterable[Any]) -> None:
+        """Take note that these documents are about to be written once each; may be called on another thread."""
+        with self._lock:
+            for each in ids:
+                key = (collection, sort_key(each))
+                self._own[key] = self._own.get(key, 0) + 1
+
+    def forget(self, collection: str, ids: Iterable[Any]) -> None:
+        """Take note that these documents were not written after all, or that it is not known."""
+        with self._lock:
+            for each in ids:
+                self._take((collection, sort_key(each)))
+
+    def _take(self, key: Key) -> bool:
+        """Return whether a write of this process was expected, and count it."""
+        left = self._own.get(key, 0)
+        if left > 1:
+            self._own[key] = left - 1
+        elif left:
+            del self._own[key]
+        return left > 0
+
+    def read(self, until: Timestamp | None = None) -> dict[Key, Any]:
+        """Return the `_id` of the documents that others have written, each once.
+
+        Args:
+            until: the cluster time up to which to read at least; None: what is there.
+
+        Raises:
+            ReferringCollectionGone: a collection was dropped or renamed.
+            HistoryLost: the server no longer has the changes.
+        """
+        found: dict[Key, Any] = {}
+        while True:
+            batch = self._feed.read(0.0 if until is None else _READ_SECONDS, limit=_AT_ONCE)
+            self.position = batch.position
+            with self._lock:
+                for change in batch.changes:
+                    if change.operation in _GONE:
+                        raise ReferringCollectionGone(change.collection, change.operation)
+                    if not change.is_of_document:
+                        continue
+                    key = (change.collection, sort_key(change.document_id))
+                    if not self._take(key):
+                        found[key] = change.document_id
+            is_there = until is None or batch.position.time >= until
+            if is_there and (until is not None or len(batch.changes) < _MANY):
+                return found
+
+    def close(self) -> None:
+        """Release the feed. May be called twice."""
+        self._feed.close()
+
+
+def follow(
+    open_feed: Callable[[Position | Timestamp], ChangeFeed], begin: Position | Timestamp
+) -> OthersWrites | None:
+    """Return what others write from a place in the feed on; None if the server no longer has all of it."""
+    feed = open_feed(begin)
+    try:
+        feed.check()
+    except HistoryLost:
+        feed.close()
+        return None
+    return OthersWrites(feed)

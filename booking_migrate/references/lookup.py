@@ -1,0 +1,69 @@
+"""What the ids in a batch of documents stand for, asked once for all of them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
+from booking_migrate.domain.session import booking_of_session
+from booking_migrate.references.changes import Found, Known
+from booking_migrate.stores.references import BookingState, NewIds, OldIds
+
+_AT_ONCE = 10_000
+
+
+def look_up(old_ids: OldIds, found: Sequence[Found]) -> Known:
+    """Return what all ids in some documents stand for.
+
+    Whether an ObjectId is a session's is known from the booking that it would be of: looking it up takes the index on old ids,
+    and none on new ones.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: the client documents cannot be read.
+    """
+    object_ids: dict[bytes, Any] = {}
+    others: dict[bytes, Any] = {}
+    texts: list[tuple[bytes, str]] = []
+    for document in found:
+        for _of, value in document.values:
+            for each in value.old_ids:
+                if type(each) is ObjectId:
+                    object_ids[OBJECT_ID_KEY + each.binary] = each
+                elif type(each) is str and len(value.old_ids) > 1:
+                    texts.append((sort_key(value.old_ids[0]), each))
+                else:
+                    others[sort_key(each)] = each
+    states = _resolved(old_ids, object_ids)
+    # Digits that are the ObjectId of a booking are not looked up as a text, too.
+    others.update({sort_key(text): text for key, text in texts if states[key] is BookingState.UNKNOWN})
+    states.update(_resolved(old_ids, others))
+    asked = {**object_ids, **others}
+    unknown = {key: asked[key] for key, state in states.items() if state is BookingState.UNKNOWN}
+    if not unknown:
+        return Known(states, frozenset())
+    new = _sessions(old_ids, unknown)
+    rest = [value for key, value in unknown.items() if key not in new]
+    for start in range(0, len(rest), _AT_ONCE):
+        new |= old_ids.existing((), rest[start : start + _AT_ONCE])[1]
+    return Known(states, frozenset(new))
+
+
+def _resolved(old_ids: OldIds, asked: Mapping[bytes, Any]) -> dict[bytes, NewIds | BookingState]:
+    states: dict[bytes, NewIds | BookingState] = {}
+    values = iter(asked.values())
+    while some := list(islice(values, _AT_ONCE)):
+        states.update(old_ids.resolve(some))
+    return states
+
+
+def _sessions(old_ids: OldIds, unknown: Mapping[bytes, Any]) -> set[bytes]:
+    """Return the keys of those values that are the `sessionId` of a booking that they are computed from."""
+    computed = {key: booking_of_session(each) for key, each in unknown.items() if type(each) is ObjectId}
+    states = _resolved(old_ids, {sort_key(old): old for old in computed.values()})
+    return {
+        key
+        for key, old in computed.items()
+        if isinstance(state := states.get(sort_key(old)), NewIds) and sort_key(state.session_id) == key
+    }

@@ -1,0 +1,71 @@
+"""What the server would refuse, found before the first write."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import islice
+
+from booking_migrate.errors import DocumentIdToClient, PlaceNotFound, UniqueIndexInTheWay, UnusablePlace
+from booking_migrate.references.changes import Planned, rebuilt
+from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.writer import Place
+from booking_migrate.stores.destination import CollectionFacts
+
+_SAMPLED = 500
+"""How many documents are looked at for a validator."""
+
+_ASKED = 10
+"""About how many of them, as they would be, it is asked."""
+
+_COLLECTION = "collection"
+
+PlanDocuments = Callable[[str, Sequence[bytes]], Sequence[Planned]]
+"""Returns what would change in documents of a collection."""
+
+
+def check_preconditions(
+    fields: Sequence[ReferenceField], places: Mapping[str, Place], plan: PlanDocuments
+) -> None:
+    """Refuse what could not be written.
+
+    Args:
+        fields: what is to be rewritten.
+        places: the collections, by name.
+        plan: returns what would change in documents.
+
+    Raises:
+        PlaceNotFound, UnusablePlace: a collection does not exist, or is a view.
+        UniqueIndexInTheWay, DocumentIdToClient: several bookings would get the same id where each has to have its own.
+        ReferencesRefused: the validator refuses documents as they would be.
+    """
+    for name, place in places.items():
+        facts = place.reader.facts()
+        if facts is None:
+            raise PlaceNotFound(name)
+        if facts.kind != _COLLECTION:
+            raise UnusablePlace(name, f"it is a {facts.kind}")
+        for each in fields:
+            if each.collection == name:
+                _check_unique(each, facts)
+        if facts.options.get("validator"):
+            _check_validator(place, partial(plan, name))
+
+
+def _check_unique(field: ReferenceField, facts: CollectionFacts) -> None:
+    is_document_id = f"{field.field}.".startswith("_id.")
+    if is_document_id and field.to is NewId.CLIENT_DOCUMENT:
+        raise DocumentIdToClient(facts.name)
+    for path, new in {field.field: field.to, **field.add}.items():
+        for index in facts.indexes:
+            keys = [key.removesuffix(".$id") for key in index.keys]
+            if new is NewId.CLIENT_DOCUMENT and index.unique and path.removesuffix(".$id") in keys:
+                raise UniqueIndexInTheWay(facts.name, index.name, list(index.keys), path)
+
+
+def _check_validator(place: Place, plan: Callable[[Sequence[bytes]], Sequence[Planned]]) -> None:
+    changes = plan(list(islice(place.reader.sample(_SAMPLED), _SAMPLED)))[:_ASKED]
+    # A document that the validator refuses already is not judged by it at the level moderate, and at strict it is named later.
+    sound = [each for each in changes if place.writes.refusal([each.raw]) is None]
+    if sound:
+        refusal = place.writes.refusal([rebuilt(each.raw, each.change.changes) for each in sound])
+        if refusal is not None:
+            raise refusal

@@ -1,0 +1,370 @@
+"""Rewrite references to old bookings, beside an application that writes.
+
+```
+scan of a collection --documents--> what changes --note--> compare and set --checkpoint-->
+feed --documents that others wrote--> the same, until nothing is left up to one cluster time
+```
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bson.timestamp import Timestamp
+
+from booking_migrate.bson.document import identity_of
+from booking_migrate.errors import OtherRewriteOpen
+from booking_migrate.events import Advanced, Checkpointed, Listener, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.references.batches import ahead, regrouped
+from booking_migrate.references.changes import ADDED, REWRITTEN, TAKEN, Planned, Tally, find, plan_change
+from booking_migrate.references.drain import Key, OthersWrites, follow
+from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.lookup import look_up
+from booking_migrate.references.preconditions import check_preconditions
+from booking_migrate.references.record import counts_of, left_of, name_of, saved_fields, tally_of
+from booking_migrate.references.writer import Place, Writer
+from booking_migrate.runs.background import in_background
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.regulator import Regulator
+from booking_migrate.stores.changes import Position
+from booking_migrate.stores.locks import Holder, LockStore
+from booking_migrate.stores.open_rewriting import ReferringChanges
+from booking_migrate.stores.reference_journal import RewriteRecord, RewriteState, in_effect
+from booking_migrate.stores.references import OldIds
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
+
+LOCK = "references"
+"""The name of the lock: one process rewrites or undoes references of a database."""
+
+_MOST_ROUNDS = 20
+"""How often it is looked whether others have written old ids meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class RewritePlan:
+    """What to rewrite, and where."""
+
+    rewrite_id: str
+    """The name of a new rewrite."""
+
+    run_id: str
+    """The migration whose new ids are written."""
+
+    live: str
+    fields: Sequence[ReferenceField]
+    """Those that are not excluded, at least one."""
+
+    places: Mapping[str, Place]
+    """The collections of the fields, by name."""
+
+    journal: "MongoReferenceJournal"
+    old_ids: OldIds
+    locks: LockStore
+    holder: Holder
+    following: ReferringChanges | None
+    """None: the server has no change streams, so whole passes are repeated until one finds nothing."""
+
+    listener: Listener
+    regulator: Regulator
+    batch_size: int = 5000
+
+
+@dataclass(slots=True)
+class RewriteOutcome:
+    """What a rewrite has done."""
+
+    record: RewriteRecord
+    tally: Tally = field(default_factory=Tally)
+    documents: int = 0
+    """How many documents were changed, by this command or the killed one that it continued."""
+
+    scanned: int = 0
+    passes: int = 1
+    again: int = 0
+    """How many documents were looked at again because others had written them."""
+
+    resumed: bool = False
+    is_calm: bool = True
+    """Whether the last look found nothing that others had written with old ids."""
+
+
+def rewrite(plan: RewritePlan) -> RewriteOutcome:
+    """Rewrite references; a rewrite that was killed is continued.
+
+    Raises:
+        TargetBusy: another process rewrites or undoes references.
+        OtherRewriteOpen: one with other fields is not complete.
+        UniqueIndexInTheWay, DocumentIdToClient: refused before the first write.
+        ReferencesRefused: the server refuses a document; it is named, and what was written is recorded.
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    lock = HeldLock.acquire(plan.locks, LOCK, plan.holder)
+    try:
+        outcome = _Rewriting(plan, lock).run()
+    except BaseException as error:
+        lock.release_after(error)
+        raise
+    lock.release()
+    return outcome
+
+
+class _Rewriting:
+    """One rewrite whose lock is held."""
+
+    def __init__(self, plan: RewritePlan, lock: HeldLock) -> None:
+        self._plan = plan
+        self._lock = lock
+        self._fields: dict[str, list[ReferenceField]] = {}
+        for each in plan.fields:
+            self._fields.setdefault(each.collection, []).append(each)
+        plan.regulator.check()
+        self._record = _unfinished(plan)
+        is_resumed = self._record is not None
+        if self._record is None:
+            check_preconditions(plan.fields, plan.places, self._planned_of)
+        begin = None if plan.following is None else plan.following.now()
+        record = self._record or plan.journal.create(_new_record(plan, begin))
+        self._outcome = RewriteOutcome(record, tally_of(record), resumed=is_resumed)
+        self._outcome.documents, self._outcome.scanned = record.documents, record.looked_at
+        self._others = self._follow(record, begin)
+        self._writer = Writer(plan.journal, lock, record.rewrite_id, self._others, self._replan)
+        self._handled: Position | None = None
+        """Up to where the writes of others are handled."""
+
+        self._reached = dict(record.reached)
+        self._scanned = list(record.scanned)
+
+    def _follow(self, record: RewriteRecord, now: Timestamp | None) -> OthersWrites | None:
+        """Open the feed where an earlier process has left it, or from now on."""
+        following = self._plan.following
+        if following is None or now is None:
+            reason = "the server has no change streams: all fields are read until nothing is found any more"
+            self._plan.listener.notify(Warned(reason))
+            return None
+        begin = Position.of(record.position) or record.begun_time or now
+        others = follow(following.open_feed, begin)
+        if others is None:
+            # What was written since the kill is not known: everything is looked at again.
+            self._plan.listener.notify(
+                Warned("the oplog no longer has all changes: all fields are read again")
+            )
+            self._plan.journal.save(record.rewrite_id, reached={}, scanned=[], position={}, begun_time=now)
+            self._outcome.record = record.model_copy(update={"reached": {}, "scanned": ()})
+            self._reached, self._scanned = {}, []
+            others = follow(following.open_feed, now)
+        return others
+
+    def run(self) -> RewriteOutcome:
+        plan, outcome = self._plan, self._outcome
+        try:
+            self._settle()
+            for collection in self._fields:
+                if collection not in self._scanned:
+                    self._scan(collection)
+            time = None
+            if self._others is None:
+                self._end_alone()
+            else:
+                time = self._end_beside_others()
+        finally:
+            if self._others is not None:
+                self._others.close()
+        if not plan.journal.names(outcome.record.rewrite_id):
+            # Nothing stands that could be undone.
+            plan.journal.remove(outcome.record.rewrite_id)
+            outcome.record = outcome.record.model_copy(
+                update={"cluster_time": time, "state": RewriteState.DONE}
+            )
+        else:
+            outcome.record = self._save(state=RewriteState.DONE, cluster_time=time)
+        return outcome
+
+    def _settle(self) -> None:
+        """Look at the documents of notes after the last checkpoint, and write those that are unchanged."""
+        record = self._outcome.record
+        for note in self._plan.journal.notes(record.rewrite_id, after=record.settled):
+            place = self._plan.places.get(note.collection)
+            if place is None:
+                continue
+            written = self._writer.settle(place, note)
+            self._count(note.collection, written)
+            self._save(settled=note.name)
+
+    def _scan(self, collection: str, *, is_first: bool = True) -> int:
+        """Look at all documents of a collection; return how many were changed."""
+        plan, before = self._plan, self._outcome.documents
+        place, fields = plan.places[collection], self._fields[collection]
+        reached = self._reached.get(collection) if is_first else None
+        size = min(plan.batch_size, plan.regulator.batch or plan.batch_size)
+        batches = ahead(regrouped(place.reader.scan(reached, [each.field for each in fields]), size))
+        plan.listener.notify(PhaseStarted(f"rewriting {collection}", place.documents if is_first else None))
+        writing: Future[None] | None = None
+        try:
+            for batch in batches:
+                plan.regulator.wait()
+                counted = Tally()
+                planned = self._planned(fields, batch, counted)
+                _finish(writing)
+                writing = in_background(
+                    partial(self._write, place, planned, batch, counted if is_first else None),
+                    name="rewrite",
+                )
+                plan.regulator.took(len(planned))
+                if self._others is not None and self._drain(writing):
+                    writing = None
+            _finish(writing)
+            writing = None
+        finally:
+            if writing is not None:
+                # What is in flight has ended before the lock is released.
+                wait([writing])
+        if is_first:
+            self._scanned.append(collection)
+            self._save(scanned=self._scanned)
+        plan.listener.notify(PhaseEnded())
+        return self._outcome.documents - before
+
+    def _write(
+        self, place: Place, planned: Sequence[Planned], batch: Sequence[bytes], counted: Tally | None
+    ) -> None:
+        """Note and write a batch, and save how far the scan is; without counts it is a repeated one."""
+        collection, is_first = place.writes.name, counted is not None
+        if counted is not None:
+            self._outcome.tally.add(counted)
+        settled = self._write_all(place, planned)
+        if is_first:
+            self._outcome.scanned += len(batch)
+            self._reached[collection] = identity_of(batch[-1])
+        self._save(**settled)
+        self._plan.listener.notify(Advanced(len(batch)))
+        self._plan.listener.notify(Checkpointed(self._outcome.scanned, None))
+
+    def _write_all(self, place: Place, planned: Sequence[Planned]) -> Mapping[str, str]:
+        """Note and write changes of one collection; return what is to be saved of it."""
+        if not planned:
+            return {}
+        done = self._writer.write(place, planned)
+        self._count(place.writes.name, done.written)
+        for each in done.taken:
+            of_id = next(change for change in each.change.changes if change.is_document_id)
+            of = ReferenceField(place.writes.name, of_id.field)
+            self._outcome.tally.leave(of, each.raw, "_id", of_id.before, TAKEN)
+        return {"settled": done.name}
+
+    def _count(self, collection: str, written: Sequence[Any]) -> None:
+        counted = Counter(change.field for each in written for change in each.changes)
+        self._outcome.documents += len(written)
+        names = {each.field for each in self._fields[collection]}
+        for name, number in counted.items():
+            what = REWRITTEN if name in names else ADDED
+            self._outcome.tally.count(ReferenceField(collection, name), what, number)
+
+    def _planned(
+        self, fields: Sequence[ReferenceField], batch: Sequence[bytes], tally: Tally
+    ) -> list[Planned]:
+        """Return what changes in documents; what they stand for is asked once for all of them."""
+        found = [each for raw in batch if (each := find(raw, fields)).values]
+        known = look_up(self._plan.old_ids, found)
+        return [planned for each in found if (planned := plan_change(each, known, tally)) is not None]
+
+    def _planned_of(self, collection: str, batch: Sequence[bytes]) -> list[Planned]:
+        return self._planned(self._fields[collection], batch, Tally())
+
+    def _replan(self, collection: str, raws: Sequence[bytes]) -> list[Planned]:
+        """Return what changes in documents that were read again; their references were counted before."""
+        return self._planned(self._fields[collection], raws, Tally())
+
+    def _drain(self, writing: "Future[None] | None", until: Timestamp | None = None) -> bool:
+        """Handle what others have written; return whether the write in flight was awaited."""
+        if self._others is None:
+            return False
+        dirty = self._others.read(until)
+        if dirty:
+            _finish(writing)
+            self._handle(dirty)
+        self._handled = self._others.position
+        return bool(dirty)
+
+    def _handle(self, dirty: Mapping[Key, Any]) -> None:
+        """Look again at documents that others have written."""
+        by_collection: dict[str, list[Any]] = {}
+        for (collection, _key), document_id in dirty.items():
+            by_collection.setdefault(collection, []).append(document_id)
+        self._outcome.again += len(dirty)
+        for collection, ids in by_collection.items():
+            place = self._plan.places[collection]
+            for start in range(0, len(ids), self._plan.batch_size):
+                raws = list(place.writes.find(ids[start : start + self._plan.batch_size]).values())
+                for group in regrouped([raws], self._plan.batch_size):
+                    settled = self._write_all(place, self._replan(collection, group))
+                    if settled:
+                        self._save(**settled)
+
+    def _end_beside_others(self) -> Timestamp:
+        """Read the feed until nothing with old ids was written up to one cluster time, and return that."""
+        if self._plan.following is None:
+            raise RuntimeError("nothing is followed")
+        for _round in range(_MOST_ROUNDS):
+            time, before = self._plan.following.now(), self._outcome.documents
+            self._drain(None, time)
+            if self._outcome.documents == before:
+                return time
+        self._outcome.is_calm = False
+        return time
+
+    def _end_alone(self) -> None:
+        """Look at everything again until nothing is found."""
+        for _round in range(_MOST_ROUNDS):
+            self._outcome.passes += 1
+            if not sum(self._scan(each, is_first=False) for each in self._fields):
+                return
+        self._outcome.is_calm = False
+
+    def _save(self, **changes: Any) -> RewriteRecord:
+        """Save how far the rewrite is."""
+        tally, record = self._outcome.tally, self._outcome.record
+        position = {} if self._handled is None else {"position": self._handled.saved()}
+        facts = {
+            "reached": self._reached,
+            "documents": self._outcome.documents,
+            "looked_at": self._outcome.scanned,
+            "counts": counts_of(tally),
+            "left": left_of(tally),
+            **position,
+            **changes,
+        }
+        self._outcome.record = self._plan.journal.save(record.rewrite_id, **facts)
+        return self._outcome.record
+
+
+def _finish(writing: "Future[None] | None") -> None:
+    if writing is not None:
+        writing.result()
+
+
+def _unfinished(plan: RewritePlan) -> RewriteRecord | None:
+    """Return the rewrite that was killed and is continued; None: a new one begins.
+
+    Raises:
+        OtherRewriteOpen: it has other fields, or is being undone.
+    """
+    for record in in_effect(plan.journal.rewrites(), live=plan.live):
+        is_undone = record.state is RewriteState.UNDOING
+        if record.state is RewriteState.DONE:
+            continue
+        if is_undone or [dict(each) for each in record.fields] != saved_fields(plan.fields):
+            raise OtherRewriteOpen(record.rewrite_id, [name_of(each) for each in record.fields], is_undone)
+        return record
+    return None
+
+
+def _new_record(plan: RewritePlan, time: Timestamp | None) -> RewriteRecord:
+    fields = tuple(saved_fields(plan.fields))
+    return RewriteRecord(
+        rewrite_id=plan.rewrite_id, run_id=plan.run_id, live=plan.live, fields=fields, begun_time=time
+    )

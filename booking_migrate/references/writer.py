@@ -1,0 +1,207 @@
+"""Note what changes, write it where the documents still are what was read, and look again where they are not."""
+
+from collections.abc import Callable, Sequence
+from time import sleep
+from typing import TYPE_CHECKING, NamedTuple
+
+from booking_migrate.bson.document import identity_of, value_in
+from booking_migrate.bson.format import display_id
+from booking_migrate.errors import ReferenceContended
+from booking_migrate.references.changes import Planned, is_after, is_before, rebuilt
+from booking_migrate.references.drain import OthersWrites
+from booking_migrate.runs.lock import HeldLock
+from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, Note
+from booking_migrate.stores.references import ReferringCollection
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
+    from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
+
+_MOST_ROUNDS = 30
+_EXACT_FROM = 3
+"""From which round on documents are compared as a whole: a path that is a number may mean two things in a query."""
+
+_PAUSE_SECONDS = 0.05
+
+
+class Place(NamedTuple):
+    """A collection with references."""
+
+    reader: ReferringCollection
+    writes: "MongoReferringWrites"
+    documents: int | None = None
+    """How many documents it has, roughly."""
+
+
+class Written(NamedTuple):
+    """The result of writing changes."""
+
+    name: str
+    """The name of the last note."""
+
+    written: Sequence[DocumentChange]
+    taken: Sequence[Planned]
+    """The documents that keep their `_id`, since another one has the new one already."""
+
+
+class _Missed(NamedTuple):
+    """What was not written, by position."""
+
+    changed: Sequence[int]
+    taken: Sequence[int]
+
+
+class Writer:
+    """Writes changes of one rewrite, under its lock."""
+
+    def __init__(
+        self,
+        journal: "MongoReferenceJournal",
+        lock: HeldLock,
+        rewrite_id: str,
+        others: OthersWrites | None,
+        replan: Callable[[str, Sequence[bytes]], list[Planned]],
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            journal: where changes are noted.
+            lock: confirmed before each write.
+            rewrite_id: the rewrite.
+            others: notified of the writes of this process; None: the writes of others are not read.
+            replan: returns what changes in documents of a collection, as they are now.
+        """
+        self._journal, self._lock, self._rewrite_id = journal, lock, rewrite_id
+        self._others, self._replan = others, replan
+
+    def write(self, place: Place, planned: Sequence[Planned]) -> Written:
+        """Note and write changes of one collection; what has changed meanwhile is planned again.
+
+        Raises:
+            ReferenceContended: a document changes again and again.
+            ReferencesRefused: the server refuses a document; the others are written.
+        """
+        written: list[DocumentChange] = []
+        taken: list[Planned] = []
+        name, collection = "", place.writes.name
+        for number in range(_MOST_ROUNDS):
+            changes = tuple(each.change for each in planned)
+            self._lock.confirm()
+            name = self._journal.note(self._rewrite_id, self._lock.token, Note("", collection, changes))
+            missed = self._send(place, planned, is_exact=number >= _EXACT_FROM)
+            if not missed.changed and not missed.taken:
+                return Written(name, [*written, *changes], taken)
+            without = sorted({*missed.changed, *missed.taken})
+            self._journal.void(name, without)
+            written += [each for position, each in enumerate(changes) if position not in set(without)]
+            taken += [planned[position] for position in missed.taken]
+            ids = [changes[position].document_id for position in missed.changed]
+            planned = self._replan(collection, list(place.writes.find(ids).values()))
+            if not planned:
+                return Written(name, written, taken)
+            if number >= _EXACT_FROM:
+                sleep(_PAUSE_SECONDS)
+        raise ReferenceContended(collection, display_id(planned[0].change.document_id))
+
+    def _send(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> _Missed:
+        """Write changes, and return what was not written."""
+        updated = [at for at, each in enumerate(planned) if each.change.new_id is ABSENT]
+        moved = [at for at, each in enumerate(planned) if each.change.new_id is not ABSENT]
+        changed = self._update(place, [planned[at] for at in updated], is_exact=is_exact) if updated else []
+        missed = _Missed([updated[at] for at in changed], [])
+        if moved:
+            done = self._move(place, [planned[at] for at in moved])
+            missed = _Missed(
+                [*missed.changed, *(moved[at] for at in done.changed)], [moved[at] for at in done.taken]
+            )
+        return missed
+
+    def _update(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> Sequence[int]:
+        """Update documents; return the positions of those that were not what was read any more."""
+        from booking_migrate.stores.mongo.referring_writes import Update  # noqa: PLC0415
+
+        ids = [each.change.document_id for each in planned]
+        self._expect(place, ids)
+        self._lock.confirm()
+        updates = [
+            Update(each.change.identity, each.change.changes, each.guard, each.raw if is_exact else None)
+            for each in planned
+        ]
+        if place.writes.write(updates):
+            return []
+        now = place.writes.find(ids)
+        missed = [
+            position
+            for position, each in enumerate(planned)
+            if (raw := now.get(each.change.identity)) is None or not is_after(raw, each.change.changes)
+        ]
+        self._forget(place, [ids[position] for position in missed])
+        return missed
+
+    def _move(self, place: Place, planned: Sequence[Planned]) -> _Missed:
+        """Replace documents by such with another `_id`."""
+        from booking_migrate.stores.mongo.referring_writes import Move  # noqa: PLC0415
+
+        moves = [Move(each.raw, rebuilt(each.raw, each.change.changes)) for each in planned]
+        ids = [[value_in(raw, b"_id") for raw in each] for each in moves]
+        self._expect(place, [each for both in ids for each in both])
+        self._lock.confirm()
+        done = place.writes.move(moves)
+        self._forget(place, [each for at in (*done.changed, *done.taken) for each in ids[at]])
+        return _Missed(done.changed, done.taken)
+
+    def _expect(self, place: Place, ids: Sequence[object]) -> None:
+        if self._others is not None:
+            self._others.expect(place.writes.name, ids)
+
+    def _forget(self, place: Place, ids: Sequence[object]) -> None:
+        if self._others is not None:
+            self._others.forget(place.writes.name, ids)
+
+    def settle(self, place: Place, note: Note) -> Sequence[DocumentChange]:
+        """Look at the documents of a note that a killed process has left, and write those that are unchanged.
+
+        Returns:
+            The changes that stand. The others are void: the scan, or the feed, leads to their documents again.
+        """
+        from booking_migrate.stores.mongo.referring_writes import Update  # noqa: PLC0415
+
+        documents = [each for at, each in enumerate(note.documents) if at not in note.void]
+        now = self._now(place, documents)
+        updates = [
+            Update(each.identity, each.changes, {})
+            for each in documents
+            if each.new_id is ABSENT
+            and (raw := now.get(each.identity)) is not None
+            and is_before(raw, each.changes)
+        ]
+        if updates:
+            self._lock.confirm()
+            place.writes.write(updates)
+            now = self._now(place, documents)
+        existing = [each for each in documents if _stands(each, now)]
+        void = [at for at, each in enumerate(note.documents) if at not in note.void and each not in existing]
+        if void:
+            self._journal.void(note.name, void)
+        return existing
+
+    def _now(self, place: Place, documents: Sequence[DocumentChange]) -> dict[bytes, bytes]:
+        ids = [each.document_id for each in documents]
+        ids += [each.new_id for each in documents if each.new_id is not ABSENT]
+        return dict(place.writes.find(ids))
+
+
+def _stands(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
+    """Return whether a change was made: its document has the new values, under its new `_id` if that is one of them."""
+    if change.new_id is ABSENT:
+        raw = now.get(change.identity)
+    else:
+        raw = next((each for each in now.values() if _has_id(each, change.new_id)), None)
+        if change.identity in now:
+            return False
+    return raw is not None and is_after(raw, change.changes)
+
+
+def _has_id(raw: bytes, document_id: object) -> bool:
+    found = value_in(identity_of(raw), b"_id")
+    return type(found) is type(document_id) and bool(found == document_id)

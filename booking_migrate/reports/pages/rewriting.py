@@ -1,0 +1,124 @@
+"""The pages of rewriting references, and of undoing that."""
+
+from collections.abc import Iterator
+
+from booking_migrate.reports.lifecycle import LifeReport, ReferencesUndonePart
+from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Table, Verdict
+from booking_migrate.reports.pages.migrate import error_check, final_verdict
+from booking_migrate.reports.rewriting import RewriteReport
+from booking_migrate.reports.text import duration, grouped, plural
+
+_REASONS = {
+    "rejected": "to rejected bookings",
+    "unmigrated": "to bookings that are not migrated",
+    "taken": "as _id, whose new value another document has",
+    "unknown": "to no booking",
+}
+_SHOWN = 20
+
+
+def rewrite_page(report: RewriteReport) -> Page:
+    """Return the page of a rewrite."""
+    verdict = final_verdict(report, _verdict(report), is_done=True)
+    return Page(
+        report,
+        verdict,
+        sections=tuple(_sections(report)),
+        checks=(error_check(report, "references-rewritten", verdict),),
+        route=f"run {report.run_id}: {plural(report.looked_at, 'document')} read, "
+        f"{grouped(report.documents)} changed, {duration(report.seconds)}",
+    )
+
+
+def _verdict(report: RewriteReport) -> Verdict:
+    rewritten = sum(each.rewritten for each in report.fields)
+    left = sum(each.rejected + each.unmigrated + each.taken for each in report.fields)
+    if report.cluster_time is None:
+        until = f"The last of {plural(report.passes, 'pass')} found no old id."
+    else:
+        until = f"Everything written until {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC was looked at."
+    if not report.calm:
+        return Verdict(Mood.CAUTION, "References rewritten, but old ids are still written", until)
+    if left:
+        headline = f"{plural(rewritten, 'reference')} rewritten, {grouped(left)} left"
+        return Verdict(Mood.CAUTION, headline, until)
+    if not rewritten:
+        return Verdict(Mood.GOOD, "Nothing to rewrite", until)
+    return Verdict(Mood.GOOD, f"{plural(rewritten, 'reference')} rewritten", until)
+
+
+def _sections(report: RewriteReport) -> Iterator[Section]:
+    rows = tuple(
+        (
+            f"{each.collection}.{each.field}",
+            each.to,
+            grouped(each.already),
+            grouped(each.rejected + each.unmigrated + each.taken),
+            grouped(each.unknown),
+            grouped(each.rewritten),
+        )
+        for each in report.fields
+    )
+    head = ("Field", "To", "New before", "Left", "Of no booking", "Rewritten")
+    yield Section(title="Fields", table=Table(head, rows, right=5))
+    yield Section(title="Left as they are", items=tuple(_left(report)))
+    facts = [Figure("Read again, written by others meanwhile", plural(report.again, "document"))]
+    facts += [Figure("Set beside references", plural(report.added, "field"))] if report.added else []
+    facts += [Figure("Continued", "a rewrite that was interrupted")] if report.resumed else []
+    yield Section(title="How", facts=tuple(facts), head=("What", "How much"))
+
+
+def _left(report: RewriteReport) -> Iterator[Item]:
+    for field in report.fields:
+        for reason, words in _REASONS.items():
+            count = getattr(field, reason)
+            if not count:
+                continue
+            named = (field.collection, field.field, reason)
+            samples = [each for each in report.left if (each.collection, each.field, each.reason) == named][
+                :_SHOWN
+            ]
+            lines = tuple(f"{each.path} of {each.document_id}: {each.value}" for each in samples)
+            mood = None if reason == "unknown" else Mood.CAUTION
+            text = f"{field.collection}.{field.field}: {plural(count, 'reference')} {words}"
+            yield Item(text, mood, lines, count)
+
+
+def undo_page(report: LifeReport, undone: ReferencesUndonePart) -> Page:
+    """Return the page of rollback --references."""
+    verdict = final_verdict(report, _undone(undone), is_done=True)
+    return Page(
+        report,
+        verdict,
+        sections=(Section(items=tuple(_undone_items(undone))),),
+        checks=(error_check(report, "references-as-before", verdict),),
+        route=f"run {report.run_id}: {plural(undone.documents, 'document')}, {duration(report.seconds)}",
+    )
+
+
+def _undone(undone: ReferencesUndonePart) -> Verdict:
+    if undone.computed:
+        how = "No journal was found: old ids were computed from the new ones."
+    else:
+        how = "Each document was read again afterwards."
+    if undone.kept:
+        kept = plural(undone.kept, "value")
+        return Verdict(
+            Mood.CAUTION, f"References restored, but {kept} kept", f"Others have changed them since. {how}"
+        )
+    return Verdict(Mood.GOOD, "References restored", how)
+
+
+def _undone_items(undone: ReferencesUndonePart) -> Iterator[Item]:
+    yield Item(f"{plural(undone.values, 'value')} restored in {plural(undone.documents, 'document')}")
+    if not undone.computed:
+        yield Item(f"{plural(undone.identical, 'document')} byte for byte as before the rewrite")
+    if undone.gone:
+        yield Item(f"{plural(undone.gone, 'document')} deleted since")
+    if undone.kept:
+        lines = tuple(
+            f"{each.collection} {each.document_id}, {each.path}: was {each.noted}" for each in undone.samples
+        )
+        yield Item(
+            f"{plural(undone.kept, 'value')} changed by others since, kept:", Mood.CAUTION, lines, undone.kept
+        )

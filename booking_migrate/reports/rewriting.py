@@ -1,0 +1,154 @@
+"""The reports of rewriting references, and of undoing that."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from booking_migrate.bson.format import Line
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.lifecycle import KeptReferencePart, LifeReport, ReferencesUndonePart
+from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.stores.journal import RunRecord
+
+if TYPE_CHECKING:
+    from booking_migrate.references.changes import Tally
+    from booking_migrate.references.fields import ReferenceField
+    from booking_migrate.references.rewrite import RewriteOutcome
+    from booking_migrate.references.undo import UndoOfReferences
+
+
+class RewrittenFieldPart(Part):
+    """How many references in one field were rewritten, and how many were left."""
+
+    collection: Line
+    field: Line = Field(description="its path, array positions left out")
+    to: str = Field(description="`session` or `client-document`")
+    rewritten: int = Field(
+        description="references that have new ids now, by this command or the one that it continued"
+    )
+    already: int = Field(description="values that were new ids before")
+    rejected: int = Field(description="references to rejected bookings, left as they are")
+    unknown: int = Field(description="values that are ids of no booking, left as they are")
+    unmigrated: int = Field(description="references to bookings that are not migrated, left as they are")
+    taken: int = Field(description="documents that keep their `_id`, because another one has the new `_id`")
+
+
+class LeftPart(Part):
+    """A reference that was left as it is."""
+
+    collection: Line
+    field: Line
+    document_id: Line
+    path: Line = Field(description="where it is, with array positions")
+    value: Line
+    reason: str = Field(description="`rejected`, `unknown`, `unmigrated` or `taken`")
+
+
+class RewriteReport(Report):
+    """What references rewrite did."""
+
+    rewrite_id: Line = Field(description="what the journal calls this rewrite")
+    fields: tuple[RewrittenFieldPart, ...]
+    documents: int = Field(description="documents that were changed")
+    looked_at: int = Field(description="documents that were read, each once")
+    again: int = Field(
+        description="documents that were read again, because others had written them meanwhile"
+    )
+    added: int = Field(description="fields that were set beside references")
+    left: tuple[LeftPart, ...] = Field(
+        description="references that were left: the first hundred of each field and reason"
+    )
+    resumed: bool = Field(description="whether a rewrite that was killed was continued")
+    followed: bool = Field(
+        description="whether the writes of others were followed; if not, all fields were read until nothing was found"
+    )
+    passes: int = Field(description="how often all fields were read")
+    calm: bool = Field(description="whether the last look found no old id that others had written meanwhile")
+
+
+def report_of_rewrite(
+    outcome: "RewriteOutcome", fields: "Sequence[ReferenceField]", run: RunRecord, *, seconds: float
+) -> RewriteReport:
+    """Build the report of a rewrite.
+
+    Args:
+        outcome: what it did.
+        fields: what was to be rewritten.
+        run: the migration.
+        seconds: how long it took.
+    """
+    parts = tuple(_field(each, outcome.tally) for each in fields)
+    is_clean = not any(each.rejected or each.unmigrated or each.taken for each in parts)
+    time = outcome.record.cluster_time
+    return RewriteReport(
+        command="references rewrite",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
+        changed=outcome.documents > 0,
+        seconds=seconds,
+        cluster_time=None if time is None else time.as_datetime(),
+        rewrite_id=outcome.record.rewrite_id,
+        fields=parts,
+        documents=outcome.documents,
+        looked_at=outcome.scanned,
+        again=outcome.again,
+        added=sum(number for (_c, _f, what), number in outcome.tally.values.items() if what == "added"),
+        left=tuple(LeftPart(**each._asdict()) for each in outcome.tally.samples),
+        resumed=outcome.resumed,
+        followed=time is not None,
+        passes=outcome.passes,
+        calm=outcome.is_calm,
+        next_steps=tuple(_steps(outcome)),
+    )
+
+
+def _field(of: "ReferenceField", tally: "Tally") -> RewrittenFieldPart:
+    names = ("rewritten", "already", "rejected", "unknown", "unmigrated", "taken")
+    counts = {name: tally.values.get((of.collection, of.field, name), 0) for name in names}
+    return RewrittenFieldPart(collection=of.collection, field=of.field, to=of.to.value, **counts)
+
+
+def _steps(outcome: "RewriteOutcome") -> Iterator[NextStep]:
+    if not outcome.is_calm:
+        yield NextStep(
+            text="The application still writes old ids: deploy the version that writes new ones, then run the same command again."
+        )
+    if outcome.documents:
+        yield NextStep(text="To undo it:", command="booking-migrate rollback --references")
+
+
+def report_of_undo(outcome: "UndoOfReferences", run: RunRecord, *, seconds: float) -> LifeReport:
+    """Build the report of rollback --references.
+
+    Args:
+        outcome: what it did.
+        run: the migration whose new ids were written.
+        seconds: how long it took.
+    """
+    counts = outcome.counts
+    return LifeReport(
+        command="rollback",
+        run_id=run.run_id,
+        source=run.source,
+        target=run.target,
+        exit_code=ExitCode.REJECTED if counts.kept else ExitCode.DONE,
+        changed=counts.values > 0,
+        seconds=seconds,
+        references=ReferencesUndonePart(
+            rewrites=tuple(each.rewrite_id for each in outcome.records),
+            computed=outcome.is_computed,
+            samples=tuple(KeptReferencePart(**each._asdict()) for each in outcome.kept),
+            **counts.saved(),
+        ),
+        next_steps=tuple(_steps_after_undo(outcome)),
+    )
+
+
+def _steps_after_undo(outcome: "UndoOfReferences") -> Iterator[NextStep]:
+    if outcome.counts.kept:
+        yield NextStep(
+            text="Review what was kept, and decide with those who changed it what to do with each reference."
+        )

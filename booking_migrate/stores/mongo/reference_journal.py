@@ -1,0 +1,177 @@
+"""The journal of rewritten references: one document a rewrite, and one for each note, which has some thousand documents.
+
+It is in the database of the references, in collections of its own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from bson.binary import Binary
+from bson.raw_bson import RawBSONDocument
+from pymongo import ReturnDocument
+from pymongo.collection import Collection
+
+from booking_migrate.bson.document import DOCUMENT, Element, Opaque, element_of, elements, read_value, wrap
+from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
+from booking_migrate.stores.mongo.failures import read, write
+from booking_migrate.stores.mongo.raw import as_driver_document, find_raw
+from booking_migrate.stores.mongo.replica_set import build_index
+from booking_migrate.stores.reference_journal import (
+    ABSENT,
+    DocumentChange,
+    FieldChange,
+    Note,
+    RewriteRecord,
+    RewriteState,
+)
+
+REWRITES = "booking_migrate_references"
+NOTES = "booking_migrate_reference_notes"
+
+_ARRAY = 0x04
+_NAMES_AT_ONCE = 1000
+
+
+class MongoReferenceJournal:
+    """Records and notes of rewrites. Everything is durable (majority) when a method returns.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
+    """
+
+    def __init__(self, rewrites: DriverCollection, notes: DriverCollection) -> None:
+        self._rewrites: Collection[dict[str, Any]] = rewrites.with_options(codec_options=TIMES)
+        self._notes = notes
+        self._number = 0
+
+    def rewrites(self) -> Sequence[RewriteRecord]:
+        """Return all rewrites, the newest first."""
+        found = read(self._rewrites, lambda: list(self._rewrites.find().sort("_id", -1)), waits=False)
+        return [_record(each) for each in found]
+
+    def create(self, record: RewriteRecord) -> RewriteRecord:
+        """Record a new rewrite, and return it with its time set."""
+        write(self._notes, lambda: build_index(self._notes, [("rewrite", 1), ("documents.i", 1)]))
+        fields = {"_id": record.rewrite_id, **record.model_dump(mode="python", exclude={"rewrite_id"})}
+        named = {"_id": record.rewrite_id}
+        write(self._rewrites, lambda: self._rewrites.replace_one(named, fields, upsert=True))
+        return self._update(record.rewrite_id, {"begun_at": "$$NOW"})
+
+    def save(self, rewrite_id: str, **changes: Any) -> RewriteRecord:
+        """Change some fields of a rewrite, and return it. A state that ends it sets its time."""
+        fields: dict[str, Any] = {name: {"$literal": value} for name, value in changes.items()}
+        if changes.get("state") in (RewriteState.DONE, RewriteState.UNDONE):
+            fields["ended_at"] = "$$NOW"
+        return self._update(rewrite_id, fields)
+
+    def _update(self, rewrite_id: str, fields: Mapping[str, Any]) -> RewriteRecord:
+        change, after = [{"$set": dict(fields)}], ReturnDocument.AFTER
+        saved = write(
+            self._rewrites,
+            lambda: self._rewrites.find_one_and_update({"_id": rewrite_id}, change, return_document=after),
+        )
+        if saved is None:
+            raise RuntimeError(f"the record of the rewrite {rewrite_id} has disappeared")
+        return _record(saved)
+
+    def remove(self, rewrite_id: str) -> None:
+        """Remove a rewrite that has changed nothing."""
+        write(self._rewrites, lambda: self._rewrites.delete_one({"_id": rewrite_id}))
+
+    def note(self, rewrite_id: str, token: int, note: Note) -> str:
+        """Record what is about to be written, and return the note's name, which follows all others."""
+        self._number += 1
+        name = f"{rewrite_id}/{token:09d}/{self._number:09d}"
+        fields = _note_fields(name, rewrite_id, note)
+        # Sent again, it finds itself there, or is written: its name is used once.
+        write(self._notes, lambda: self._notes.replace_one({"_id": name}, fields, upsert=True))
+        return name
+
+    def void(self, name: str, positions: Sequence[int]) -> None:
+        """Record that some documents of a note were not written."""
+        change = {"$addToSet": {"void": {"$each": list(positions)}}}
+        write(self._notes, lambda: self._notes.update_one({"_id": name}, change))
+
+    def notes(self, rewrite_id: str, *, after: str = "") -> Iterator[Note]:
+        """Yield the notes in their order; if a name is given, those after it. Memory holds one of them."""
+        for name in self.names(rewrite_id, after=after):
+            yield from self._named(name)
+
+    def newest_first(self, rewrite_id: str, *, before: str = "") -> Iterator[Note]:
+        """Yield the notes, the newest first; if a name is given, those before it. Memory holds one of them."""
+        for name in reversed(self.names(rewrite_id)):
+            if not before or name < before:
+                yield from self._named(name)
+
+    def names(self, rewrite_id: str, *, after: str = "") -> Sequence[str]:
+        """Return the names of the notes in their order. There is one for some thousand documents."""
+        # "0" follows "/".
+        span = {"_id": {"$gt": after or f"{rewrite_id}/", "$lt": f"{rewrite_id}0"}}
+        find = partial(self._notes.find, span, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
+        return [each["_id"] for each in read(self._notes, lambda: list(find()))]
+
+    def notes_of(self, rewrite_id: str, identities: Sequence[bytes]) -> Sequence[Note]:
+        """Return the notes that have one of these documents, in their order."""
+        wanted = {"rewrite": rewrite_id, "documents.i": {"$in": [Binary(each) for each in identities]}}
+        found = read(self._notes, lambda: list(find_raw(self._notes, wanted, by_id=True)))
+        return [_note(each) for each in found]
+
+    def _named(self, name: str) -> Iterator[Note]:
+        found = read(self._notes, lambda: list(find_raw(self._notes, {"_id": name})))
+        yield from map(_note, found)
+
+    def drop(self, name: str) -> None:
+        """Drop a note whose documents were restored and read again."""
+        write(self._notes, lambda: self._notes.delete_one({"_id": name}))
+
+
+def _record(fields: Mapping[str, Any]) -> RewriteRecord:
+    known = {name: value for name, value in fields.items() if name in RewriteRecord.model_fields}
+    return RewriteRecord.model_validate({**known, "rewrite_id": fields["_id"]})
+
+
+def _note_fields(name: str, rewrite_id: str, note: Note) -> Mapping[str, Any]:
+    documents = [
+        {"i": Binary(each.identity), "h": Binary(each.digest), "c": list(map(_change_fields, each.changes))}
+        for each in note.documents
+    ]
+    return {"_id": name, "rewrite": rewrite_id, "collection": note.collection, "documents": documents}
+
+
+def _change_fields(change: FieldChange) -> Mapping[str, Any]:
+    field, path, before, after = change
+    if type(before) is Opaque or type(after) is Opaque:
+        return _raw_change(change)
+    fields = {"f": field, "p": path, "b": before, "a": after}
+    if before is ABSENT:
+        del fields["b"]
+    return fields
+
+
+def _raw_change(change: FieldChange) -> RawBSONDocument:
+    parts = [element_of("f", change.field), element_of("p", change.path)]
+    parts += [] if change.before is ABSENT else [element_of("b", change.before)]
+    return as_driver_document(wrap([*parts, element_of("a", change.after)]))
+
+
+def _note(raw: bytes) -> Note:
+    parts = {each.name: each for each in elements(raw)}
+    documents = tuple(map(_document, elements(parts[b"documents"].value)))
+    void = frozenset(read_value(parts[b"void"])) if b"void" in parts else frozenset[int]()
+    return Note(read_value(parts[b"_id"]), read_value(parts[b"collection"]), documents, void)
+
+
+def _document(element: Element) -> DocumentChange:
+    parts = {each.name: each for each in elements(element.value)}
+    # Length and subtype come first.
+    identity, digest = (parts[name].value[5:] for name in (b"i", b"h"))
+    return DocumentChange(identity, digest, tuple(map(_change, elements(parts[b"c"].value))))
+
+
+def _change(element: Element) -> FieldChange:
+    if element.kind not in (DOCUMENT, _ARRAY):
+        raise RuntimeError("a note has a change that is not a document")
+    parts = {each.name: each for each in elements(element.value)}
+    before = read_value(parts[b"b"]) if b"b" in parts else ABSENT
+    return FieldChange(read_value(parts[b"f"]), read_value(parts[b"p"]), before, read_value(parts[b"a"]))

@@ -1,0 +1,337 @@
+"""Writing new ids into documents that hold references: each document is changed if its references still are what was read.
+
+One command has some thousand updates. None of them is retried by the driver: what was written is found to be so when it is
+sent again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
+from pymongo.errors import OperationFailure, WriteConcernError
+
+from booking_migrate.bson.document import (
+    DOCUMENT,
+    Element,
+    Opaque,
+    element_of,
+    identity_of,
+    value_in,
+    wrap,
+)
+from booking_migrate.bson.format import display_id
+from booking_migrate.errors import ReferencesRefused
+from booking_migrate.stores.mongo.codes import PASSING
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import read, write
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
+from booking_migrate.stores.mongo.refusals import refused_documents
+from booking_migrate.stores.mongo.retry import majority_written, with_retry
+from booking_migrate.stores.reference_journal import ABSENT, FieldChange
+
+_MOST_OPERATIONS = 10_000
+_MOST_BYTES = 8 * 1024 * 1024
+_OVERHEAD = 300
+"""About how many bytes an operation has beside long values."""
+
+_IN_TRANSACTION = 500
+_SIMPLE = {"locale": "simple"}
+_BY_ID = {"_id": 1}
+_NO_TRANSACTIONS = frozenset({20, 263})
+"""IllegalOperation, OperationNotSupportedInTransaction: what a server without a replica set says."""
+
+
+class Update(NamedTuple):
+    """One document's changes, as they are sent."""
+
+    identity: bytes
+    """The BSON of ``{_id}``."""
+
+    changes: Sequence[FieldChange]
+    guard: Mapping[str, tuple[Any, ...]]
+    """What else has to hold: by concrete path, one of these values."""
+
+    whole: bytes | None = None
+    """The document that it has to be still, BSON; None: only the values that are changed count."""
+
+
+class Move(NamedTuple):
+    """A document that gets another `_id`."""
+
+    before: bytes
+    """The document that was read, BSON."""
+
+    after: bytes
+
+
+class MovesDone(NamedTuple):
+    """Documents that did not get another `_id`, by position."""
+
+    changed: Sequence[int]
+    """They have changed since they were read, or are gone."""
+
+    taken: Sequence[int]
+    """Another document has their new `_id`."""
+
+
+class MongoReferringWrites:
+    """The writing side of a collection with references. Everything is durable (majority) when a method returns.
+
+    Raises:
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
+    """
+
+    def __init__(self, collection: DriverCollection) -> None:
+        self._collection = collection
+        self._has_transactions: bool | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the collection's name."""
+        return self._collection.name
+
+    def find(self, ids: Sequence[Any]) -> Mapping[bytes, bytes]:
+        """Return the documents of these decoded `_id` values, whole, by the BSON of their ``{_id}``."""
+        if not ids:
+            return {}
+        found = read(self._collection, lambda: list(find_raw(self._collection, any_of("_id", ids))))
+        return {identity_of(raw): raw for raw in found}
+
+    def write(self, updates: Sequence[Update]) -> bool:
+        """Change documents that still have what was read; return whether all of them had.
+
+        Raises:
+            ReferencesRefused: the server refuses one of them. The others are written.
+        """
+        is_all = True
+        for group in _groups(updates):
+            operations = [_operation(each) for each in group]
+            answer = write(self._collection, partial(self._send, operations))
+            refused = [each for each in answer.get("writeErrors", ()) if each["code"] not in PASSING]
+            if refused:
+                raise self._refused(group[refused[0]["index"]].identity, refused)
+            is_all = is_all and answer["n"] == len(operations)
+        return is_all
+
+    def _refused(self, identity: bytes, problems: Sequence[Mapping[str, Any]]) -> ReferencesRefused:
+        named = display_id(value_in(identity, b"_id"))
+        return ReferencesRefused(self.name, named, refused_documents(self.name, problems[:1]).message)
+
+    def _send(self, operations: Sequence[Any]) -> Mapping[str, Any]:
+        command = {
+            "update": self._collection.name,
+            "updates": operations,
+            "ordered": False,
+            "writeConcern": majority_written().document,
+        }
+        answer: Mapping[str, Any] = self._collection.database.command(command)
+        if problem := answer.get("writeConcernError"):
+            raise WriteConcernError(problem["errmsg"], problem["code"], problem)
+        return answer
+
+    def refusal(self, documents: Sequence[bytes]) -> ReferencesRefused | None:
+        """Return the error that the collection's validator would end with if documents were such; None if it takes them.
+
+        Nothing is written. Servers before 5.1 are not asked.
+        """
+        options = (describe(self._collection) or {}).get("options", {})
+        validator = options.get("validator")
+        if (
+            not validator
+            or options.get("validationAction") == "warn"
+            or options.get("validationLevel") == "off"
+        ):
+            return None
+        stages: list[Mapping[str, Any]] = [
+            {"$documents": [as_driver_document(each) for each in documents]},
+            {"$match": {"$nor": [validator]}},
+            {"$limit": 1},
+            {"$project": {"_id": 1}},
+        ]
+        try:
+            found = with_retry(lambda: list(self._collection.database.aggregate(stages)))
+        except OperationFailure:
+            return None
+        if not found:
+            return None
+        problem = "its validator refuses such documents"
+        return ReferencesRefused(self.name, display_id(found[0].get("_id")), problem)
+
+    def move(self, moves: Sequence[Move]) -> MovesDone:
+        """Insert documents with their new `_id` and delete the old ones, each if it still is what was read.
+
+        Both is one transaction where the server has any; otherwise the new document is there before the old one is deleted,
+        and the same call completes what a kill has left.
+        """
+        changed: list[int] = []
+        taken: list[int] = []
+        for start in range(0, len(moves), _IN_TRANSACTION):
+            group = moves[start : start + _IN_TRANSACTION]
+            done = self._move(group)
+            changed += [start + each for each in done.changed]
+            taken += [start + each for each in done.taken]
+        return MovesDone(changed, taken)
+
+    def _move(self, moves: Sequence[Move]) -> MovesDone:
+        if self._has_transactions is not False:
+            try:
+                done = write(self._collection, lambda: self._in_transaction(moves))
+            except _WithoutTransactions:
+                self._has_transactions = False
+            else:
+                self._has_transactions = True
+                return done
+        return self._step_by_step(moves)
+
+    def _in_transaction(self, moves: Sequence[Move]) -> MovesDone:
+        client = self._collection.database.client
+        with client.start_session() as session:
+            try:
+                return session.with_transaction(
+                    lambda inside: self._moved(moves, inside), write_concern=majority_written()
+                )
+            except OperationFailure as error:
+                if error.code in _NO_TRANSACTIONS:
+                    raise _WithoutTransactions from None
+                raise
+
+    def _moved(self, moves: Sequence[Move], session: ClientSession | None) -> MovesDone:
+        now = self._now(moves, session)
+        changed, taken, good = _sorted_out(moves, now)
+        if good:
+            self._collection.insert_many(
+                [as_driver_document(each.after) for each in good], ordered=True, session=session
+            )
+            gone = self._collection.delete_many(
+                any_of("_id", [value_in(each.before, b"_id") for each in good]), session=session
+            )
+            if gone.deleted_count != len(good):
+                raise RuntimeError("a transaction deleted other documents than it had read")
+        return MovesDone(changed, taken)
+
+    def _now(self, moves: Sequence[Move], session: ClientSession | None = None) -> Mapping[bytes, bytes]:
+        ids = [value_in(raw, b"_id") for each in moves for raw in each]
+        found = find_raw(self._collection, any_of("_id", ids), session=session)
+        return {identity_of(raw): raw for raw in found}
+
+    def _step_by_step(self, moves: Sequence[Move]) -> MovesDone:
+        now = read(self._collection, lambda: self._now(moves))
+        changed, taken, good = _sorted_out(moves, now)
+        insert_absent(self._collection, [each.after for each in good])
+        # What an earlier call has inserted is there already, and its old document is not.
+        twice = [
+            moves[each] for each in taken if now.get(identity_of(moves[each].after)) == moves[each].after
+        ]
+        taken = [each for each in taken if moves[each] not in twice]
+        for each in (*good, *twice):
+            whole = _is_whole(each.before)
+            named = any_of("_id", [value_in(each.before, b"_id")])
+            write(self._collection, partial(self._collection.delete_one, {"$and": [named, whole]}))
+        return MovesDone(changed, taken)
+
+
+class _WithoutTransactions(Exception):
+    """The server has no transactions."""
+
+
+def _sorted_out(moves: Sequence[Move], now: Mapping[bytes, bytes]) -> tuple[list[int], list[int], list[Move]]:
+    """Return the positions of the changed and of the taken ones, and the others."""
+    changed, taken, good = [], [], []
+    for position, each in enumerate(moves):
+        if now.get(identity_of(each.before)) != each.before:
+            changed.append(position)
+        elif identity_of(each.after) in now:
+            taken.append(position)
+        else:
+            good.append(each)
+    return changed, taken, good
+
+
+def _groups(updates: Sequence[Update]) -> Iterator[Sequence[Update]]:
+    group: list[Update] = []
+    size = 0
+    for each in updates:
+        own = sum(_size(change) for change in each.changes)
+        if group and (len(group) == _MOST_OPERATIONS or size + own > _MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(each)
+        size += own
+    if group:
+        yield group
+
+
+def _size(change: FieldChange) -> int:
+    size = _OVERHEAD
+    for value in (change.before, change.after):
+        if type(value) is str:
+            size += len(value) * 3
+        elif type(value) is not ObjectId:
+            size += len(element_of("", value).value) if value is not ABSENT else 0
+    return size
+
+
+def _operation(update: Update) -> Mapping[str, Any]:
+    """Return one update as the server's command has it (manual, reference/command/update)."""
+    document_id = value_in(update.identity, b"_id")
+    if update.guard or update.whole is not None or _has_odd_values(document_id, update.changes):
+        return _thorough_operation(document_id, update)
+    asked: dict[str, Any] = {"_id": document_id}
+    set_, unset = {}, {}
+    for _field, path, before, after in update.changes:
+        # A path leads into arrays too: a value there may be an array that contains the old one, and must stay.
+        if before is ABSENT:
+            asked[path] = {"$exists": False}
+        elif type(before) is list:
+            asked[path] = {"$eq": before}
+        else:
+            asked[path] = {"$eq": before, "$not": {"$type": 4}}
+        if after is ABSENT:
+            unset[path] = ""
+        else:
+            set_[path] = after
+    change = {operator: values for operator, values in (("$set", set_), ("$unset", unset)) if values}
+    return {"q": asked, "u": change, "collation": _SIMPLE, **_hint(document_id)}
+
+
+def _hint(document_id: Any) -> Mapping[str, Any]:
+    # The index on `_id` has texts in the order of the collection's collation, which an update by bytes cannot use.
+    return {} if isinstance(document_id, str) else {"hint": _BY_ID}
+
+
+def _has_odd_values(document_id: Any, changes: Sequence[FieldChange]) -> bool:
+    values = [document_id, *(value for each in changes for value in (each.before, each.after))]
+    return any(type(value) in (Opaque, dict) for value in values)
+
+
+def _thorough_operation(document_id: Any, update: Update) -> Mapping[str, Any]:
+    """Return an update with values that the driver cannot hold unchanged, or with further conditions."""
+    asked: list[Any] = [any_of("_id", [document_id])]
+    for each in update.changes:
+        if each.before is ABSENT:
+            asked.append(_field(each.path, element_of("$exists", value=False)))
+        else:
+            asked.append(_field(each.path, element_of("$eq", each.before)))
+            if type(each.before) is not list:
+                no_array = wrap([element_of("$type", 4)])
+                asked.append(_field(each.path, Element(DOCUMENT, b"$not", no_array)))
+    asked += [any_of(path, list(values)) for path, values in update.guard.items()]
+    if update.whole is not None:
+        asked[1:] = [_is_whole(update.whole)]
+    set_ = [element_of(each.path, each.after) for each in update.changes if each.after is not ABSENT]
+    unset = [element_of(each.path, "") for each in update.changes if each.after is ABSENT]
+    parts = {"$set": set_, "$unset": unset}
+    change = {name: as_driver_document(wrap(values)) for name, values in parts.items() if values}
+    return {"q": {"$and": asked}, "u": change, "collation": _SIMPLE, **_hint(document_id)}
+
+
+def _field(path: str, condition: Element) -> RawBSONDocument:
+    return as_driver_document(wrap([Element(DOCUMENT, path.encode(), wrap([condition]))]))
+
+
+def _is_whole(raw: bytes) -> Mapping[str, Any]:
+    """Return the condition that a document still is what was read."""
+    return {"$expr": {"$eq": ["$$ROOT", {"$literal": as_driver_document(raw)}]}}

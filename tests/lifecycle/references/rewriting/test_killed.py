@@ -1,0 +1,112 @@
+"""A rewrite or its undo, killed at every step: the same command completes it, with the result that it has without a kill."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
+from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.killed_calls import killed_around
+from tests.support.references import expected, found
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+pytestmark = pytest.mark.usefixtures("cut_over")
+
+JOURNAL = "booking_migrate.stores.mongo.reference_journal:MongoReferenceJournal"
+WRITES = "booking_migrate.stores.mongo.referring_writes:MongoReferringWrites"
+_CHANGED = 4 * COUNT - COUNT // 2 - 3
+"""Every other event is no reference, and the id of the first booking is its own new id, so that three documents stay as they are."""
+
+SMALL = ("--batch-size", "7")
+STEPS = [
+    (f"after {JOURNAL}.create", 1),
+    (f"before {JOURNAL}.note", 3),
+    (f"after {JOURNAL}.note", 1),
+    (f"after {JOURNAL}.note", 6),
+    (f"after {JOURNAL}.note", 12),
+    (f"after {WRITES}.write", 1),
+    (f"after {WRITES}.write", 7),
+    (f"before {WRITES}.move", 2),
+    (f"after {WRITES}.move", 1),
+    (f"after {JOURNAL}.save", 1),
+    (f"after {JOURNAL}.save", 5),
+    (f"before {JOURNAL}.save", 9),
+    ("before booking_migrate.runs.lock:HeldLock.release", 1),
+]
+UNDO_STEPS = [
+    (f"after {JOURNAL}.save", 1),
+    (f"after {WRITES}.write", 1),
+    (f"after {WRITES}.move", 1),
+    (f"before {JOURNAL}.save", 4),
+    (f"after {JOURNAL}.save", 4),
+    (f"after {JOURNAL}.drop", 3),
+    (f"before {JOURNAL}.drop", 5),
+]
+
+
+def noted(database: Db) -> set[tuple[Any, ...]]:
+    """The documents of all notes that stand, each as often as it is noted."""
+    return {
+        (note["collection"], document["i"], number)
+        for number, note in enumerate(database.booking_migrate_reference_notes.find().sort("_id", 1))
+        for position, document in enumerate(note["documents"])
+        if position not in note.get("void", ())
+    }
+
+
+@pytest.mark.parametrize(
+    ("place", "count"),
+    STEPS,
+    ids=[f"{place.rpartition('.')[2]}-{count}-{place[0]}" for place, count in STEPS],
+)
+def test_the_same_command_completes_a_rewrite(
+    place: str,
+    count: int,
+    database: Db,
+    command: Run,
+    environment: Mapping[str, str],
+    tables: str,
+) -> None:
+    """Killed anywhere and run again, a rewrite has the same result, each document is noted once, and its undo is whole."""
+    before = hashes(database)
+    assert -9 == killed_around(place, count, environment, *REWRITE, *SMALL, "--config", tables)
+    done = command(*REWRITE, *SMALL, "--config", tables)
+    report = json.loads(done.stdout)
+
+    assert 0 == done.returncode, done.stderr
+    assert expected(COUNT) == found(database)
+    standing = noted(database)
+    assert len(standing) == len({each[:2] for each in standing}) == _CHANGED
+    if "release" not in place:
+        assert len(standing) == report["documents"]
+        assert COUNT - 1 == sum(each["rewritten"] for each in report["fields"] if each["field"] == "_id")
+    undone = command(*UNDO)
+    assert 0 == undone.returncode, undone.stderr
+    assert before == hashes(database)
+
+
+@pytest.mark.parametrize(
+    ("place", "count"),
+    UNDO_STEPS,
+    ids=[f"{place.rpartition('.')[2]}-{count}-{place[0]}" for place, count in UNDO_STEPS],
+)
+def test_the_same_command_completes_an_undo(
+    place: str, count: int, database: Db, command: Run, environment: Mapping[str, str], tables: str
+) -> None:
+    """Killed anywhere and run again, an undo restores every byte, and counts each document once."""
+    before = hashes(database)
+    assert 0 == command(*REWRITE, *SMALL, "--config", tables).returncode
+    documents = len(noted(database))
+    assert -9 == killed_around(place, count, environment, *UNDO)
+    done = command(*UNDO)
+
+    assert 0 == done.returncode, done.stderr
+    assert before == hashes(database)
+    assert documents == json.loads(done.stdout)["references"]["identical"]
+    assert 0 == database.booking_migrate_reference_notes.count_documents({})

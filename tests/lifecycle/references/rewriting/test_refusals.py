@@ -1,0 +1,172 @@
+"""What a rewrite refuses, what it leaves, and what others refuse because of it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.domain.session import session_id
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
+from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.booking_lines import booking
+from tests.support.references import new, old
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+FIELD = ("--field", "orders.b")
+
+
+def message(done: Ended) -> str:
+    """The message of the error that a command has ended with."""
+    return str(json.loads(done.stdout)["error"]["message"])
+
+
+def test_before_the_cut_over(database: Db, command: Run) -> None:
+    """As long as the client documents are not live, a rewrite is refused, and names the cut-over."""
+    database.bookings.insert_many(map(booking, range(5)))
+    database.orders.insert_one({"b": old(1)})
+    assert 0 == command("migrate", "--target", "clients", "--quiet").returncode
+    done = command(*REWRITE, *FIELD)
+
+    assert 5 == done.returncode
+    assert "cutover" in json.loads(done.stdout)["error"]["hint"]
+    assert old(1) == database.orders.find_one({}, {"_id": 0})["b"]  # type: ignore[index]
+
+
+def test_after_a_migration_in_place(database: Db, command: Run) -> None:
+    """A migration in place is live at once, so its references can be rewritten, and have to be undone before it."""
+    database.bookings.insert_many(map(booking, range(5)))
+    database.orders.insert_one({"_id": 1, "b": old(1)})
+    assert 0 == command("migrate", "--in-place", "--quiet").returncode
+    assert 0 == command(*REWRITE, *FIELD).returncode
+    refused = command("rollback", "--target", "bookings", "--yes", "--json")
+
+    assert {"_id": 1, "b": new(1)} == database.orders.find_one()
+    assert 5 == refused.returncode
+    assert "rollback --references" in json.loads(refused.stdout)["error"]["hint"]
+    assert 0 == command(*UNDO).returncode
+    assert 0 == command("rollback", "--target", "bookings", "--yes", "--quiet").returncode
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_a_rollback_waits_for_the_references(database: Db, command: Run) -> None:
+    """While rewritten references stand, the cut-over cannot be rolled back; once they are undone, it can."""
+    database.orders.insert_one({"_id": 1, "b": old(1)})
+    assert 0 == command(*REWRITE, *FIELD).returncode
+    rollback = ("rollback", "--target", "clients", "--yes", "--json")
+    refused = command(*rollback)
+
+    assert 5 == refused.returncode
+    assert "1 reference" in message(refused)
+    assert 0 == command(*UNDO).returncode
+    assert 0 == command(*rollback).returncode
+    assert {"_id": 1, "b": old(1)} == database.orders.find_one()
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_rejected_and_unknown_ids_are_left_and_listed(database: Db, command: Run) -> None:
+    """Ids of rejected bookings and of no booking stay as they are, and are counted and listed; the exit code is 3."""
+    there = [{"_id": 1, "b": old(100)}, {"_id": 2, "b": str(old(101))}, {"_id": 3, "b": old(999)}]
+    database.orders.insert_many([*there, {"_id": 4, "b": old(1)}])
+    done = command(*REWRITE, *FIELD)
+    report = json.loads(done.stdout)
+
+    assert 3 == done.returncode
+    assert there == list(database.orders.find({"_id": {"$lt": 4}}))
+    assert {("1", "rejected"), ("2", "rejected"), ("3", "unknown")} == {
+        (each["document_id"], each["reason"]) for each in report["left"]
+    }
+    assert (1, 2, 1) == tuple(report["fields"][0][name] for name in ("rewritten", "rejected", "unknown"))
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_a_validator_is_asked_before_the_first_write(database: Db, command: Run) -> None:
+    """A validator that refuses the added field is named before anything is written."""
+    schema = {"bsonType": "object", "additionalProperties": False, "properties": {"_id": {}, "b": {}}}
+    database.create_collection("orders", validator={"$jsonSchema": schema})
+    database.orders.insert_many({"_id": number, "b": old(number)} for number in range(1, 5))
+    before = hashes(database)
+    done = command(*REWRITE, *FIELD, "--add", "document=client-document")
+
+    assert 5 == done.returncode
+    assert "orders" in message(done)
+    assert before["orders"] == hashes(database)["orders"]
+    assert 0 == database.booking_migrate_reference_notes.count_documents({})
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_a_document_that_the_server_refuses_is_named_and_the_rest_can_be_completed(
+    database: Db, command: Run
+) -> None:
+    """A duplicate in a unique index names index and document; it is unchanged, and the same command completes the rest."""
+    database.orders.create_index("b", unique=True)
+    database.orders.insert_many(
+        [*({"_id": number, "b": old(number)} for number in range(1, 9)), {"_id": 99, "b": new(3)}]
+    )
+    done = command(*REWRITE, *FIELD)
+
+    assert 5 == done.returncode
+    assert "document 3" in message(done)
+    assert "b_1" in message(done)
+    assert old(3) == (database.orders.find_one({"_id": 3}) or {})["b"]
+    database.orders.delete_one({"_id": 99})
+    done = command(*REWRITE, *FIELD)
+    assert 0 == done.returncode, done.stderr
+    assert json.loads(done.stdout)["resumed"]
+    assert [new(number) for number in range(1, 9)] == [
+        each["b"] for each in database.orders.find().sort("_id", 1)
+    ]
+    assert 0 == command(*UNDO).returncode
+    assert [old(number) for number in range(1, 9)] == [
+        each["b"] for each in database.orders.find().sort("_id", 1)
+    ]
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_without_a_journal_old_ids_are_computed(database: Db, command: Run) -> None:
+    """If the journal is lost, ObjectIds and their texts are restored in the fields that are named, byte for byte."""
+    database.orders.insert_many(
+        [
+            {"_id": 1, "b": old(1)},
+            {"_id": 2, "b": [str(old(2)), old(3)]},
+            {"_id": 3, "b": session_id(old(999), 0)},
+        ]
+    )
+    before = hashes(database)["orders"]
+    assert 0 == command(*REWRITE, *FIELD).returncode
+    database.booking_migrate_references.drop()
+    database.booking_migrate_reference_notes.drop()
+
+    assert 12 == command(*UNDO).returncode
+    done = command(*UNDO, *FIELD)
+    assert 0 == done.returncode, done.stderr
+    assert before == hashes(database)["orders"]
+    assert json.loads(done.stdout)["references"]["computed"]
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_it_asks_and_names_the_numbers(database: Db, command: Run) -> None:
+    """Without --yes and without a terminal nothing is written, and the question has the numbers."""
+    database.orders.insert_many({"b": old(number)} for number in range(1, 5))
+    done = command("references", "rewrite", *FIELD, "--json")
+
+    assert 5 == done.returncode
+    assert "about 4 documents" in message(done)
+    assert 4 == database.orders.count_documents({"b": {"$in": [old(number) for number in range(1, 5)]}})
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_excluded_fields_stay(database: Db, command: Run, tables: str) -> None:
+    """Excluded collections and fields stay as they are; a name that excludes nothing is refused."""
+    before = hashes(database)
+    done = command(*REWRITE, "--config", tables, "--exclude", "payments", "--exclude", "notes._id")
+    after = hashes(database)
+
+    assert 0 == done.returncode, done.stderr
+    assert before["payments"] == after["payments"]
+    assert {each["_id"] for each in database.notes.find()} == {old(number) for number in range(30)}
+    assert before["reviews"] != after["reviews"]
+    assert 2 == command(*REWRITE, "--config", tables, "--exclude", "payment").returncode
