@@ -325,7 +325,7 @@ class OutputOptions(Group, panel=OUTPUT):
     )
     config: Path | None = option(
         None,
-        "A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract] and \\[hooks].",
+        "A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract], \\[hooks] and [\\[references]].",
         metavar="FILE",
         is_eager=True,
         callback=read_config_option,

@@ -72,10 +72,10 @@ class Siblings:
             if counted is None or not 0 < len(counted[0]) <= _MOST_TYPES:
                 continue
             types, other = counted
-            # A text beside a single value, such as a title, does not say a type.
-            names_types = all(count > 1 for count in types.values()) or len(types) < len(other)
+            # Texts of which most occur once, such as titles, do not say a type.
+            are_types = 2 * len({*types, *other}) <= types.total() + other.total()
             others = self._misses - sum(other[text] for text in types)
-            if types.total() == self._hits and others > 0 and (names_types or self._hits == 1):
+            if types.total() == self._hits and others > 0 and are_types:
                 yield Condition(path, tuple(text for text, _ in types.most_common()), others)
 
 

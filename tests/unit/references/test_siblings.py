@@ -73,6 +73,11 @@ def test_no_type(texts: list[str | None]) -> None:
     assert condition(made(*({"text": text} for text in texts))) is None
 
 
+def test_titles_of_few() -> None:
+    """Where few values are ids of bookings, a title beside each is not taken for a type."""
+    assert condition(made(*({"title": f"t{number}"} for number in range(6))), hits=2) is None
+
+
 def test_nothing_to_separate() -> None:
     """Where all values are ids of bookings, or none are, a condition is not needed."""
     documents = made(*({"kind": "booking"} for _ in range(HITS)))
