@@ -15,8 +15,9 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.fencing import Fencing, FencingParts, Limits, LiveReport, Swap
 from booking_migrate.errors import CutoverFailed, CutoverTooSlow
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
-from booking_migrate.follow.engine import Engine, Handled, Kept
+from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower
+from booking_migrate.follow.part import Kept
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome

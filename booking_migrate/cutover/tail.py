@@ -17,7 +17,8 @@ from booking_migrate.domain.client_document import ClientDocument, compose, read
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import HistoryLost, TargetChanged
 from booking_migrate.events import Listener, Warned
-from booking_migrate.follow.engine import Engine, Kept, TimedPlaces
+from booking_migrate.follow.engine import Engine, TimedPlaces
+from booking_migrate.follow.part import Kept
 from booking_migrate.follow.selection import groups
 from booking_migrate.runs.provenance import Authorship, PointHistory
 from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, Role

@@ -16,7 +16,8 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import client_of_document
 from booking_migrate.events import Listener
 from booking_migrate.follow.followed_target import FollowedTarget
-from booking_migrate.follow.part import Part
+from booking_migrate.follow.part import Kept, Part
+from booking_migrate.follow.proven import ProvenDocuments
 from booking_migrate.follow.selection import Selection, groups, select
 from booking_migrate.migrate.batches import BatchReader
 from booking_migrate.migrate.counts import MigrationCounts, NullObserver
@@ -31,7 +32,7 @@ from booking_migrate.runs.provenance import Authorship
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.changes import Dirty, Links
+from booking_migrate.stores.changes import Change, Dirty, Links, Role
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.rejects import RejectedRecords
 
@@ -71,7 +72,10 @@ class TimedPlaces(Protocol):
 
     @property
     def written(self) -> ComparedReader:
-        """Return the same collection for the verifier."""
+        """Return the same collection to be read, as it is."""
+
+    def written_at(self, time: Timestamp) -> ComparedReader:
+        """Return the same for the verifier, at this cluster time or at a later one that is asked for before it is read."""
 
     def read_at(self, time: Timestamp) -> None:
         """Read everything except the target as of this cluster time from now on, with read concern snapshot."""
@@ -84,16 +88,6 @@ class TimedPlaces(Protocol):
 
     def rejected_of(self, booking_ids: Iterable[Any]) -> RejectedRecords:
         """Return the rejected records of these bookings."""
-
-
-class Kept(Protocol):
-    """The kept copy of the source."""
-
-    def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
-        """Write these documents of the source into the copy."""
-
-    def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
-        """Return the `_id` values under which the copy differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +170,11 @@ class Engine:
         self._verification = verification
         self._listener = listener
         self._signal_guard = signal_guard
+        self._proven, self._copied = ProvenDocuments(Role.TARGET), ProvenDocuments(Role.COPY)
+
+    def is_settled(self, change: Change) -> bool:
+        """Return whether the document of a change was verified after it (`ProvenDocuments.covers`)."""
+        return self._proven.covers(change) or self._copied.covers(change)
 
     def foreign(self, dirty: Dirty) -> tuple[Dirty, list[Any]]:
         """Examine the documents of the target that were written.
@@ -215,9 +214,7 @@ class Engine:
         return lost
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
-        """Derive the clients of dirty entries as of one cluster time, and update the target.
-
-        Doing it again is harmless. All is durable when it returns.
+        """Derive the clients of dirty entries as of one cluster time, and update the target; idempotent, durable when it returns.
 
         Args:
             dirty: what changed.
@@ -235,15 +232,18 @@ class Engine:
             # A change of others would be lost from then on, mistaken for this program's own, if it were overwritten.
             return Handled(foreign=tuple(others))
         selection = select(dirty, places.source, places.links)
-        done = self._made(selection, partial(self._settled, verified=verified, kept=kept), verified=verified)
-        if kept is None or done.foreign:
-            return done
-        suspects: list[Any] = []
-        for some in groups(value for key, value in dirty.copies.items() if key not in selection.bookings):
-            suspects += kept.differing(some, list(places.source.find(some)))
-        return replace(done, suspects=tuple(suspects))
+        copies = [value for key, value in dirty.copies.items() if key not in selection.bookings]
+        suspects = in_background(lambda: tuple(self._suspects(kept, copies)), name="suspects")
+        done = self._made(selection, verified=verified, kept=kept)
+        return done if done.foreign else replace(done, suspects=suspects.result())
 
-    def _made(self, selection: Selection, settle: "Callable[[Part], Handled]", *, verified: bool) -> Handled:
+    def _suspects(self, kept: Kept | None, copies: Sequence[Any]) -> Iterator[Any]:
+        """Yield the `_id` values of those documents of the kept copy that differ from the source."""
+        for some in groups(copies):
+            if kept is not None:
+                yield from kept.differing(some, list(self._places.source.find(some)))
+
+    def _made(self, selection: Selection, *, verified: bool, kept: Kept | None) -> Handled:
         """Derive the clients and settle them, some at a time, up to a document of the target that others changed.
 
         Some are converted while those before are written, and those before these, which are durable, are read back.
@@ -252,24 +252,25 @@ class Engine:
         durable: Part | None = None
         writing: Part | None = None
         deriving: Part | None = None
-        # Only these parts are held: their documents are most of the memory that following takes.
-        try:
+        try:  # Only these parts are held: their documents are most of the memory that following takes.
             for deriving in self._loaded(selection):
+                if kept is not None:
+                    deriving.keep(kept, self._places.now)
                 self._derive(deriving, writing)
                 if durable is not None:
-                    done = done.plus(settle(durable))
+                    done = done.plus(self._settled(durable, verified=verified))
                 durable, writing = writing, deriving
                 if deriving.foreign:
                     break
                 if durable is not None and verified:
-                    durable.read_back(self._places.written)
+                    durable.read_back(self._places)
             for part in filter(None, (durable, writing)):
                 if part.foreign:
                     return done.plus(Handled(foreign=tuple(part.foreign)))
-                part.finish()
-                done = done.plus(settle(part))
+                part.finish(self._places if verified else None)
+                done = done.plus(self._settled(part, verified=verified))
         finally:
-            for part in filter(None, (writing, deriving)):
+            for part in filter(None, (durable, writing, deriving)):
                 part.abandon()
         return done
 
@@ -284,17 +285,17 @@ class Engine:
             if loaded is not None:
                 yield loaded
 
-    def _settled(self, part: "Part", *, verified: bool, kept: Kept | None) -> Handled:
-        """Bring the kept copy up to date, and verify what was derived."""
-        selection = part.selection
-        differing: list[Any] = []
-        if kept is not None and selection.bookings:
-            changed = list(selection.bookings.values())
-            documents = part.loaded.of(selection.bookings)
-            kept.update(changed, documents)
-            differing = kept.differing(changed, documents)
+    def _settled(self, part: "Part", *, verified: bool) -> Handled:
+        """Verify what was derived; return when the kept copy is up to date, too."""
         outcome = self._verify(part) if verified else None
-        return Handled(frozenset(selection.clients), part.written, outcome, tuple(differing))
+        if outcome is not None and not outcome.mismatch_count:
+            time, found = part.read_back(self._places).result()
+            self._proven.add(found.keys(), time)
+        kept = part.kept()
+        if kept is not None and not kept.differing:
+            self._copied.add(part.selection.bookings, kept.time)
+        differing = () if kept is None else tuple(kept.differing)
+        return Handled(frozenset(part.selection.clients), part.written, outcome, differing)
 
     def mismatched(self, bookings: Mapping[bytes, Any], time: Timestamp) -> list[Any]:
         """Return those of some bookings whose session is not what they make; changes by a new application do not count.
@@ -377,7 +378,7 @@ class Engine:
         from booking_migrate.verify import verify  # noqa: PLC0415
 
         places, plan = self._places, self._verification()
-        result = part.read_back(places.written)
+        result = part.read_back(places)
         rules = plan.rules
         plan = replace(
             plan,
@@ -389,7 +390,7 @@ class Engine:
         return verify(
             plan,
             part.loaded,
-            result.result(),
+            result.result()[1],
             places.rejected_of(part.booking_ids),
             users=places.users,
             experts=places.experts,

@@ -10,8 +10,10 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.follow.backlog import Backlog
-from booking_migrate.follow.engine import Handled, Kept
+from booking_migrate.follow.engine import Handled
+from booking_migrate.follow.part import Kept
 from booking_migrate.stores.changes import (
+    Change,
     ChangeBatch,
     ChangeFeed,
     Dirty,
@@ -36,11 +38,21 @@ _ENDS = frozenset({"drop", "rename", "dropDatabase"})
 """The change events after which a collection no longer exists."""
 
 
+_WRITTEN = frozenset({Role.TARGET, Role.COPY})
+"""Where this program writes, too."""
+
+
 class Handler(Protocol):
     """Handles dirty entries: the engine of following, or that of a reverse window."""
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
         """Derive again what the entries concern, as of one cluster time. It is durable when it returns, and idempotent."""
+
+    def is_settled(self, change: Change) -> bool:
+        """Return whether a change need not be handled: what it concerns was verified as of a later time.
+
+        Changes are asked about in the order of their times.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +164,15 @@ class Follower:
         self._feed = feed
         self._copied = since
 
-    def _read(self, seconds: float) -> ChangeBatch:
-        batch = self._feed.read(seconds)
-        changes = [
-            change
-            for change in batch.changes
-            if change.role is not Role.COPY or (self._copied is not None and change.time > self._copied)
-        ]
-        return batch._replace(changes=changes)
+    def _read(self, seconds: float, until: Timestamp | None = None) -> tuple[ChangeBatch, bool]:
+        """Return the next changes that have to be handled, and whether the feed had any at all."""
+        batch = self._feed.read(seconds, until=until)
+        return batch._replace(changes=list(filter(self._concerns, batch.changes))), bool(batch.changes)
+
+    def _concerns(self, change: Change) -> bool:
+        if change.role is Role.COPY and (self._copied is None or change.time <= self._copied):
+            return False
+        return change.role not in _WRITTEN or not self._engine.is_settled(change)
 
     def mark(self, dirty: Dirty) -> None:
         """Add entries to the next round."""
@@ -180,12 +193,13 @@ class Follower:
         until = self._now()
         wait, waited = seconds, began
         while True:
-            batch = self._read(wait)
+            # Where nothing is awaited, as before a fence, the round is to be as short as possible: later changes are not collected.
+            batch, goes_on = self._read(wait, None if seconds else until)
             wait = 0.0
             self._count(batch)
             self._backlog.add(batch)
             # Later changes belong to the next round; otherwise a round would never end beside a busy application.
-            if not batch.changes or batch.position.time >= until:
+            if not goes_on or batch.position.time >= until:
                 break
         if self.progress.changes == before[0]:
             # Waiting without a change is not counted.
@@ -212,7 +226,7 @@ class Follower:
         Args:
             seconds: how long to wait for a first change.
         """
-        batch = self._read(seconds)
+        batch, _ = self._read(seconds)
         self._count(batch)
         self._backlog.add(batch)
         self._backlog.keep()
@@ -262,7 +276,7 @@ class Follower:
         while self.position is None or self.position.time <= until:
             if monotonic() > deadline:
                 raise TimeoutError
-            batch = self._read(0.0)
+            batch, _ = self._read(0.0, until)
             into.dirty.add(dirty_of(batch.changes))
             self._count(batch)
             self._backlog.position = batch.position

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, islice, zip_longest
 from operator import itemgetter
 from typing import Any, TypeVar
 
 from typing_extensions import override
 
-from booking_migrate.bson.document import identity_of, value_in
+from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.runs.background import in_background
@@ -26,6 +26,8 @@ _OBJECT_ID_FIRST, _CLIENT_NEXT = b"\x07_id\x00", b"\x07clientId\x00"
 
 _FIRST = itemgetter(0)
 
+_NONE: Mapping[bytes, Any] = {}
+
 NO_CLIENT = b""
 """The sort key of documents that belong to no client: less than every client's."""
 
@@ -42,18 +44,17 @@ class Selection:
     """The client of each of these bookings that has one, as the source has it."""
 
     def parts(self, size: int) -> "Iterator[Selection]":
-        """Yield the same in parts of a limited number of clients, in client order, or of bookings without a client.
+        """Yield the same in parts of a limited number of clients, in client order, and as many bookings without a client.
 
         Each booking is in one part, that of its client: its rejected record is replaced once, by what that client makes.
         """
         owned: dict[bytes, dict[bytes, Any]] = {}
         for key, value in self.bookings.items():
             owned.setdefault(self.owners.get(key, NO_CLIENT), {})[key] = value
-        for some in groups(owned.pop(NO_CLIENT, {}).items(), size):
-            yield Selection(bookings=dict(some))
-        for keys in groups(sorted(self.clients), size):
+        without = groups(owned.pop(NO_CLIENT, {}).items(), size)
+        for keys, others in zip_longest(groups(sorted(self.clients), size), without, fillvalue=()):
             bookings = {key: value for client in keys for key, value in owned.get(client, {}).items()}
-            yield Selection({key: self.clients[key] for key in keys}, bookings)
+            yield Selection({key: self.clients[key] for key in keys}, {**dict(others), **bookings})
 
 
 def select(dirty: Dirty, source: ComparedReader, links: Links) -> Selection:
@@ -100,13 +101,15 @@ class LoadedReader(ComparedReader):
     is_live = False
     is_loaded = True
 
-    def __init__(self, place: ComparedReader, selection: Selection, document_ids: Iterable[Any] = ()) -> None:
+    def __init__(
+        self, place: ComparedReader, selection: Selection, document_ids: Mapping[bytes, Any] = _NONE
+    ) -> None:
         """Read the documents.
 
         Args:
             place: where they are.
             selection: the clients.
-            document_ids: documents that may belong to no client; those that do not are loaded too.
+            document_ids: documents that may belong to no client, by the sort key of `_id`; those that do not are loaded too.
         """
         self._place = place
         self.name = place.name
@@ -117,16 +120,20 @@ class LoadedReader(ComparedReader):
             for raw in place.find_by_client(some):
                 client = client_key(raw)
                 if client in clients:
-                    documents[identity_of(raw)] = (client, raw)
-        for some in groups(document_ids):
+                    documents[id_key(raw)] = (client, raw)
+        for some in groups([value for key, value in document_ids.items() if key not in documents]):
             for raw in place.find(some):
                 if client_key(raw) == NO_CLIENT:
-                    documents[identity_of(raw)] = (NO_CLIENT, raw)
+                    documents[id_key(raw)] = (NO_CLIENT, raw)
         self._documents = [raw for _, raw in sorted(documents.values(), key=_FIRST)]
 
     def of(self, keys: Container[bytes]) -> list[bytes]:
         """Return the documents whose `_id` has one of these sort keys."""
         return [raw for raw in self._documents if id_key(raw) in keys]
+
+    def keys(self) -> list[bytes]:
+        """Return the sort keys of the `_id` of all documents."""
+        return list(map(id_key, self._documents))
 
     def ids(self) -> dict[bytes, Any]:
         """Return the `_id` values of all documents, by their sort keys."""

@@ -94,6 +94,10 @@ def _clients_of(rules: FlatRules) -> FlatClients:
     return FlatClients(rules)
 
 
+# Compiling the contract takes as long as converting many clients, and following converts a few at a time, again and again.
+_converter_of = lru_cache(maxsize=1)(Converter)
+_flat_reader_of = lru_cache(maxsize=1)(FlatReader)
+
 BATCH_BYTES = 8 * 1024 * 1024
 """A batch ends when its documents have this number of bytes, however few they are."""
 
@@ -189,8 +193,8 @@ class BatchReader:
             counts: counts every document read.
             observer: notified of every booking.
         """
-        self.converter = Converter(plan.rules)
-        self._flat = FlatReader(plan.rules)
+        self.converter = _converter_of(plan.rules)
+        self._flat = _flat_reader_of(plan.rules)
         can_store = None if target.can_store is stores_any_bson else target.can_store
         self._rules = FlatRules(plan.rules, can_store, observer.collector)
         self._can_store = target.can_store

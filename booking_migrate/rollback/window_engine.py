@@ -22,11 +22,12 @@ from booking_migrate.domain.carried_changes import ChangesSince, document_with_s
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.session import booking_of_session, client_of_document
 from booking_migrate.errors import DuplicateKeys, WindowStopped, WriteFailed
-from booking_migrate.follow.engine import Handled, Kept
+from booking_migrate.follow.engine import Handled
+from booking_migrate.follow.part import Kept
 from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import NO_CLIENT, RestorationPlaces, restored_clients
-from booking_migrate.stores.changes import Dirty
+from booking_migrate.stores.changes import Change, Dirty
 from booking_migrate.stores.open_window import Related, WindowPlaces
 
 _KNOWN = 100_000
@@ -72,6 +73,11 @@ class WindowEngine:
         self._confirm = confirm
         self._written: dict[bytes, bytes | None] = {}
         """The digests of what was written last, by the key of `_id`; None: it was removed. It is limited."""
+
+    def is_settled(self, change: Change) -> bool:
+        """Return False: every change is handled."""
+        _ = change
+        return False
 
     def handle(self, dirty: Dirty, time: Timestamp, *, verified: bool, kept: Kept | None = None) -> Handled:
         """Derive the clients that dirty entries concern, as of one cluster time, and update the restored collection.
@@ -134,8 +140,8 @@ class WindowEngine:
         while True:
             group = _Group(
                 selection,
-                LoadedReader(places.kept, selection, selection.bookings.values()),
-                LoadedReader(places.current, selection, selection.bookings.values()),
+                LoadedReader(places.kept, selection, selection.bookings),
+                LoadedReader(places.current, selection, selection.bookings),
             )
             before = len(selection.clients), len(selection.bookings)
             for raw in self._belonging(group):
@@ -184,7 +190,7 @@ class WindowEngine:
     def _there(self, group: _Group, derived: _Derived) -> dict[bytes, bytes]:
         """Return the documents of the restored collection for a group, and those with an `_id` that it needs."""
         places = self._places
-        loaded = LoadedReader(places.restored, group.selection, group.selection.bookings.values())
+        loaded = LoadedReader(places.restored, group.selection, group.selection.bookings)
         there = {id_key(raw): raw for raw in _documents(loaded)}
         for some in groups(id_of(raw) for key, raw in derived.documents.items() if key not in there):
             there.update((id_key(raw), raw) for raw in places.restored.find(some))

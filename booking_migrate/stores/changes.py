@@ -108,8 +108,14 @@ class ChangeFeed(Protocol):
     def check(self) -> None:
         """Make sure that the feed can be read from the position at which it was opened."""
 
-    def read(self, seconds: float, *, limit: int = 5000) -> ChangeBatch:
-        """Return the available changes, at most about ``limit``; wait for the first one as long as ``seconds``."""
+    def read(self, seconds: float, *, limit: int = 5000, until: Timestamp | None = None) -> ChangeBatch:
+        """Return the available changes, at most about ``limit``; wait for the first one as long as ``seconds``.
+
+        Args:
+            seconds: how long.
+            limit: how many changes.
+            until: a cluster time after which nothing is awaited; as soon as the feed is past it, this returns.
+        """
 
     def close(self) -> None:
         """Release the cursor. May be called twice."""

@@ -64,6 +64,13 @@ class FollowedPlaces:
     select: Callable[[Iterable[Any]], None]
     rejected_of: Callable[[Iterable[Any]], RejectedRecords]
     _fetch: "SnapshotFetch"
+    _written_then: ComparedReader
+    _fetch_written: "SnapshotFetch"
+
+    def written_at(self, time: Timestamp) -> ComparedReader:
+        """Return the target at this cluster time, or at a later one that is asked for before it is read."""
+        self._fetch_written.time = time
+        return self._written_then
 
     def read_at(self, time: Timestamp) -> None:
         """Let everything but the target be read as a majority had it at this time from now on."""
@@ -133,7 +140,7 @@ def open_followed_places(
     from booking_migrate.stores.mongo.rejects import SelectedRejects
     from booking_migrate.stores.mongo.target import MongoTarget
 
-    fetch = SnapshotFetch()
+    fetch, fetch_written = SnapshotFetch(), SnapshotFetch()
     read, written = (names.source, names.target) if after_swap is None else (after_swap, names.source)
     source, target, rejected = (connection.collection(name) for name in (read, written, REJECTS_COLLECTION))
     experts = None if names.experts is None else connection.collection(names.experts)
@@ -164,6 +171,8 @@ def open_followed_places(
         now=lambda: cluster_time(source),
         rejected_of=lambda ids: _records(rejected, links, ids),
         _fetch=fetch,
+        _written_then=MongoReader(target, required=True, fetch=fetch_written),
+        _fetch_written=fetch_written,
     )
 
 

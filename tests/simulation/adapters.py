@@ -22,7 +22,6 @@ from tests.simulation.world import CLIENT, ID, SOURCE, TARGET, World, fields, nu
 _ROLES = {SOURCE: Role.SOURCE, TARGET: Role.TARGET}
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
-
 _NUMBER = attrgetter("number")
 _LEGACY_ID = b"\x07legacyBookingId\x00"
 
@@ -245,6 +244,10 @@ class Places:
         """Set the time."""
         self.time = time
 
+    def written_at(self, time: Timestamp) -> Reader:
+        """Return the target at a time."""
+        return Reader(self.world, self.write, lambda: time)
+
     def now(self) -> Timestamp:
         """Return the cluster time."""
         self.world.step("now")
@@ -311,7 +314,7 @@ class Feed:
     def check(self) -> None:
         """Do nothing: the oplog has everything."""
 
-    def read(self, seconds: float, *, limit: int = 5000) -> ChangeBatch:  # noqa: ARG002 - batches are small
+    def read(self, seconds: float, *, limit: int = 5000, until: Timestamp | None = None) -> ChangeBatch:  # noqa: ARG002 - batches are small
         """Return what some entries of the oplog are."""
         world = self._world
         world.step("read feed")
@@ -320,8 +323,7 @@ class Feed:
             world.modify(SOURCE, None)
         last = len(world.oplog)
         if seconds and self._next == last:
-            # The server writes an entry without meaning when nothing else is written.
-            world.tick()
+            world.tick()  # The server writes an entry without meaning when nothing else is written.
         if not world.is_calm and last > self._next:
             last = world.random.randint(self._next, last)
         some = world.oplog[self._next : last]

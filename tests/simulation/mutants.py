@@ -8,14 +8,16 @@ from unittest.mock import patch
 
 from bson.timestamp import Timestamp
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover import attempt, recovery, tail
 from booking_migrate.cutover.attempt import Attempt
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.followed_target import FollowedTarget
 from booking_migrate.follow.follower import Drained, Follower
+from booking_migrate.follow.proven import ProvenDocuments
 from booking_migrate.migrate.journaled_target import JournaledTarget
-from booking_migrate.stores.changes import ChangeBatch, Dirty, Position, Role, dirty_of
+from booking_migrate.stores.changes import Change, Dirty, Position, Role, dirty_of
 from booking_migrate.stores.journal import RunRecord
 from tests.simulation.adapters import Feed, Places, Store, Target, id_of
 from tests.simulation.process import Process
@@ -23,7 +25,7 @@ from tests.simulation.server import Journal, Kept, Live, Swap
 
 _handle, _handle_at, _handle_all = Engine.handle, Follower.handle_at, Follower._handle_all
 _drain, _note_fence, _annotate, _guard = Follower.drain, Attempt._note_fence, Journal.annotate, Live.guard
-_clients = Places.clients_of_bookings
+_clients, _concerns = Places.clients_of_bookings, Follower._concerns
 
 
 def _save_first(self: Follower, dirty: Dirty) -> None:
@@ -47,9 +49,12 @@ def _save_the_clock(self: Journal, run_id: str, **changes: Any) -> None:
     _annotate(self, run_id, **changes)
 
 
-def _read_without_copies(self: Follower, seconds: float) -> ChangeBatch:
-    batch = self._feed.read(seconds)
-    return batch._replace(changes=[each for each in batch.changes if each.role is not Role.COPY])
+def _concerns_without_copies(self: Follower, change: Change) -> bool:
+    return change.role is not Role.COPY and _concerns(self, change)
+
+
+def _covers_later_changes(self: ProvenDocuments, change: Change) -> bool:
+    return change.role is self._role and sort_key(change.document_id) in self._times
 
 
 def _drain_until_empty(self: Follower, _until: Timestamp, _deadline: float, into: Drained) -> None:
@@ -205,7 +210,11 @@ MUTANTS = {
     ),
     "COPY_EVENTS_IGNORED": Mutant(
         "documents of the kept copy that others wrote stop the cut-over",
-        [(Follower, "_read", _read_without_copies)],
+        [(Follower, "_concerns", _concerns_without_copies)],
+    ),
+    "LATER_CHANGES_SETTLED": Mutant(
+        "a change of the target is not looked at only if its document was verified as of a later time",
+        [(ProvenDocuments, "covers", _covers_later_changes)],
     ),
     "DDL_OUTLIVES_PROCESS": Mutant(
         "commands of a killed process have ended before the state is read",

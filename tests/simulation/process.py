@@ -21,14 +21,11 @@ from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.refusal import Refusal
 from booking_migrate.cutover.run import cut_over
 from booking_migrate.cutover.tail import TailParts
-from booking_migrate.domain.session import Converter
 from booking_migrate.events import NullListener
-from booking_migrate.fastpath.flat import FlatReader
 from booking_migrate.follow import backlog, engine, follower
 from booking_migrate.follow import run as follow_run
 from booking_migrate.follow.engine import Engine, TimedPlaces
 from booking_migrate.follow.run import FollowParts, FollowPlan, follow
-from booking_migrate.migrate import batches
 from booking_migrate.runs import background, workers
 from booking_migrate.runs import lock as run_lock
 from booking_migrate.runs.finished import FinishedRun
@@ -149,9 +146,7 @@ def _meanwhile(self: LivePreparation, action: Callable[[], Any]) -> Any:
         world.meanwhile = None
 
 
-_CONVERTER, _FLAT_READER, _FAST_PATH = (
-    lru_cache(maxsize=1)(kind) for kind in (Converter, FlatReader, FastPath)
-)
+_FAST_PATH = lru_cache(maxsize=1)(FastPath)
 
 
 _SIZES = ((2, 3, 1, 1), (2, 3, 2, 2), (9, 9, 9, 9), (9, 3, 9, 2))
@@ -182,9 +177,7 @@ def simulated() -> Iterator[None]:
         patch.object(refusal, "monotonic", _CLOCK.monotonic),
         patch.object(Refusal, "_watch", _without_thread),
         patch.object(LivePreparation, "_meanwhile", _meanwhile),
-        # They compile the contract, and keep nothing of what they convert.
-        patch.object(batches, "Converter", _CONVERTER),
-        patch.object(batches, "FlatReader", _FLAT_READER),
+        # It compiles the contract, and keeps nothing of what it checks.
         patch.object(verify_run, "FastPath", _FAST_PATH),
         patch.multiple(follower, _ENTRIES_PER_GROUP=2, _BEHIND_FENCE=1),
         patch.object(backlog, "_IN_MEMORY", 3),

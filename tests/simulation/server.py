@@ -63,11 +63,15 @@ class Kept:
             self._world.put(self._name, value, there.get(value), "replace" if value in there else "delete")
             self._world.step("copy updated", fails=False)
 
-    def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
-        """Return under which of these ids the copy differs."""
+    def differing(
+        self, booking_ids: Sequence[Any], documents: Sequence[bytes], time: Timestamp | None = None
+    ) -> list[Any]:
+        """Return under which of these ids the copy differs, as of a cluster time or as it is."""
         self._world.step("read copy")
         there = {id_of(raw): raw for raw in documents}
-        return [value for value in booking_ids if self._documents().get(value) != there.get(value)]
+        stored = self._world.collections[self._name]
+        own = stored.documents if time is None else {id_of(raw): raw for raw in stored.at(time)}
+        return [value for value in booking_ids if own.get(value) != there.get(value)]
 
 
 class Swap:

@@ -14,10 +14,10 @@ from booking_migrate.stores.ports import Replacement
 from tests.simulation.adapters import Feed, Store, id_of
 from tests.simulation.mutants import (
     Mutant,
+    _concerns_without_copies,
     _drain_until_empty,
     _no_late,
     _nothing,
-    _read_without_copies,
     _save_first,
 )
 from tests.simulation.server import Live, Swap
@@ -66,7 +66,8 @@ MUTANTS = {
         [(WindowEngine, "_belonging", lambda _self, _group: iter(()))],
     ),
     "FOREIGN_LEFT": Mutant(
-        "what others write to what is kept ready is put right", [(Follower, "_read", _read_without_copies)]
+        "what others write to what is kept ready is put right",
+        [(Follower, "_concerns", _concerns_without_copies)],
     ),
     "DRAIN_BY_CLOCK": Mutant(
         "the drain ends when the token is past T_f, not with an empty batch",

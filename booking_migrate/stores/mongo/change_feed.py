@@ -42,6 +42,9 @@ _BATCH_SIZE = 1000
 _COLLECT_SECONDS = 0.03
 """How long changes are collected after the first one."""
 
+_SHORTEST_MILLISECONDS = 1
+"""How long the server waits for an event if none is awaited; it knows no shorter time; 0 stands for any."""
+
 _TIME_FIRST = "82"
 """A token is a key string; a cluster time comes first, and this is its type."""
 
@@ -100,7 +103,7 @@ class MongoChangeFeed(ChangeFeed):
             with_retry(self._open)
 
     @override
-    def read(self, seconds: float, *, limit: int = 5000) -> ChangeBatch:
+    def read(self, seconds: float, *, limit: int = 5000, until: Timestamp | None = None) -> ChangeBatch:
         changes: list[Change] = []
         with reading(self._collection):
             for attempt in attempts(_is_resumable):
@@ -109,17 +112,19 @@ class MongoChangeFeed(ChangeFeed):
                         # Whatever was read of this batch comes again.
                         self.close()
                         changes = []
-                    position = self._fill(changes, seconds, limit)
+                    position = self._fill(changes, seconds, limit, until)
         self._begin = position
         return ChangeBatch(changes, position)
 
-    def _fill(self, changes: list[Change], seconds: float, limit: int) -> Position:
+    def _fill(self, changes: list[Change], seconds: float, limit: int, until: Timestamp | None) -> Position:
         deadline = monotonic() + seconds
         stream = self._open()
+        # Otherwise the server would wait for a next event although it has none up to that time.
+        options = {} if until is None else {"maxTimeMS": _SHORTEST_MILLISECONDS}
         goes_on = True
         while goes_on:
             try:
-                events = stream.next()
+                events = stream.next(**options)
             except OperationFailure as error:
                 raise self._lost(error) or error from None
             if events and not changes:
@@ -127,8 +132,10 @@ class MongoChangeFeed(ChangeFeed):
                 deadline = monotonic() + _COLLECT_SECONDS
             is_full = len(changes) + len(events) >= limit
             goes_on = not is_full and monotonic() < deadline and bool(events or not changes)
+            if until is not None and stream.resume_token is not None:
+                goes_on = goes_on and _position(stream.resume_token).time <= until
             if goes_on and events:
-                stream.ask_ahead()
+                stream.ask_ahead(**options)
             changes += filter(None, map(self._events.change_of, events))
         if stream.resume_token is None:
             raise RuntimeError("a change stream that was read has a resume token")

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from bson.objectid import ObjectId
+from bson.timestamp import Timestamp
 from pymongo import DeleteOne, ReplaceOne
 
 from booking_migrate.bson.document import value_in
@@ -12,6 +14,7 @@ from booking_migrate.stores.mongo.administration import comment_for, create, end
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.reader import FindDocuments, SnapshotFetch
 from booking_migrate.stores.mongo.scan import find_documents
 
 _PER_WRITE = 500
@@ -63,7 +66,8 @@ class KeptCopy:
             operations: list[ReplaceOne[Any] | DeleteOne] = []
             for value in booking_ids[start : start + _PER_WRITE]:
                 raw = there.get(sort_key(value))
-                same_id = any_of("_id", [value])
+                # An equality of an ObjectId is what the server looks up fastest.
+                same_id = {"_id": value} if type(value) is ObjectId else any_of("_id", [value])
                 operations.append(
                     DeleteOne(same_id, collation=SIMPLE)
                     if raw is None
@@ -71,13 +75,22 @@ class KeptCopy:
                 )
             write(self._copy, partial(self._copy.bulk_write, operations, ordered=False))
 
-    def differing(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> list[Any]:
-        """Return those of these `_id` values under which the copy holds something else; arguments as of `update`."""
+    def differing(
+        self, booking_ids: Sequence[Any], documents: Sequence[bytes], time: Timestamp | None = None
+    ) -> list[Any]:
+        """Return those of these `_id` values under which the copy holds something else.
+
+        Args:
+            booking_ids: as of `update`.
+            documents: likewise.
+            time: the cluster time as of which the copy is read; None: as it is.
+        """
         expected = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
         found: dict[bytes, bytes] = {}
+        fetch: FindDocuments = find_documents if time is None else SnapshotFetch(time)
         with reading(self._copy):
             for start in range(0, len(booking_ids), _PER_WRITE):
-                for raw in find_documents(self._copy, any_of("_id", booking_ids[start : start + _PER_WRITE])):
+                for raw in fetch(self._copy, any_of("_id", booking_ids[start : start + _PER_WRITE])):
                     found[sort_key(value_in(raw, b"_id"))] = raw
         return [value for value in booking_ids if expected.get(sort_key(value)) != found.get(sort_key(value))]
 

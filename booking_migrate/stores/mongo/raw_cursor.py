@@ -68,23 +68,27 @@ class RawCursor:
         """Return whether the server has more batches."""
         return self._batch is not None or self._ahead is not None or self._id != 0
 
-    def next(self) -> Sequence[bytes]:
-        """Return the next batch, BSON; it may be empty while the cursor is open."""
+    def next(self, **options: Any) -> Sequence[bytes]:
+        """Return the next batch, BSON; it may be empty while the cursor is open.
+
+        Args:
+            options: what is asked of the server with this batch, instead of the same with each.
+        """
         batch, self._batch = self._batch, None
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             return self._take(ahead.result())
-        return self._take(self._more()) if batch is None else batch
+        return self._take(self._more(options)) if batch is None else batch
 
-    def ask_ahead(self) -> None:
-        """Ask for the batch that `next` returns; the server makes it meanwhile."""
+    def ask_ahead(self, **options: Any) -> None:
+        """Ask for the batch that `next` returns, with options of its own; the server makes it meanwhile."""
         if self._batch is not None or self._ahead is not None:
             return
         ahead = self._ahead = Future[Any]()
 
         def ask() -> None:
             try:
-                ahead.set_result(self._more())
+                ahead.set_result(self._more(options))
             except BaseException as error:  # noqa: BLE001 - raised again by `next`
                 ahead.set_exception(error)
 
@@ -95,10 +99,10 @@ class RawCursor:
         while self.is_open:
             yield self.next()
 
-    def _more(self) -> Any:
+    def _more(self, options: Mapping[str, Any]) -> Any:
         """Return the answer with the next batch. If that fails, the cursor has ended."""
         number, self._id = self._id, 0
-        return self._answer({"getMore": Int64(number), "collection": self._name, **self._options})
+        return self._answer({"getMore": Int64(number), "collection": self._name, **self._options, **options})
 
     def _answer(self, command: Mapping[str, Any]) -> Any:
         return self._database.command(dict(command), codec_options=RAW_OPTIONS, session=self._session)

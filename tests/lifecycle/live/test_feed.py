@@ -1,6 +1,6 @@
 """The change feed reads raw events: each change once and in order, whatever the values are, and also past a failed cursor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -15,6 +15,7 @@ from booking_migrate.bson.document import Opaque
 from booking_migrate.stores.changes import Change, Role
 from booking_migrate.stores.mongo.change_feed import MongoChangeFeed, cluster_time
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.raw_cursor import RawCursor
 from tests.support.fail_commands import failing
 from tests.support.server import Server
 
@@ -94,3 +95,29 @@ def test_a_failed_cursor(
         after = read(feed, 1)
 
     assert [1, 2] == [each.document_id for each in (*before, *after)]
+
+
+def test_nothing_is_awaited_past_a_time(
+    collection: DriverCollection, feed: MongoChangeFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read up to a cluster time, the feed returns as soon as it is past that; the server is not let wait for what comes later."""
+    asked: list[Mapping[str, Any]] = []
+    answer = RawCursor._answer
+
+    def noted(self: RawCursor, command: Mapping[str, Any]) -> Any:
+        asked.append(command)
+        return answer(self, command)
+
+    monkeypatch.setattr(RawCursor, "_answer", noted)
+    collection.insert_one({"_id": 1})
+    until = cluster_time(collection)
+    collection.database.others.insert_one({})
+    found: list[Change] = []
+    batch = feed.read(0.0, until=until)
+    while batch.position.time <= until:
+        found += batch.changes
+        batch = feed.read(0.0, until=until)
+    found += batch.changes
+
+    assert [1] == [each.document_id for each in found if each.is_of_document]
+    assert {1} == {command["maxTimeMS"] for command in asked if "getMore" in command}
