@@ -55,7 +55,7 @@ def read_sources(paths: Sequence[Path], base: Path, skipped: list[Skipped]) -> I
     """
     seen: set[str] = set()
     for path in paths:
-        found = [path] if path.is_file() else _walk(path)
+        found = [path] if path.is_file() else _walk(path, base, skipped)
         for each in found:
             name = _name(each, base)
             if name not in seen:
@@ -71,11 +71,16 @@ def _name(path: Path, base: Path) -> str:
     return (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
 
 
-def _walk(top: Path) -> Iterator[Path]:
+def _walk(top: Path, base: Path, skipped: list[Skipped]) -> Iterator[Path]:
     """Yield the files below a folder that may be read, those of a folder before those of the folders in it."""
+
+    def refused(error: OSError) -> None:
+        name = _name(Path(error.filename), base)
+        skipped.append(Skipped(name, f"it cannot be read: {error.strerror or error}"))
+
     rules: dict[Path, list[tuple[Path, GitIgnoreSpec]]] = {}
     above = [(each, spec) for each in reversed(_above(top)) if (spec := _rules_of(each)) is not None]
-    for folder, folders, names in os.walk(top):
+    for folder, folders, names in os.walk(top, onerror=refused):
         here = Path(folder)
         own = _rules_of(here)
         known = rules.pop(here, above) + ([] if own is None else [(here, own)])

@@ -11,6 +11,9 @@ from booking_migrate.reports.model import Report
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVELS = {Confidence.CERTAIN: "error", Confidence.LIKELY: "warning", Confidence.LOOK: "note"}
 _FINGERPRINT = "bookingMigrate/v1"
+_OF_GITHUB = "primaryLocationLineHash"
+"""The one that GitHub knows an alert by; without it, it makes its own of the lines around."""
+
 _MOST = 25_000
 """How many results code scanning takes of a run."""
 
@@ -68,6 +71,6 @@ def _result(place: CodePlace) -> dict[str, Any]:
                 }
             }
         ],
-        "partialFingerprints": {_FINGERPRINT: place.fingerprint},
+        "partialFingerprints": {_FINGERPRINT: place.fingerprint, _OF_GITHUB: f"{place.fingerprint}:1"},
         "properties": {"confidence": place.confidence.value, "bridge": place.bridge.value},
     }

@@ -1,5 +1,6 @@
 """Which files are read, which are left out, and that none of them can stop an audit."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -110,6 +111,25 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert {
         "broken.py", "broken.js", "latin.js", "nul.js", "large.js", "deep.py", "deep.js", "view.vue", "pipe.js", "link.js",
     } == {each.path for each in outcome.skipped}  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without the right to read it is named; the files beside it are audited."""
+    write(tmp_path, {"closed/a.js": USE, "b.js": USE})
+    scan = os.scandir
+
+    def scandir(path: str) -> "os._ScandirIterator[str]":
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    outcome = audit(AuditPlan([tmp_path], base=tmp_path))
+
+    assert ["b.js"] == [each.path for each in outcome.findings]
+    assert [("closed", "it cannot be read: Permission denied")] == [
+        (each.path, each.problem) for each in outcome.skipped
+    ]
 
 
 def test_comments_suppress_findings(tmp_path: Path) -> None:

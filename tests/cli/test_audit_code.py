@@ -143,6 +143,7 @@ def test_sarif_has_rules_places_and_stable_fingerprints(run: Run, code: Path) ->
         location["region"],
     )
     assert 3 == moved["locations"][0]["physicalLocation"]["region"]["startLine"]
+    assert {"bookingMigrate/v1", "primaryLocationLineHash"} == result["partialFingerprints"].keys()
     assert result["partialFingerprints"] == moved["partialFingerprints"]
 
 
