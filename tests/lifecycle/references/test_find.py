@@ -11,7 +11,9 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import id_key
+from booking_migrate.references import find as finder
 from booking_migrate.stores.connection import Connection, open_inspector
+from booking_migrate.stores.mongo import referring
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.conftest import BOOKINGS, GONE, IDS
 from tests.support.booking_lines import booking
@@ -60,6 +62,16 @@ def test_every_form_is_found(command: Run) -> None:
     assert {"calendar", "chats", "decoys", "payments", "reviews"} == {
         each["name"] for each in report["searched"]
     }
+
+
+@pytest.mark.usefixtures("shop")
+def test_forgetting_changes_nothing(command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was looked up is remembered to save time only: in batches of three and with two ids remembered the same is found."""
+    monkeypatch.setattr(finder, "_REMEMBERED", 2)
+    monkeypatch.setattr(finder, "_AT_ONCE", 5)
+    monkeypatch.setattr(referring, "_BATCH_SIZE", 3)
+
+    assert fields_in(find(command)) == EXPECTED
 
 
 @pytest.mark.usefixtures("shop")
@@ -169,12 +181,10 @@ def test_ids_of_mixed_types_are_scanned_once(database: Db, server_uri: str) -> N
     ids: list[Any] = [7, 3.5, "b", "a", *IDS[:3], {"x": 1}, True, None, b"\x01"]
     database.mixed.insert_many([{"_id": each} for each in ids])
     connection = Connection(server_uri, database.name)
-    referring = open_inspector(connection, "mixed").referring("mixed")
+    mixed = open_inspector(connection, "mixed").referring("mixed")
     try:
-        everything = [raw for batch in referring.scan() for raw in batch]
-        rest = [
-            [raw for batch in referring.scan(identity_of(after)) for raw in batch] for after in everything
-        ]
+        everything = [raw for batch in mixed.scan() for raw in batch]
+        rest = [[raw for batch in mixed.scan(identity_of(after)) for raw in batch] for after in everything]
     finally:
         connection.close()
 

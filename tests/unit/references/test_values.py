@@ -156,3 +156,12 @@ def test_a_document_is_walked_to_its_end() -> None:
 
     assert ["id"] == [node.path for node, *_ in PathTree().candidates(raw)]
     assert OLD == read_fields(raw)["id"]
+
+
+def test_paths_are_bounded() -> None:
+    """Documents whose field names are data do not make memory grow: beyond a bound, new paths are passed over."""
+    tree = PathTree()
+    counts = [len(tree.candidates(encode({f"k{number}": OLD, "id": OLD}))) for number in range(5100)]
+
+    assert 5000 == len(tree.nodes)
+    assert (2, 1) == (counts[0], counts[-1])
