@@ -12,7 +12,7 @@ class OldIdsNotIndexed(Refused):
         "{collection} has no index on sessions.legacyBookingId, and the old bookings are not kept: each look-up would read all "
         "{documents} client documents"
     )
-    hint = "Create an ascending index on sessions.legacyBookingId of {collection}, and run the same command again."
+    hint = "Create it, and run the same command again. To create it: booking-migrate references keep --source {collection}"
 
 
 class NoReferences(Refused):

@@ -3,7 +3,7 @@
 It is written under another name and renamed, so that readers never see half of it, nor of the one before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -17,7 +17,17 @@ from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import insert_absent
 
 _FIELDS = ("_id", *NAMES[1:])
+_VALIDATOR: Mapping[str, Any] = {
+    "$jsonSchema": {"title": "map of old booking ids, made by booking-migrate", "required": list(NAMES[1:])}
+}
+"""By this, a map is known for one: the old ids in it are not references."""
+
 _ENTRY: dict[str, Any] = {"$and": [{name: {"$exists": True}} for name in _FIELDS]}
+
+
+def is_map(options: Mapping[str, Any]) -> bool:
+    """Return whether a collection with these options, as the server lists them, is a map that this program made."""
+    return options.get("validator") == _VALIDATOR
 
 
 class MapCollection(BookingMap):
@@ -47,7 +57,7 @@ class MapCollection(BookingMap):
         self._has_begun = True
         # What a killed process has left.
         write(self._beside, self._beside.drop)
-        create(self._beside)
+        create(self._beside, validator=_VALIDATOR)
 
     def _refuse_other(self) -> None:
         """Refuse a collection that holds a map, without --overwrite; and one that holds anything else, in any case."""

@@ -20,6 +20,7 @@ from booking_migrate.stores.destination import (
     ServerFacts,
     Topology,
 )
+from booking_migrate.stores.mongo.booking_map import is_map
 from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import logged_in, read, reading
@@ -99,7 +100,7 @@ class MongoInspector:
         )
 
     def other_collections(self, known: Collection[str]) -> Sequence[str]:
-        """Return the names of the collections that hold data, but for the known ones and the server's own, sorted."""
+        """Return the names of the collections of others that hold data, sorted; a map of old ids is not one of them."""
         listed = read(
             self._anchor,
             lambda: list(self._database.list_collections(authorizedCollections=True)),
@@ -108,10 +109,9 @@ class MongoInspector:
         return sorted(
             each["name"]
             for each in listed
-            if each["type"] == "collection"
-            and each["name"] not in known
-            and not each["name"].startswith("system.")
-            and not is_own(each["name"])
+            if each["type"] == "collection" and each["name"] not in known
+            if not (each["name"].startswith("system.") or is_own(each["name"]))
+            if not is_map(each.get("options", {}))
         )
 
     def sample(self, name: str, size: int) -> Iterator[bytes]:

@@ -119,6 +119,16 @@ def test_as_a_collection(command: Run, database: Db) -> None:
 
 
 @pytest.mark.usefixtures("bookings")
+def test_a_map_is_no_reference(command: Run) -> None:
+    """A search for references does not take the old ids in a map for some."""
+    command(*MAP, "booking_ids")
+    found = json.loads(command("references", "find", *PLACES, "--json").stdout)
+
+    assert [] == found["fields"]
+    assert {"clients"}.issuperset(each["name"] for each in found["searched"])
+
+
+@pytest.mark.usefixtures("bookings")
 def test_nothing_else_is_written(command: Run, database: Db, tmp_path: Path) -> None:
     """A map in a file leaves the database as it is."""
     before = database.command("dbHash")["collections"]
