@@ -48,7 +48,12 @@ class MigratedIds(KnownIds):
         except OldIdsNotIndexed:
             # Which of them were rejected takes too long to find out.
             return found
-        return {key for key, new in resolved.items() if isinstance(new, NewIds)}
+        # Few ids become themselves: these stay as they are.
+        return {
+            key
+            for key, new in resolved.items()
+            if isinstance(new, NewIds) and sort_key(new.session_id) != key
+        }
 
 
 def sampled_fields(

@@ -71,7 +71,7 @@ TASKS = (
     Task(("finalize",), ("readWrite",), _DROPS),
     Task(("finalize after a cut-over",), ("readWrite", "dbAdmin"), (*_DROPS, "collMod")),
     Task(
-        ("references keep", "references map to a collection"),
+        ("references keep", "references map --out COLLECTION"),
         ("readWrite",),
         (*WRITES, "createIndex", "dropCollection"),
     ),

@@ -32,7 +32,7 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("status", ("status",)),
     ("references find", ("references", "find", *_PLACES)),
     ("references map", ("references", "map", *_PLACES, "--out", "map.csv", "--overwrite")),
-    ("references map to a collection", ("references", "map", *_PLACES, "--out", "ids", "--overwrite")),
+    ("references map --out COLLECTION", ("references", "map", *_PLACES, "--out", "ids", "--overwrite")),
     ("control", ("control", "resume", "--run", _RUN)),
     ("rollback", ("rollback", "--target", "clients", "--yes")),
     ("migrate", ("migrate", *_PLACES)),
@@ -246,6 +246,23 @@ def test_a_finalize_without_one_privilege_changes_nothing(
     assert ("cut-over" if is_cut_over else "done") == run["state"]
     assert back[0] in _DONE, back[1]
     assert before == sorted(each["_id"] for each in database.bookings.find())
+
+
+def test_a_kept_index_takes_its_privilege(
+    server: Server, database: Db, command: Callable[..., tuple[int, str]]
+) -> None:
+    """Finalize --keep-index of a user who may not create it is refused before anything is dropped."""
+    allow(server, roles=("readWrite",))
+    assert command("migrate", "--in-place", "--source", "bookings")[0] in _DONE
+    allow(server, actions=task_of("finalize").actions)
+    code, errors = command("finalize", "--source", "bookings", "--yes", "--keep-index")
+    archive = database.bookings_legacy.count_documents({})
+    allow(server, actions=(*task_of("finalize").actions, "createIndex"))
+
+    assert 5 == code
+    assert "the user lacks the action createIndex there" in " ".join(errors.split())
+    assert archive
+    assert command("finalize", "--source", "bookings", "--yes", "--keep-index")[0] in _DONE
 
 
 @pytest.mark.parametrize("name", ["migrate", "cutover"])

@@ -1,6 +1,8 @@
 """What cutover and finalize say of references: named before the cut-over, and refused before the old ids are removed."""
 
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +132,19 @@ def test_on_request_they_are_left(cut_over: Db, command: Run) -> None:
     assert 0 == done.returncode, done.stderr
     assert 4 == json.loads(done.stdout)["finalized"]["documents_changed"]
     assert 0 == with_legacy_ids(cut_over)
+
+
+def test_the_command_that_is_named_helps(shop: Db, command: Run) -> None:
+    """The command of the refusal rewrites every form that is in the way, and the same finalize then drops the old ids."""
+    for arguments in (("migrate", *PLACES), ("verify", *PLACES), CUTOVER):
+        command(*arguments, "--quiet")
+    _, hint = refused(command(*FINALIZE))
+    (suggested,) = re.findall(r"first: booking-migrate (.*)", hint)
+    rewritten = command(*shlex.split(suggested), "--yes", "--quiet")
+
+    assert 0 == rewritten.returncode, rewritten.stderr
+    assert 0 == command(*FINALIZE).returncode
+    assert 0 == with_legacy_ids(shop)
 
 
 def test_in_place_likewise(shop: Db, command: Run) -> None:
