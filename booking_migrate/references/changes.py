@@ -3,13 +3,18 @@
 Values are compared with their type, as bytes would be.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from bson import decode
+from bson.errors import BSONError
+from bson.objectid import ObjectId
+
 from booking_migrate.bson.document import (
     ARRAY,
+    CODEC,
     DOCUMENT,
     element_of,
     elements,
@@ -279,17 +284,20 @@ class Reversal(NamedTuple):
 
 def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
     """Return how a document as it is now gets its old references back, wherever its arrays have them now."""
+    look = _looker(raw)
     used: set[str] = set()
     back: list[FieldChange] = []
     moved: list[FieldChange] = []
     for each in noted.changes:
-        if _is_same(value_at(raw, each.path), each.after):
+        if _is_same(look(each.path), each.after):
             used.add(each.path)
             back.append(each)
         else:
             moved.append(each)
-    kept = []
+    kept: list[FieldChange] = []
     for each in moved:
+        if each.field == each.path and _is_same(look(each.path), each.before):
+            continue
         places = [found for found in _places(raw, each) if found.path not in used]
         place = next((found.path for found in places if _is_same(found.value, each.after)), None)
         if place is not None:
@@ -299,10 +307,28 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
         before = next((found.path for found in places if _is_same(found.value, each.before)), None)
         if before is not None:
             used.add(before)
-        elif not _is_same(value_at(raw, each.path), each.before):
+        elif not _is_same(look(each.path), each.before):
             kept.append(each)
     turned = tuple(each._replace(before=each.after, after=each.before) for each in back)
     return Reversal(turned, tuple(kept))
+
+
+def _looker(raw: bytes) -> Callable[[str], Any]:
+    """Return what finds the value at a concrete path of a document, as `value_at` does; ObjectIds without taking bytes apart."""
+    try:
+        document: Any = decode(raw, CODEC)
+    except (BSONError, OverflowError, RecursionError, UnicodeError):
+        document = None
+
+    def look(path: str) -> Any:
+        found = document
+        for name in path.split("."):
+            if type(found) is not dict:
+                return value_at(raw, path)
+            found = found.get(name, ABSENT)
+        return found if type(found) is ObjectId or found is ABSENT else value_at(raw, path)
+
+    return look
 
 
 def _places(raw: bytes, change: FieldChange) -> Sequence[Occurrence]:

@@ -8,11 +8,21 @@ from functools import partial
 from typing import Any
 
 from bson.binary import Binary
+from bson.code import Code
 from bson.raw_bson import RawBSONDocument
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 
-from booking_migrate.bson.document import DOCUMENT, Element, Opaque, element_of, elements, read_value, wrap
+from booking_migrate.bson.document import (
+    DOCUMENT,
+    Element,
+    Opaque,
+    element_of,
+    elements,
+    read_exactly,
+    read_value,
+    wrap,
+)
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import as_driver_document, find_raw
@@ -156,10 +166,20 @@ def _raw_change(change: FieldChange) -> RawBSONDocument:
 
 
 def _note(raw: bytes) -> Note:
+    plain = read_exactly(raw)
+    if plain is not None:
+        documents = tuple(map(_plain_document, plain["documents"]))
+        if not any(type(value) is Code for each in documents for change in each.changes for value in change):
+            return Note(plain["_id"], plain["collection"], documents, frozenset(plain.get("void", ())))
     parts = {each.name: each for each in elements(raw)}
     documents = tuple(map(_document, elements(parts[b"documents"].value)))
     void = frozenset(read_value(parts[b"void"])) if b"void" in parts else frozenset[int]()
     return Note(read_value(parts[b"_id"]), read_value(parts[b"collection"]), documents, void)
+
+
+def _plain_document(fields: Mapping[str, Any]) -> DocumentChange:
+    changes = [FieldChange(each["f"], each["p"], each.get("b", ABSENT), each["a"]) for each in fields["c"]]
+    return DocumentChange(bytes(fields["i"]), bytes(fields["h"]), tuple(changes))
 
 
 def _document(element: Element) -> DocumentChange:
