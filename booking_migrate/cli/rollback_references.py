@@ -13,6 +13,7 @@ from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_rewrite import field_of
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import NoRewrite, NotConfirmed, ReferencesStand
+from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.undo import UndoPlan, choose_rewrites, undo_references
 from booking_migrate.references.writer import Place
@@ -64,10 +65,11 @@ def roll_back_references(
         where = str(context.asked.server.get("database") or "this database")
         rewrites = choose_rewrites(journal, where=where, run_id=run_id, has_fields=bool(fields))
         live, old_ids = _live(opened, rewrites, where)
+        inspector = open_inspector(opened, live.source)
+        refuse_lacking(inspector, "rollback --references", [live.source])
         if not yes:
             _confirm(rewrites, fields)
         holder = current_process("rollback --references", context.run_id)
-        inspector = open_inspector(opened, live.source)
 
         def open_place(name: str) -> Place:
             reader = inspector.referring(name)

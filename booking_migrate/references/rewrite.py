@@ -357,9 +357,12 @@ def _unfinished(plan: RewritePlan) -> RewriteRecord | None:
         is_undone = record.state is RewriteState.UNDOING
         if record.state is RewriteState.DONE:
             continue
-        if is_undone or [dict(each) for each in record.fields] != saved_fields(plan.fields):
+        if [dict(each) for each in record.fields] == saved_fields(plan.fields) and not is_undone:
+            return record
+        if plan.journal.names(record.rewrite_id):
             raise OtherRewriteOpen(record.rewrite_id, [name_of(each) for each in record.fields], is_undone)
-        return record
+        # It was interrupted before it wrote anything.
+        plan.journal.remove(record.rewrite_id)
     return None
 
 

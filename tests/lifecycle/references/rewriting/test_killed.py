@@ -110,3 +110,19 @@ def test_the_same_command_completes_an_undo(
     assert before == hashes(database)
     assert documents == json.loads(done.stdout)["references"]["identical"]
     assert 0 == database.booking_migrate_reference_notes.count_documents({})
+
+
+def test_other_fields_follow_a_rewrite_that_has_written_nothing(
+    database: Db, command: Run, environment: Mapping[str, str], tables: str
+) -> None:
+    """A rewrite that was killed before its first note does not bind the next one to its fields; one with notes does."""
+    one = ("--field", "payments.bookingId")
+    assert -9 == killed_around(f"before {JOURNAL}.note", 1, environment, *REWRITE, "--config", tables)
+    assert -9 == killed_around(f"after {JOURNAL}.note", 1, environment, *REWRITE, *one)
+    refused = command(*REWRITE, "--config", tables)
+
+    assert 5 == refused.returncode
+    assert "payments.bookingId" in json.loads(refused.stdout)["error"]["message"]
+    assert 0 == command(*REWRITE, *one).returncode
+    assert 0 == command(*REWRITE, "--config", tables).returncode
+    assert expected(COUNT) == found(database)
