@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _LOGICAL = frozenset({"$or", "$and", "$nor"})
 _INTERNAL = frozenset({ELEMENTS, SPREAD})
+_OWN_ID = "id"
 _SHOWN = 3
 
 
@@ -116,6 +117,10 @@ def _check_names(
         knows_sessions(analysis, name, origin)
     analysis.own((name.partition(".")[0] for name in names), at)
     found = [name for name in names if old_name(analysis, name)]
+    if _OWN_ID in names and not analysis.knows_new_shape:
+        # It is stored by this name: what Mongoose calls id is not stored, and queries do not know it.
+        found.append(_OWN_ID)
+        routes.looked_up(analysis, arguments.scope)
     if found:
         fields = ", ".join(f"{name}: ..." for name in found)
         if len(found) > 1:

@@ -51,6 +51,9 @@ _RESPONSES = frozenset({"AxiosResponse", "UseQueryResult", "SWRResponse", "HttpR
 _TYPES_OF_FIELDS = (
     "add sessions, totalSessions, totalSpent; move the other fields into a type of their own, with sessionId"
 )
+_OF_SCHEMAS = frozenset({"Schema", "modelOptions"})
+"""The decorators of classes that are the schemas of collections (Nest, Typegoose)."""
+
 _DEEPEST = 24
 CONSTRUCTORS = frozenset({"constructor", "__init__"})
 
@@ -330,9 +333,15 @@ def _shape(analysis: "Analysis", node: Class, scope: Scope) -> Value:
     if is_new_shape(known):
         return NEW
     is_named = analysis.roots.is_type_name(node.name)
-    if not is_old_shape(known, is_named=is_named):
+    is_stored = analysis.roots.is_root(node.name) and any(
+        isinstance(each, Call) and getattr(each.function, "name", "") in _OF_SCHEMAS
+        for each in node.decorators
+    )
+    if not is_old_shape(known, is_named=is_named) and not (is_stored and MOVED.keys() & known.keys()):
         return NOTHING
     origin = Origin(scope.module.path, node.at)
+    if is_stored:
+        analysis.own(known, node.at)
     if MOVED.keys() & known.keys():
         report_type(analysis, scope, node, set(known))
     analysis.aliases[origin] = {own: name for name, own in known.items()}

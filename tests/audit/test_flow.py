@@ -24,7 +24,18 @@ _FEW = (
     "schema.methods.free = function () { return !this.slot; };\n"
     "mongoose.model('Booking', schema);\n"
 )
+_NEST = (
+    "@Schema() export class Booking { @Prop() slot: string; @Prop() status: string }\n"
+    "export class All { constructor(@InjectModel(Booking.name) private all: Model<HydratedDocument<Booking>>) {}\n"
+    "  async slot(id: string) { const one = await this.all.findById(id);\n    return one.slot;\n  }\n}\n"
+)
+_OWN_ID = f"{_MODEL}app.get('/bookings/:id', async (req, res) => {{\n  await Booking.findOne({{ id: req.params.id }});\n}});\n"
 FOUND = {
+    "a class of few fields that is the schema of a collection with the name": (
+        _NEST,
+        {1: "type", 3: "booking-id", 4: "field"},
+    ),
+    "an id that only the application has": (_OWN_ID, {2: "route", 3: "query"}),
     "a promise that is resolved with what a query returns": (_PROMISE, {3: "booking-id", 6: "field"}),
     "a function that is passed with a list of a library's objects": (_VALIDATED, {5: "answer"}),
     "a schema with few fields of the contract, if its model has the name": (
