@@ -31,6 +31,7 @@ from booking_migrate.cli.config_values import (
     problem_of,
     syntax_problem,
 )
+from booking_migrate.cli.signals import signals_deferred
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
 from booking_migrate.reports.model import Report, render_json
@@ -122,18 +123,21 @@ class Hooks:
         }
         environment = {**os.environ, **{f"BOOKING_MIGRATE_{key}": value for key, value in facts.items()}}
         sys.stderr.flush()
+        process: subprocess.Popen[bytes] | None = None
         try:
-            # Standard output is the program's own: with --json it is one report.
-            process = subprocess.Popen(  # noqa: S603 - it is the user's own command
-                command, env=environment, stdin=subprocess.PIPE, stdout=_STANDARD_ERROR
-            )
-        except OSError as error:
-            return f"{command[0]} cannot be run ({error.strerror})"
-        try:
+            # A hook may be running before `Popen` returns: a signal in between would leave it without anything to end it.
+            with signals_deferred():
+                # Standard output is the program's own: with --json it is one report.
+                process = subprocess.Popen(  # noqa: S603 - it is the user's own command
+                    command, env=environment, stdin=subprocess.PIPE, stdout=_STANDARD_ERROR
+                )
             # A hook that does not read is not a problem: the pipe it closes is not written any further.
             process.communicate(render_json(report).encode())
-        except BaseException:
-            _end(process)
+        except BaseException as error:
+            if process is not None:
+                _end(process)
+            elif isinstance(error, OSError):
+                return f"{command[0]} cannot be run ({error.strerror})"
             raise
         return _bad_ending(process.returncode)
 

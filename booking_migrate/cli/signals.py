@@ -13,6 +13,9 @@ from booking_migrate.runs.signals import SignalGuard
 _AGAIN_SECONDS = 0.01
 """After how long a signal is sent again that arrived where nothing can be raised."""
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a command."""
+
 AGAIN = "signal-again"
 """The name of the threads that send a signal again."""
 
@@ -25,21 +28,75 @@ class HangUp(KeyboardInterrupt):
     """SIGHUP arrived; see `Termination`."""
 
 
+class _Lost:
+    """The signals that arrived where nothing can be raised; a thread sends them again until they can be.
+
+    Fields are changed without a lock: handlers run on the main thread between two steps of the interpreter.
+    """
+
+    def __init__(self) -> None:
+        self._errors: list[KeyboardInterrupt] = []
+        self.is_held = False
+        """Whether the main thread is where a signal must not be raised: it receives a lost one, or ends all this."""
+
+        self.is_due = False
+        """Whether one has to be sent again."""
+
+    def add(self, error: KeyboardInterrupt) -> None:
+        self._errors.append(error)
+        self.is_due = True
+
+    def take(self) -> KeyboardInterrupt | None:
+        """Return the first one, and forget it; None without one."""
+        error = self._errors.pop(0) if self._errors else None
+        self.is_due = bool(self._errors)
+        return error
+
+    def __bool__(self) -> bool:
+        return bool(self._errors)
+
+
+@contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Defer the signals that end a command until the block has ended; those that are ignored stay so.
+
+    What the block starts is then known to the code around it, which can end it. A process that it starts has the usual handlers.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        # No handler runs on another thread.
+        yield
+        return
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    deferred = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in deferred:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in deferred.items():
+            signal.signal(number, handler)
+        for each in arrived:
+            signal.raise_signal(each)
+
+
 @contextmanager
 def signals_raise(signal_guard: SignalGuard | None) -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind a command like Ctrl-C; by default no ``finally`` would run."""
     before: dict[signal.Signals, Any] = {}
-    lost: list[KeyboardInterrupt] = []
+    lost = _Lost()
 
     def end(error: KeyboardInterrupt) -> None:
-        if signal_guard is None or not signal_guard.receive(error):
+        if lost.is_held:
+            lost.add(error)
+        elif signal_guard is None or not signal_guard.receive(error):
             raise error
 
     if signal_guard is not None:
         signal_guard.on_wait = _say_that_it_waits
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        end(lost.pop() if lost else KeyboardInterrupt())
+        end(lost.take() or KeyboardInterrupt())
 
     def terminate(_signal: int, _frame: FrameType | None) -> None:
         end(Termination())
@@ -65,7 +122,7 @@ def signals_raise(signal_guard: SignalGuard | None) -> Iterator[None]:
 
 
 @contextmanager
-def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
+def _sent_again(lost: _Lost) -> Iterator[None]:
     """Send a signal again that arrived while Python finalized an object: what is raised there, Python prints and drops.
 
     Args:
@@ -79,28 +136,32 @@ def _sent_again(lost: list[KeyboardInterrupt]) -> Iterator[None]:
         if not isinstance(unraisable.exc_value, KeyboardInterrupt):
             original(unraisable)
             return
-        # Another one, since this one refers to the object by its traceback.
-        lost.append(type(unraisable.exc_value)())
-        # Not from here, where nothing can be raised either, nor before this returns, however long starting a thread takes.
-        returned = threading.Event()
-        again = threading.Thread(target=send, args=(returned,), name=AGAIN, daemon=True)
-        threads.append(again)
-        again.start()
-        returned.set()
+        lost.is_held = True
+        try:
+            # Another one, since this one refers to the object by its traceback.
+            lost.add(type(unraisable.exc_value)())
+            threads.append(again := threading.Thread(target=send, name=AGAIN, daemon=True))
+            again.start()
+        finally:
+            # Last, since no handler runs between this and the return: what arrives before, on a busy machine also what
+            # the thread sends, is sent once more.
+            lost.is_held = False
 
-    def send(returned: threading.Event) -> None:
-        returned.wait()
+    def send() -> None:
         # To the main thread, which may wait for something.
         main = threading.main_thread().ident
-        if not ended.wait(_AGAIN_SECONDS) and main is not None:
-            signal.pthread_kill(main, signal.SIGINT)
+        while not ended.wait(_AGAIN_SECONDS) and lost and main is not None:
+            if lost.is_due:
+                lost.is_due = False
+                signal.pthread_kill(main, signal.SIGINT)
 
     sys.unraisablehook = keep
     try:
         yield
     finally:
-        sys.unraisablehook = original
         # Nothing is sent when the handlers are gone.
+        lost.is_held = True
+        sys.unraisablehook = original
         ended.set()
         for thread in threads:
             thread.join()

@@ -15,6 +15,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.cli.config_file import HookName, Hooks
+from booking_migrate.cli.signals import Termination, signals_raise
 from booking_migrate.errors import ExitCode, HookFailed
 from booking_migrate.reports.model import NextStep, Report
 from tests.support.booking_lines import MIXED, SOUND, booking
@@ -227,6 +228,30 @@ def test_a_signal_ends_the_hook(
     )
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_signal_while_a_hook_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a hook is at work before the program knows its process: it is ended all the same."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    class Signalled(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(subprocess, "Popen", Signalled)
+    report = Report(command="migrate", run_id="1", source="in", target="out", exit_code=ExitCode.DONE)
+    hooks = Hooks({HookName.AFTER_MIGRATE: [sys.executable, "-c", "import time; time.sleep(600)"]})
+    try:
+        with pytest.raises(Termination), signals_raise(None):
+            hooks.run_after(report, str)
+
+        assert [-signal.SIGTERM] == [process.returncode for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
 
 
 def _pid(path: Path) -> int:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from booking_migrate.cli.signals import AGAIN, HangUp, Termination, signals_raise
+from booking_migrate.cli.signals import AGAIN, HangUp, Termination, signals_deferred, signals_raise
 
 _PATIENCE = 60
 
@@ -71,6 +71,52 @@ def test_a_thread_that_starts_late_loses_nothing(
         _finalize(signal.SIGINT, 5)
 
     assert ("", "") == capfd.readouterr()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_lost_one_is_received(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """Nothing can be raised there either; it is not lost, and nothing is printed."""
+    start = threading.Thread.start
+
+    def start_signalled(thread: threading.Thread) -> None:
+        start(thread)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(threading.Thread, "start", start_signalled)
+    with pytest.raises(KeyboardInterrupt):
+        _finalize(signal.SIGINT, 5)
+
+    assert ("", "") == capfd.readouterr()
+
+
+def test_deferred_signals_arrive_after_the_block() -> None:
+    """A block that defers signals is completed; the signal arrives right after it, and the handlers are as before."""
+    before = signal.getsignal(signal.SIGTERM)
+    steps = []
+
+    def work() -> None:
+        with signals_raise(None):
+            with signals_deferred():
+                signal.raise_signal(signal.SIGTERM)
+                steps.append("completed")
+            steps.append("not reached")
+
+    with pytest.raises(Termination):
+        work()
+
+    assert ["completed"] == steps
+    assert before is signal.getsignal(signal.SIGTERM)
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """Under nohup a hang-up is ignored while signals are deferred, too, and after that."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with signals_raise(None), signals_deferred():
+        signal.raise_signal(signal.SIGHUP)
+
+    assert signal.SIG_IGN is signal.getsignal(signal.SIGHUP)
 
 
 def _finalize(number: signal.Signals, seconds: float) -> None:
