@@ -52,6 +52,7 @@ from booking_migrate.reports.lifecycle_outcomes import (
     report_of_cutover,
 )
 from booking_migrate.reports.model import Report
+from booking_migrate.reports.text import outage
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
@@ -273,7 +274,7 @@ def _carry_out(
             sides.connection, source=places.source, target=places.target, listener=context.listener
         )
         if not yes:
-            confirm_by_name(_question(chosen), chosen.source)
+            confirm_by_name(_question(chosen, options, is_followed=following is not None), chosen.source)
 
     def before(chosen: RunRecord) -> None:
         hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
@@ -314,11 +315,14 @@ def _refuse_files(places: Places) -> None:
             )
 
 
-def _question(chosen: RunRecord) -> str:
-    """Return what is about to happen, with how long writes will be refused if that was estimated while following."""
+def _question(chosen: RunRecord, options: CutoverOptions, *, is_followed: bool) -> str:
+    """Return what is about to happen, and for how long writes will be refused: at most, and about if following has estimated it."""
     what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
+    if not is_followed:
+        return f"{what}; writes are refused until everything has been read and proven again"
     estimate = chosen.follow.get("facts", {}).get("estimated_outage_ms")
-    return what if estimate is None else f"{what}, writes refused for about {estimate} ms"
+    about = "" if estimate is None else f"for about {estimate} ms, and "
+    return f"{what}; writes are refused {about}for at most {outage(options.limits.outage)} an attempt (--max-outage)"
 
 
 def _cutover_places(

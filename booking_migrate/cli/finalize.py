@@ -10,7 +10,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.open import Places, current_process, open_run_stores
+from booking_migrate.cli.open import Places, current_process, open_run_stores, refuse_unready
 from booking_migrate.cli.options import (
     IN_PLACE,
     ConnectionOptions,
@@ -53,8 +53,9 @@ from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import Connection
-from booking_migrate.stores.open_finalize import check_finalize_privileges, collection_exists
+from booking_migrate.stores.open_finalize import collection_exists, has_guard
 from booking_migrate.stores.open_follow import open_dirty
+from booking_migrate.stores.privilege import Privilege
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
 HELP = """
@@ -173,7 +174,7 @@ def _finalize_in_place(
                 holder=current_process("finalize", context.run_id),
                 exists=partial(collection_exists, opened),
                 verify=verify,
-                check_privileges=_check_privileges(opened, given),
+                check_privileges=partial(_refuse_unready, places, opened, keeps_index=given.keep_index),
                 drop_legacy_ids=given.drop_legacy_ids,
                 is_named=is_named,
                 listener=context.listener,
@@ -183,15 +184,27 @@ def _finalize_in_place(
     return report_of_finalize(outcome, seconds=context.seconds)
 
 
-def _check_privileges(connection: Connection, given: FinalizeOptions) -> Callable[[Sequence[str]], None]:
-    """Return what refuses a finalize that the server would not permit to the end."""
-    return partial(
-        check_finalize_privileges,
-        connection,
-        given.source,
-        drops_legacy_ids=given.drop_legacy_ids,
-        keeps_index=given.keep_index,
-    )
+def _refuse_unready(
+    places: Places, connection: Connection, dropped: Sequence[str], *, keeps_index: bool
+) -> None:
+    """Refuse a finalize that the server would not permit its user to complete.
+
+    Args:
+        places: its places.
+        connection: the server and the database.
+        dropped: the collections that it drops.
+        keeps_index: whether the index by which old ids are found is made, if it is lacking.
+
+    Raises:
+        NotReady: the user lacks a privilege; nothing was changed.
+        ConnectionProblem: the server cannot be asked.
+    """
+    # Only a guard takes more than dropping does.
+    row = "finalize after a cut-over" if has_guard(connection, places.source) else "finalize"
+    certain = [Privilege("dropCollection", name) for name in dropped]
+    if keeps_index and open_legacy_index(connection, places.source).found() is None:
+        certain.append(Privilege("createIndex", places.source))
+    refuse_unready(row, places, connection, certain)
 
 
 def _with_index(outcome: FinalizeOutcome, connection: Connection, given: FinalizeOptions) -> FinalizeOutcome:
@@ -305,7 +318,7 @@ def _finalize_cut_over(
                 archive=lambda name: open_in_place(opened, source=swapped.source, archive=name),
                 dirty=lambda run_id: open_dirty(opened, run_id),
                 exists=partial(collection_exists, opened),
-                check_privileges=_check_privileges(opened, given),
+                check_privileges=partial(_refuse_unready, places, opened, keeps_index=given.keep_index),
                 close_window=end_window,
                 old_bookings=old_bookings,
                 verify=verify,

@@ -27,7 +27,7 @@ from booking_migrate.events import (
     Waiting,
     Warned,
 )
-from booking_migrate.reports.text import grouped
+from booking_migrate.reports.text import plural
 
 _PROGRESS_SECONDS = 30.0
 
@@ -108,11 +108,11 @@ class Log(Listener):
 
     def _advance(self, documents: int) -> None:
         self._done += documents
-        self.write(LogLevel.DEBUG, "chunk", f"{grouped(documents)} bookings done", documents=documents)
+        self.write(LogLevel.DEBUG, "chunk", f"{plural(documents, 'booking')} done", documents=documents)
         # A run that follows is often idle, and nothing new is to be said then.
         if documents and monotonic() - self._progress_at >= _PROGRESS_SECONDS:
             self._progress_at = monotonic()
-            message = f"{grouped(self._done)} bookings so far"
+            message = f"{plural(self._done, 'booking')} so far"
             self.write(LogLevel.INFO, "progress", message, documents=self._done)
 
 
@@ -149,6 +149,6 @@ def _described(event: Event) -> tuple[LogLevel, str]:  # noqa: PLR0911 - one lin
         case RunOpened(run_id, before):
             return LogLevel.WARNING, f"run {run_id} is continued, taken over from {before}"
         case Checkpointed(documents):
-            return LogLevel.DEBUG, f"checkpoint after {grouped(documents)} bookings"
+            return LogLevel.DEBUG, f"checkpoint after {plural(documents, 'booking')}"
         case _:
             return LogLevel.DEBUG, _name(event).replace("-", " ")

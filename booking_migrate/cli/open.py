@@ -1,7 +1,7 @@
 """From the options to open places: what a command reads, what it may write, and where the life of a run is kept."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -47,6 +47,7 @@ from booking_migrate.stores.open import (
 from booking_migrate.stores.open_workers import Shared, share
 from booking_migrate.stores.places import refuse_own
 from booking_migrate.stores.ports import ComparedReader, TargetWriter
+from booking_migrate.stores.privilege import Privilege
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
 
 
@@ -335,7 +336,9 @@ def current_plan(places: Places, plan: MigrationPlan, connection: Connection) ->
     )
 
 
-def refuse_unready(row: str, places: Places, connection: Connection) -> None:
+def refuse_unready(
+    row: str, places: Places, connection: Connection, certain: Sequence[Privilege] = ()
+) -> None:
     """Refuse a command that the server would not permit its user to complete.
 
     Everything else that prevents it, such as a lock, a run, a validator or too few members, it finds out itself before it writes.
@@ -344,6 +347,7 @@ def refuse_unready(row: str, places: Places, connection: Connection) -> None:
         row: the command's row in the table of privileges.
         places: its places.
         connection: the server and the database.
+        certain: what it is certain to do on single collections.
 
     Raises:
         BadPlace: the target is a collection of the program's own.
@@ -355,4 +359,4 @@ def refuse_unready(row: str, places: Places, connection: Connection) -> None:
         refuse_own(sides[1].name)
     people = [place for place, _ in places.people_places.values()]
     names = [place.name for place in (*sides, *people) if isinstance(place, CollectionPlace)]
-    refuse_lacking(open_inspector(connection, names[0]), row, names)
+    refuse_lacking(open_inspector(connection, names[0]), row, names, certain)

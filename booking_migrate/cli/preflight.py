@@ -32,6 +32,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.reports.preflight import report_of_preflight
 from booking_migrate.runs.privileges import create_role
 from booking_migrate.stores.connection import open_inspector, open_live
+from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.open import CollectionPlace, parse_place
 
 HELP = """
@@ -40,7 +41,8 @@ place that will be written to (tried out with client documents made of the oldes
 unfinished runs, and other programs that are connected.
 
 With a COMMAND the exit code is 5 if something prevents it. Without one, each command has its verdict, and the exit code is 0.
-What the server does not say is named, and prevents nothing.
+What the server does not say is named, with the role that shows it, and prevents nothing. Use --max-lag and --block-all-writes
+if migrate or cutover will have them.
 
 \b
 [bold]Examples[/bold]
@@ -77,6 +79,12 @@ class Intention(Group, panel=OUTPUT):
     """How the commands will be used, and what is shown."""
 
     in_place: bool = option(False, "Look at migrate --in-place instead.")
+    max_lag: float | None = option(
+        None, "What migrate will have: --max-lag takes a privilege more.", metavar="SECONDS", min=0
+    )
+    block_all_writes: bool = option(
+        False, "What cutover will have: --block-all-writes takes privileges more.", show_default=False
+    )
     rejected: RejectedPolicy | None = option(None, "What cutover will do with rejected bookings.")
     role: bool = option(False, "Show the command that creates a role with what it takes, and nothing else.")
 
@@ -126,6 +134,9 @@ def _preflight(
                 live=open_live(sides.connection, source=places.source, target=places.target),
                 request=run_request("preflight", context.run_id, places, plan),
                 policy=intention.rejected,
+                archive=lambda name: open_in_place(sides.connection, source=places.source, archive=name),
+                limits_lag=intention.max_lag is not None,
+                blocks_all_writes=intention.block_all_writes,
             ),
             commands,
         )

@@ -25,7 +25,7 @@ from booking_migrate.events import (
     Waiting,
     Warned,
 )
-from booking_migrate.reports.text import duration, grouped
+from booking_migrate.reports.text import duration, grouped, plural
 from booking_migrate.stores.waits import WAITS, Wait
 
 if TYPE_CHECKING:
@@ -242,8 +242,9 @@ class Heartbeat:
 
     def _line(self, seconds: float) -> str:
         total = self._phase.total
-        line = f"{self._phase.label}: {grouped(self._done)}"
-        line += " bookings" if total is None else f" of about {grouped(total)} bookings"
+        done = plural(self._done, "booking") if total is None else grouped(self._done)
+        line = f"{self._phase.label}: {done}"
+        line += "" if total is None else f" of about {plural(total, 'booking')}"
         rate = self._done / seconds if seconds > 0 else 0
         if rate >= 1:
             line += f", {grouped(round(rate))}/s"

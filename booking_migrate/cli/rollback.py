@@ -42,7 +42,7 @@ from booking_migrate.migrate.to_file import roll_back_file
 from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.reports.lifecycle_outcomes import report_of_rollback
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import plural
+from booking_migrate.reports.text import outage, plural
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
@@ -211,7 +211,7 @@ def _rollback(
     if discard_later or not yes:
         changes = _describe_changes(connection, runs, journal, context.listener, will_drop=discard_later)
     if not yes:
-        _confirm(runs, changes)
+        _confirm(runs, changes, _refusal(newest, discard))
     elif changes is not None:
         context.listener.notify(Warned(changes))
     outcomes = []
@@ -300,7 +300,16 @@ def _in_words(since: ChangesSince, moment: str, *, will_drop: bool) -> str:
     return f"since {moment}: {named}; this {fate}" if named else f"since {moment}: no change"
 
 
-def _confirm(runs: Sequence[RunRecord], since: str | None = None) -> None:
+def _refusal(newest: RunRecord, discard: DiscardOptions) -> str:
+    """Return for how long a rollback refuses writes, as it is to be confirmed; empty before a cut-over."""
+    if newest.state is not RunState.CUT_OVER:
+        return ""
+    if newest.window.get("built"):
+        return f"writes are refused for at most {outage(discard.limits.outage)} an attempt (--max-outage)"
+    return "writes are refused until all old bookings are restored and verified"
+
+
+def _confirm(runs: Sequence[RunRecord], since: str | None = None, refusal: str = "") -> None:
     """Ask at the terminal.
 
     Raises:
@@ -313,7 +322,7 @@ def _confirm(runs: Sequence[RunRecord], since: str | None = None) -> None:
     if earlier:
         named = ", ".join(run.run_id for run in earlier)
         what = f"{what} and of the earlier {'run' if len(earlier) == 1 else 'runs'} {named}"
-    question = what if since is None else f"{what}; {since}"
+    question = "; ".join(filter(None, (what, refusal, since)))
     if not is_interactive():
         raise NotConfirmed(what)
     if not typer.confirm(f"{question}. Continue?", err=True):

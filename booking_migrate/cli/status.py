@@ -22,6 +22,7 @@ from booking_migrate.errors import ExitCode, NoRun, NotPermitted
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.lifecycle_outcomes import report_of_status
 from booking_migrate.reports.terminal import render_terminal
+from booking_migrate.runs.followed import OplogReach
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as statuses
 from booking_migrate.stores.connection import find_old_bookings, open_journal, open_live
@@ -31,12 +32,14 @@ from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import birth_of
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
+from booking_migrate.stores.open_follow import cluster_time_of, oldest_change
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now. Of several runs each takes
 one line; --run ID shows everything about one. Runs that changed nothing are counted only.
 
-Of a run that migrate --follow keeps current it shows how far behind that is, and for how long a cut-over would refuse writes.
+Of a run that migrate --follow keeps current it shows how far behind that is, and for how long a cut-over would refuse writes;
+once that has ended, how far its last figures are behind now, and whether the oplog still has what has changed since.
 After a cut-over it counts the bookings that an old application has written into the live collection since.
 
 A run whose process is gone is called stale, not running. Nothing is written.
@@ -151,8 +154,15 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
             target=target,
             old_of=old_of,
             exists=partial(collection_exists, connection),
+            reach=lambda: _reach(connection),
         )
         yield report_of_status(found, run_id=own_id, target=target)
+
+
+def _reach(connection: Connection) -> OplogReach | None:
+    """Return both ends of the server's oplog; None of a server without a replica set."""
+    newest = cluster_time_of(connection, "status")
+    return None if newest is None else OplogReach(newest, oldest_change(connection))
 
 
 def _old_bookings(connection: Connection, run: RunRecord) -> OldBookings | None:

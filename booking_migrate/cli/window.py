@@ -58,7 +58,12 @@ def parse_outage(text: str) -> float:
     """
     seconds = _seconds(_OUTAGE, text)
     if not seconds:
-        raise typer.BadParameter("it is a number with ms or s, such as 500ms.", param_hint="--max-outage")
+        advice = (
+            "it is a number with ms or s, such as 500ms."
+            if seconds is None
+            else "no cut-over is possible without refusing writes for a moment; 500ms is usual."
+        )
+        raise typer.BadParameter(advice, param_hint="--max-outage")
     return seconds
 
 
@@ -70,15 +75,18 @@ def parse_window(text: str) -> float:
     """
     seconds = _seconds(_WINDOW, text)
     if not seconds:
-        raise typer.BadParameter(
-            "it is a number with s, m, h or d, such as 2h.", param_hint="--reverse-window"
+        advice = (
+            "it is a number with s, m, h or d, such as 2h."
+            if seconds is None
+            else "it is longer than 0; leave it out for a cut-over without a reverse window."
         )
+        raise typer.BadParameter(advice, param_hint="--reverse-window")
     return seconds
 
 
-def _seconds(pattern: re.Pattern[str], text: str) -> float:
+def _seconds(pattern: re.Pattern[str], text: str) -> float | None:
     found = pattern.fullmatch(text.strip())
-    return 0.0 if found is None else float(found[1]) * _SECONDS[found[2]]
+    return None if found is None else float(found[1]) * _SECONDS[found[2]]
 
 
 def restoration_places(
@@ -210,4 +218,4 @@ def _opened_again(chosen: RunRecord, length: str) -> str:
     """Return what is said when a cut-over of the past gets a window: one that has ended is not resumed."""
     before = chosen.cutover_options.get("reverse-window")
     ended = "" if before is None else f"the reverse window of {before} has ended; "
-    return f"{ended}a new one of {length} opens: what a rollback restores is copied again"
+    return f"{ended}a new one is opened for {length}: what a rollback restores is copied again"

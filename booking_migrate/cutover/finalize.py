@@ -78,7 +78,7 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
 
     Raises:
         UnfinishedRun: a later run in place has to be completed first.
-        NotPermitted: the user lacks a privilege that a later step needs; nothing was changed.
+        NotReady: the user lacks a privilege that a later step needs; nothing was changed.
         TargetBusy, LeaseLost: another process works on the target, or in place on the live collection.
     """
     run, stores = plan.run, plan.stores

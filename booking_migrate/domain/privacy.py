@@ -7,7 +7,7 @@ reports show the type and the length.
 from typing import Any
 
 from booking_migrate.bson.document import Opaque
-from booking_migrate.bson.format import describe, shorten, type_name
+from booking_migrate.bson.format import describe, plural, shorten, type_name
 from booking_migrate.domain.contract import RESERVED, RULES
 
 _PERSONAL = frozenset(
@@ -42,7 +42,7 @@ def shown_value(name: str, value: Any) -> str:
 def shape_of(value: Any) -> str:
     """Return the type of a value, and the length of a text."""
     if isinstance(value, str):
-        return f"string of {len(value):,} {'character' if len(value) == 1 else 'characters'}"
+        return f"string of {plural(len(value), 'character')}"
     if value is None or isinstance(value, Opaque):
         return "null" if value is None else type_name(value)
     return type_name(value)

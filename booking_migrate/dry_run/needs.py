@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from booking_migrate.bson.format import size
+from booking_migrate.bson.format import agreed, size
 from booking_migrate.dry_run.outcome import (
     Blocker,
     CutoverNeeds,
@@ -26,13 +26,13 @@ from booking_migrate.stores.cutover import OptionNote, options_after
 from booking_migrate.stores.destination import (
     CollectionFacts,
     PlaceFinding,
-    Privilege,
     ServerFacts,
     Topology,
     examine,
     refusal_of,
 )
 from booking_migrate.stores.places import REJECTS_COLLECTION
+from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
@@ -170,7 +170,7 @@ def _lost_options(options: Sequence[OptionNote]) -> Iterator[Finding]:
         reasons = "; ".join(f"{note.name}: {note.reason}" for note in left_out)
         yield Finding(
             kind="options-lost",
-            title="options of the source that a cut-over does not keep",
+            title=agreed("{option|options} of the source that a cut-over does not keep", len(left_out)),
             count=len(left_out),
             sample_ids=tuple(note.name for note in left_out),
             advice=f"{reasons}. Where they matter, set them on the target before the cut-over.",

@@ -13,7 +13,8 @@ from booking_migrate.bson.document import Document
 from booking_migrate.bson.format import Id, Line, Lines, shorten
 from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.runs.plan import MigrationOutcome
-from booking_migrate.stores.destination import Disk, Privilege, ServerFacts
+from booking_migrate.stores.destination import Disk, ServerFacts
+from booking_migrate.stores.privilege import Privilege
 
 DAY = 86_400_000
 """A day in milliseconds."""

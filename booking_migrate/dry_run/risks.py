@@ -14,7 +14,7 @@ from bson.objectid import ObjectId
 from typing_extensions import override
 
 from booking_migrate.bson.document import CODEC, Document, read_fields
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import agreed, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import total
 from booking_migrate.domain.consolidate import Consolidation
@@ -46,51 +46,51 @@ _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, R
 _HEX_DIGITS = 24
 RISKS: dict[str, tuple[str, str]] = {
     "clients-with-several-currencies": (
-        "clients whose totalSpent adds up several currencies",
+        "{client|clients} whose totalSpent adds up several currencies",
         "A sum over currencies is meaningless. Decide before the cut-over which currency counts, or read prices by session.",
     ),
     "documents-over-limit": (
-        "clients whose document would be over the size limit",
+        "{client|clients} whose document would be over the size limit",
         "Their bookings are rejected. Raise --max-document-size (MongoDB takes 16 MiB at most) or archive old ones.",
     ),
     "documents-near-limit": (
-        "clients whose document is over half of the size limit",
+        "{client|clients} whose document is over half of the size limit",
         "A document cannot grow past 16 MiB: plan what happens when these clients continue to book.",
     ),
     "client-id-as-text": (
-        "clients whose id is text that spells another client's ObjectId",
+        "{client|clients} whose id is text that spells another client's ObjectId",
         "They become two clients. If they are one person, fix clientId in the source first.",
     ),
     "booked-twice": (
-        "bookings that look booked twice: same client, expert, date and start, not cancelled",
+        "{booking that looks|bookings that look} booked twice: same client, expert, date and start, not cancelled",
         "Each becomes a session and counts in totalSpent. Cancel or remove the duplicates in the source first.",
     ),
     "expert-overlaps": (
-        "sessions that overlap another one of the same expert, not cancelled",
+        "{session that overlaps|sessions that overlap} another one of the same expert, not cancelled",
         "They are migrated unchanged. A unique index on expert and start can no longer prevent them.",
     ),
     "people-not-found": (
-        "bookings whose user or expert does not exist",
+        "{booking|bookings} whose user or expert does not exist",
         "They are rejected. Name the collections with --users and --experts, or add the missing people.",
     ),
     "dates-out-of-range": (
-        "bookings with a date before 2000 or after 2099",
+        "{booking|bookings} with a date before 2000 or after 2099",
         "They are migrated unchanged, but many programs cannot show them. Fix them in the source first.",
     ),
     "totals-wrong": (
-        "client documents that keep totals which are not those of their sessions",
+        "{client document that keeps|client documents that keep} totals which are not those of {its|their} sessions",
         "No booking is added to them, so they are migrated unchanged. Fix their totalSessions and totalSpent.",
     ),
     "references-by-id": (
-        "fields of other collections that refer to bookings by id",
+        "{field of another collection that refers|fields of other collections that refer} to bookings by id",
         "Their ids are found in sessions.legacyBookingId from then on. Change what reads them, and index it.",
     ),
     "collections-unreadable": (
-        "collections that this user may not read, and that may refer to bookings",
+        "{collection|collections} that this user may not read, and that may refer to bookings",
         "Look again as a user who may read the whole database.",
     ),
     "indexes-lost": (
-        "indexes of the source that the new shape does not have",
+        "{index|indexes} of the source that the new shape does not have",
         (
             "Create them on sessions.FIELD where queries still need them. A unique index does not apply between the sessions "
             "of one document."
@@ -101,11 +101,11 @@ RISKS: dict[str, tuple[str, str]] = {
         "Write one for client documents and set it on the target, after the migration.",
     ),
     "ttl-index": (
-        "indexes that make the server delete bookings while the migration runs",
+        "{index that makes|indexes that make} the server delete bookings while the migration runs",
         "Drop them before migrating; afterwards nothing expires any more.",
     ),
     "privileges-missing": (
-        "privileges that migrate, cutover or rollback need and this user lacks",
+        "{privilege|privileges} that migrate, cutover or rollback need and this user lacks",
         "Run those commands as a user who has them; the built-in roles readWrite and dbAdmin do.",
     ),
     "no-majority": (
@@ -120,7 +120,8 @@ RISKS: dict[str, tuple[str, str]] = {
         "Changes made meanwhile could be lost to change streams and secondaries. Enlarge the oplog first.",
     ),
 }
-"""Title and advice of each risk, by its kind; those of bookings and clients come first, in the order of reports."""
+"""Title (see `bson.format.agreed`) and advice of each risk, by its kind; those of bookings and clients come first, in the
+order of reports."""
 
 
 def risk(kind: str, ids: Sequence[str], count: int | None = None, most: int | None = SAMPLES) -> Finding:
@@ -133,7 +134,8 @@ def risk(kind: str, ids: Sequence[str], count: int | None = None, most: int | No
         most: how many ids are named; None: all.
     """
     title, advice = RISKS[kind]
-    return Finding(kind, title, len(ids) if count is None else count, tuple(ids[:most]), advice)
+    number = len(ids) if count is None else count
+    return Finding(kind, agreed(title, number), number, tuple(ids[:most]), advice)
 
 
 class RiskWatch(Observer):

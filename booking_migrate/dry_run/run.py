@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TypeVar
 
+from booking_migrate.bson.format import agreed, grouped
 from booking_migrate.dry_run.needs import (
     ServerSurroundings,
     blocker_of,
@@ -142,7 +143,7 @@ def _what_was_read(
     """Return what reading the bookings has shown; the findings are the risks in them."""
     scanned, seconds = migration.counts.scanned, migration.seconds
     basis = (
-        f"{scanned:,} bookings were read and converted in {seconds:.1f} s; "
+        f"{agreed(f'{grouped(scanned)} {{booking was|bookings were}}', scanned)} read and converted in {seconds:.1f} s; "
         "from collection to collection on one node, `migrate` took about as long when measured; "
         "replication and load come on top"
     )

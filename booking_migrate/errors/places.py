@@ -165,7 +165,10 @@ class BookingNotFound(Refused):
     booking_id: str
     place: str
     message = "booking {booking_id!r} is not in {place}"
-    hint = "An id is 24 hex digits, a whole number, text, or any other value in Extended JSON."
+    hint = (
+        "Check the id and the --source: it is the _id of an old booking, which its session has as legacyBookingId (24 hex digits, a "
+        "whole number, text, or any other value in Extended JSON)."
+    )
 
 
 class AmbiguousPeople(Refused):

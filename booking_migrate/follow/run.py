@@ -16,11 +16,11 @@ from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.control import MIGRATE, Setting
+from booking_migrate.runs.followed import FOLLOWING
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
-from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
@@ -180,6 +180,8 @@ class _Following:
         self._unverified: Timestamp | None = run.follow.get("unverified")
         self._is_announced = False
         self._last = Round(0, 0, 0.0)
+        self._handled: Timestamp | None = run.follow.get("handled", run.follow.get("time"))
+        self._handled_changes: int | None = None
         self._saved_at = 0.0
         self._regulator = Regulator(
             plan.stores.journal,
@@ -208,7 +210,7 @@ class _Following:
         self._parts.catch_up()
         until = self._parts.now()
         while self._follower.position is None or self._follower.position.time < until:
-            self._last = self._follower.round(0.0)
+            self._handle_round(0.0)
         self.save_state(FollowEnd.CAUGHT_UP.value)
         return self.outcome(FollowEnd.CAUGHT_UP)
 
@@ -252,8 +254,13 @@ class _Following:
         if wanted is not None:
             raise _LockRequested(wanted)
 
+    def _handle_round(self, *seconds: float) -> None:
+        self._last = self._follower.round(*seconds)
+        if self._position is not None:
+            self._handled, self._handled_changes = self._position.time, self._follower.progress.changes
+
     def _round(self) -> None:
-        self._last = self._follower.round()
+        self._handle_round()
         self._lock.confirm()
         if self._last.clients and not self._follower.is_verified:
             self._unverified = self._parts.now()
@@ -329,10 +336,13 @@ class _Following:
             return
         began = self._parts.oplog_began()
         not_ready = self._not_ready()
+        waiting = self._waiting()
+        # The position is past the changes that are kept: in a pause, or during a verification.
+        current = position.time if waiting == 0 or self._handled is None else self._handled
         facts = {
             "state": state,
-            "lag_seconds": max(0, self._parts.now().time - position.time.time),
-            "backlog": self._last.changes,
+            "lag_seconds": max(0, self._parts.now().time - current.time),
+            "backlog": waiting or self._last.changes,
             "estimated_outage_ms": round(self._last.estimated_outage * 1000),
             "oplog_seconds_left": None if began is None else position.time.time - began.time,
             "ready": not_ready is None,
@@ -342,9 +352,15 @@ class _Following:
         unverified = {} if self._unverified is None else {"unverified": self._unverified}
         self._journal.annotate(
             self._run.run_id,
-            follow={**position.saved(), **unverified, "facts": facts},
+            follow={**position.saved(), **unverified, "handled": current, "facts": facts},
             counts={**self._run.counts, **self._parts.counts()},
         )
+
+    def _waiting(self) -> int | None:
+        """Return how many changes are read and not handled; None: an earlier process may have left some."""
+        if self._handled_changes is None:
+            return None
+        return self._follower.progress.changes - self._handled_changes
 
     def outcome(self, end: FollowEnd) -> FollowOutcome:
         """Return the outcome."""

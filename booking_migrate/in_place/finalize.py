@@ -115,7 +115,7 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
 
     Raises:
         NoRun, UnfinishedRun: as `runs_to_finalize`.
-        NotPermitted: the user lacks a privilege that is needed to the end; nothing was changed.
+        NotReady: the user lacks a privilege that is needed to the end; nothing was changed.
         TargetBusy, LeaseLost: another run is active on the collection.
     """
     source, archive = plan.collection.name, plan.collection.archive_name

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from booking_migrate.bson.format import agreed
 from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import Replay, check_archive
@@ -347,7 +348,10 @@ def _remaining(last: Pass, *, is_complete: bool) -> Sequence[Finding]:
     return (
         Finding(
             kind="bookings-still-come",
-            title="bookings in the old shape that the last pass still found; more may have come since",
+            title=agreed(
+                "{booking|bookings} in the old shape that the last pass still found; more may have come since",
+                last.moved,
+            ),
             count=last.moved,
             sample_ids=(),
             advice="Stop what still writes the old shape, then run the same command again.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.bson.format import one_line
+from booking_migrate.bson.format import agreed, one_line, plural
 from booking_migrate.init.outcome import InitOutcome, Setting
 
 _ESCAPED = {'"': '\\"', "\\": "\\\\"}
@@ -26,8 +26,10 @@ def _lines(outcome: InitOutcome, database: str, host: str) -> Iterator[str]:
     yield "# An option on the command line and an environment variable win over this file. The connection string"
     yield "# does not belong here, because it may hold a password: set MONGODB_URI."
     yield "#"
-    yield f"# {found.sampled} bookings were sampled: {found.first_generation} of the first generation, without user ids or"
-    yield f"# emails, {found.sampled - found.first_generation} of the second; {found.layouts} orders and choices of fields."
+    sampled = agreed(f"{found.sampled} {{booking was|bookings were}}", found.sampled)
+    orders = plural(found.layouts, "order and choice", "orders and choices")
+    yield f"# {sampled} sampled: {found.first_generation} of the first generation, without user ids or"
+    yield f"# emails, {found.sampled - found.first_generation} of the second; {orders} of fields."
     if found.unknown_fields:
         yield f"# Fields that are carried unchanged: {', '.join(map(one_line, found.unknown_fields))}."
     for reference in outcome.references:

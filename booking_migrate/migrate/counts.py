@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import agreed, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import decimal_of, exact_sum
 from booking_migrate.domain.consolidate import Consolidation
@@ -260,7 +260,10 @@ class MigrationCounts:
             findings.append(
                 Finding(
                     kind="client-fields-disagree",
-                    title="clients whose bookings name different user ids or email addresses",
+                    title=agreed(
+                        "{client|clients} whose bookings name different user ids or email addresses",
+                        self._disagreeing.count,
+                    ),
                     count=self._disagreeing.count,
                     sample_ids=self._disagreeing.ids(),
                     advice="The last booking's were taken. Check these clients if the old ones matter.",
@@ -270,7 +273,7 @@ class MigrationCounts:
             findings.append(
                 Finding(
                     kind="conflicts-kept-target",
-                    title="conflicts decided for the target",
+                    title=agreed("{conflict|conflicts} decided for the target", self._kept.count),
                     count=self._kept.count,
                     sample_ids=self._kept.ids(),
                     advice="These sessions stay as they are (--on-conflict target); the bookings are kept with that decision.",

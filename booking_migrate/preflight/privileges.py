@@ -7,65 +7,85 @@ from typing import TYPE_CHECKING
 from booking_migrate.errors import NotReady
 from booking_migrate.preflight.outcome import Check, State
 from booking_migrate.runs.privileges import CLUSTER_ROLES, task_of
-from booking_migrate.stores.destination import Privilege
+from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
 
-def check_privileges(inspector: "MongoInspector", row: str, names: Sequence[str]) -> Check:
+def check_privileges(
+    inspector: "MongoInspector", row: str, names: Sequence[str], certain: Sequence[Privilege] = ()
+) -> Check:
     """Return what the user of a connection lacks for a command.
 
     Args:
         inspector: of the database.
         row: the command's row in the table of privileges.
         names: the collections that it is about: what is granted on some of them does not prevent it.
+        certain: what it is certain to do on single collections.
     """
     task = task_of(row)
-    lacking = inspector.missing([Privilege(action, "") for action in task.actions])
+    on_cluster = [Privilege(action, "", on_cluster=True) for action in task.cluster_actions]
+    lacking = inspector.missing([*(Privilege(action, "") for action in task.actions), *on_cluster])
     if lacking is None:
         return Check("privileges", State.UNKNOWN, "the server does not say what this user may do")
-    if not lacking:
+    surely = {each.action for each in inspector.missing(certain) or ()} if certain else set[str]()
+    if not lacking and not surely:
         return Check("privileges", State.FINE, "this user may do all that it takes")
     partly, none = list[str](), list[str]()
-    for action in dict.fromkeys(each.action for each in lacking):
+    on_database = [each.action for each in lacking if not each.on_cluster]
+    for action in dict.fromkeys([*on_database, *sorted(surely)]):
         wanted = [Privilege(action, name) for name in dict.fromkeys(names)]
         missing = inspector.missing(wanted) or ()
-        (none if len(missing) == len(wanted) else partly).append(action)
-    if none:
-        is_needed = not set(none) <= set(task.optional)
+        (none if action in surely or len(missing) == len(wanted) else partly).append(action)
+    cluster = [each.action for each in lacking if each.on_cluster]
+    if none or cluster:
+        is_needed = cluster or not set(none) <= set(task.optional)
+        places = ((inspector.database, none), ("the cluster", cluster))
+        named = (f"on {place}: {', '.join(actions)}" for place, actions in places if actions)
         return Check(
             "privileges",
             State.OBSTACLE if is_needed else State.CAUTION,
-            f"this user lacks on {inspector.database}: {', '.join(none)}",
+            f"this user lacks {'; '.join(named)}",
             _grant(inspector, row),
         )
     found = f"granted on single collections of {inspector.database} only: {', '.join(partly)}"
     return Check("privileges", State.UNKNOWN, found, _grant(inspector, row))
 
 
-def refuse_lacking(inspector: "MongoInspector", row: str, names: Sequence[str]) -> None:
-    """Refuse a command that the server would not permit to its end; nothing was changed.
+def refuse_lacking(
+    inspector: "MongoInspector", row: str, names: Sequence[str], certain: Sequence[Privilege] = ()
+) -> None:
+    """Refuse a command that the server would not permit to its end; nothing was changed. Arguments as of `check_privileges`.
 
     Raises:
         NotReady: the user lacks a privilege for it, by the check that `preflight` makes.
         ConnectionProblem: the server cannot be asked.
     """
-    check = check_privileges(inspector, row, names)
+    check = check_privileges(inspector, row, names, certain)
     if check.state is State.OBSTACLE:
         raise NotReady(row, check.found, f"Nothing was changed. {check.hint}")
 
 
+def shown_with(inspector: "MongoInspector", role: str, database: str) -> str:
+    """Return how an administrator lets the user of a connection know what a role shows; empty without a login."""
+    if not inspector.user()[0]:
+        return ""
+    return f"To see it, as an administrator, in mongosh: {_granting(inspector, [(role, database)])}"
+
+
+def _granting(inspector: "MongoInspector", roles: Sequence[tuple[str, str]]) -> str:
+    """Return the command of the shell that grants roles, each with its database, to the user of a connection."""
+    user, where = inspector.user()
+    granted = [{"role": role, "db": database} for role, database in roles]
+    return f"db.getSiblingDB({json.dumps(where)}).grantRolesToUser({json.dumps(user)}, {json.dumps(granted)})"
+
+
 def _grant(inspector: "MongoInspector", row: str) -> str:
     """Return the commands by which an administrator grants what a command takes."""
-    user, where = inspector.user()
-    roles = [
-        {"role": role, "db": "admin" if role in CLUSTER_ROLES else inspector.database}
-        for role in task_of(row).roles
-    ]
-    shell = f"db.getSiblingDB({json.dumps(where)}).grantRolesToUser({json.dumps(user)}, {json.dumps(roles)})"
-    command = row.partition(" after ")[0]
+    roles = [(role, "admin" if role in CLUSTER_ROLES else inspector.database) for role in task_of(row).roles]
+    command = row.partition(" after ")[0].replace("--max-lag", "--max-lag 10")
     return (
-        f"As an administrator, in mongosh: {shell}\n"
+        f"As an administrator, in mongosh: {_granting(inspector, roles)}\n"
         f"Or a role with only what it takes: booking-migrate preflight {command} --role"
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from booking_migrate.bson.format import size
+from booking_migrate.bson.format import plural, size
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
 from booking_migrate.dry_run.needs import ServerSurroundings
@@ -12,7 +12,8 @@ from booking_migrate.errors import NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
-from booking_migrate.preflight.privileges import check_privileges
+from booking_migrate.preflight.privileges import check_privileges, shown_with
+from booking_migrate.preflight.results import check_result
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import FOLLOW_COMMAND
 from booking_migrate.runs.plan import MigrationPlan
@@ -21,9 +22,11 @@ from booking_migrate.runs.states import RESUMABLE, in_words, newest_result
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.destination import Topology, examine, refusal_of
 from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
+    from booking_migrate.stores.mongo.in_place import MongoInPlace
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
 IN_PLACE = "migrate --in-place"
@@ -41,6 +44,7 @@ _LONG = 60.0
 _SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
 
+_MIGRATING = ("migrate", IN_PLACE)
 _COPYING = ("migrate", IN_PLACE, "cutover")
 """The commands that store the bookings once more, about."""
 
@@ -57,6 +61,14 @@ class PreflightPlan:
     live: "MongoLive"
     request: RunRequest
     policy: RejectedPolicy | None
+    archive: Callable[[str], "MongoInPlace"]
+    """Opens the source with the collection that a run in place moves old bookings to."""
+
+    limits_lag: bool = False
+    """Whether migrate will have --max-lag."""
+
+    blocks_all_writes: bool = False
+    """Whether cutover will have --block-all-writes."""
 
 
 def preflight(plan: PreflightPlan, commands: tuple[str, ...] = COMMANDS) -> PreflightOutcome:
@@ -73,7 +85,11 @@ def preflight(plan: PreflightPlan, commands: tuple[str, ...] = COMMANDS) -> Pref
 
 
 def _row_of(plan: PreflightPlan, command: str) -> str:
-    """Return the row of the table of privileges: behind a cut-over, its rollback and its end take more."""
+    """Return the row of the table of privileges: some options, and behind a cut-over its rollback and its end, take more."""
+    if command in _MIGRATING and plan.limits_lag:
+        return "migrate --max-lag"
+    if command == "cutover" and plan.blocks_all_writes:
+        return "cutover --block-all-writes"
     if command not in ("rollback", "finalize"):
         return command
     try:
@@ -102,7 +118,8 @@ def _server(plan: PreflightPlan) -> Iterator[Check]:
 def _applications(plan: PreflightPlan) -> Check:
     connected = plan.inspector.applications()
     if connected is None:
-        return Check("applications", State.UNKNOWN, "this user may not see the connections of others")
+        hint = shown_with(plan.inspector, "clusterMonitor", "admin")
+        return Check("applications", State.UNKNOWN, "this user may not see the connections of others", hint)
     named = ", ".join(f"{name} ({count})" for name, count in connected.items())
     rate = None if plan.around.source is None else plan.inspector.changes_per_second(plan.around.source.name)
     writes = "" if rate is None else f"; about {rate:.3g} changes of the source a second"
@@ -117,7 +134,9 @@ def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
         return
     if command != "verify":
         yield from _majority(plan)
-    if command in ("migrate", IN_PLACE):
+    if command in _MIGRATING:
+        if plan.limits_lag:
+            yield _lag(plan)
         yield _source(plan)
         yield from _documents(plan, is_in_place=command == IN_PLACE)
     if command in ("migrate", "cutover"):
@@ -147,6 +166,15 @@ def _majority(plan: PreflightPlan) -> Iterator[Check]:
         yield Check("majority", State.OBSTACLE, found, "Start the members that are down.")
 
 
+def _lag(plan: PreflightPlan) -> Check:
+    """Return whether the lag of the secondaries can be measured, which --max-lag limits."""
+    lag = plan.stores.lag.seconds(waits=False)
+    if isinstance(lag, str):
+        hint = "Leave out --max-lag, and secondaries may fall behind."
+        return Check("lag", State.OBSTACLE, f"the lag of the secondaries cannot be measured: {lag}", hint)
+    return Check("lag", State.FINE, f"the slowest secondary is {lag:.0f} s behind")
+
+
 def _source(plan: PreflightPlan) -> Check:
     facts = plan.around.source
     if facts is None:
@@ -155,7 +183,7 @@ def _source(plan: PreflightPlan) -> Check:
     if facts.kind != "collection":
         return Check("source", State.CAUTION, f"{facts.name} is a {facts.kind}")
     has_index = any(index.keys[:1] == ("clientId",) and not index.is_partial for index in facts.indexes)
-    documents = "" if facts.documents is None else f"{facts.documents:,} documents, "
+    documents = "" if facts.documents is None else f"{plural(facts.documents, 'document')}, "
     index = "an index on clientId" if has_index else "without an index on clientId: the server sorts"
     return Check("source", State.FINE, f"{documents}{index}")
 
@@ -178,7 +206,7 @@ def _documents(plan: PreflightPlan, *, is_in_place: bool) -> Iterator[Check]:
         return
     for each in findings_of(facts.name, found):
         yield Check("documents", State.CAUTION, each.title, each.advice)
-    tried = f"validators and indexes take the {len(documents)} client documents that were tried out"
+    tried = f"validators and indexes take the {plural(len(documents), 'client document')} tried out"
     yield Check("documents", State.FINE, tried)
 
 
@@ -193,7 +221,7 @@ def _streams(plan: PreflightPlan) -> Check:
 def _disk(plan: PreflightPlan) -> Iterator[Check]:
     disk, facts = plan.inspector.disk(), plan.around.source
     if disk is None or facts is None or facts.storage_bytes is None:
-        yield Check("disk", State.UNKNOWN, "the server does not say how much room its disk has")
+        yield _unknown_disk(plan)
         return
     found = (
         f"{size(disk.free)} free; the bookings take {size(facts.storage_bytes)}, and their copy as much again"
@@ -206,10 +234,29 @@ def _disk(plan: PreflightPlan) -> Iterator[Check]:
         yield Check("disk", State.FINE, found)
 
 
+def _unknown_disk(plan: PreflightPlan) -> Check:
+    """Return why it is not known whether there is room, and which role shows it."""
+    inspector, name = plan.inspector, plan.request.source
+    lacking = inspector.missing([Privilege("dbStats", ""), Privilege("collStats", name)])
+    if not lacking:
+        return Check("disk", State.UNKNOWN, "the server does not say how much room its disk has")
+    actions = " and ".join(each.action for each in lacking)
+    found = f"not known: this user lacks {actions} on {inspector.database}"
+    return Check("disk", State.UNKNOWN, found, shown_with(inspector, "read", inspector.database))
+
+
 def _oplog(plan: PreflightPlan) -> Iterator[Check]:
     reach, facts = plan.inspector.oplog_seconds(), plan.around.source
-    if reach is None or facts is None or facts.documents is None:
-        yield Check("oplog", State.UNKNOWN, "the server does not say how far back it reaches")
+    if reach is None:
+        if plan.inspector.server().topology is Topology.STANDALONE:
+            yield Check("oplog", State.UNKNOWN, "a standalone server has none")
+            return
+        found = "how far back it reaches is not known: this user may not read local.oplog.rs"
+        yield Check("oplog", State.UNKNOWN, found, shown_with(plan.inspector, "read", "local"))
+        return
+    if facts is None or facts.documents is None:
+        found = f"reaches back {reach:,.0f} s; how many bookings there are is not known"
+        yield Check("oplog", State.UNKNOWN, found)
         return
     seconds = facts.documents / _BOOKINGS_PER_SECOND
     found = f"reaches back {reach:,.0f} s; the migration takes about {seconds:,.0f} s"
@@ -237,15 +284,13 @@ def _run(plan: PreflightPlan, command: str) -> Check:
         Refused: they prevent it.
     """
     journal, request = plan.stores.journal, plan.request
-    if command in ("migrate", IN_PLACE):
+    if command in _MIGRATING:
         return _run_to_migrate(plan, is_in_place=command == IN_PLACE)
     newest = newest_result(journal, request.target)
     if command == "cutover":
-        return Check(
-            "runs",
-            State.FINE,
-            f"run {check_ready(newest, request, plan.policy, plan.live).run_id} is verified",
-        )
+        ready = check_ready(newest, request, plan.policy, plan.live)
+        gone = check_result(command, ready, plan.inspector, journal, plan.archive)
+        return gone or Check("runs", State.FINE, f"run {ready.run_id} is verified")
     in_place = newest_result(journal, request.source)
     run = (run_to_finalize(journal, request.source) if command == "finalize" else newest) or in_place
     if run is None:
@@ -255,7 +300,8 @@ def _run(plan: PreflightPlan, command: str) -> Check:
             else f"no run has written to {request.target}"
         )
         return Check("runs", State.OBSTACLE, found, "booking-migrate status shows every run.")
-    return Check("runs", State.FINE, f"run {run.run_id} is {in_words(run.state)}")
+    gone = check_result(command, run, plan.inspector, journal, plan.archive)
+    return gone or Check("runs", State.FINE, f"run {run.run_id} is {in_words(run.state)}")
 
 
 def _run_to_migrate(plan: PreflightPlan, *, is_in_place: bool) -> Check:

@@ -44,7 +44,8 @@ def _parts(page: Page) -> Iterator[str]:
     if page.warning:
         yield f"**{_escaped(page.warning)}**"
     for section in page.shown_on(Medium.FILES):
-        if content := list(_content(section)):
+        content = list(_content(section))
+        if content or section.is_line:
             title = _escaped(section.title) + (f": {_escaped(section.remark)}" if section.remark else "")
             yield from [f"### {title}"] if title else []
             yield from content

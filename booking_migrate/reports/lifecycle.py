@@ -30,6 +30,20 @@ class FollowReport(Part):
     not_ready: str | None = Field(
         default=None, description="why it is not ready; null: it is, or following has ended"
     )
+    as_of: datetime | None = Field(
+        default=None,
+        description="when these figures were taken; null: an earlier version did not record that",
+    )
+    unfollowed_seconds: int | None = Field(
+        default=None,
+        description="once it has ended: how far the last followed change is behind the server's newest one now; null: it has "
+        "not ended, or the server does not say",
+    )
+    history_lost: bool | None = Field(
+        default=None,
+        description="once it has ended: whether the server's oplog has lost changes that are not followed; null: it has not "
+        "ended, or the oplog may not be read",
+    )
 
 
 class WindowReport(Part):
@@ -46,6 +60,20 @@ class WindowReport(Part):
         description="how much further the server's oplog goes back than what is not followed yet; null: it may not be read"
     )
     ready: bool = Field(description="whether a rollback can use what is kept ready")
+    as_of: datetime | None = Field(
+        default=None,
+        description="when these figures were taken; null: an earlier version did not record that",
+    )
+    unfollowed_seconds: int | None = Field(
+        default=None,
+        description="once it has ended: how far the last followed change is behind the server's newest one now; null: it has "
+        "not ended, or the server does not say",
+    )
+    history_lost: bool | None = Field(
+        default=None,
+        description="once it has ended: whether the server's oplog has lost changes that are not in it; null: it has not "
+        "ended, or the oplog may not be read",
+    )
 
 
 class KeptWindowReport(Part):
@@ -115,6 +143,10 @@ class RunReport(Part):
     )
     requests: tuple[RequestReport, ...] = Field(
         default=(), description="pauses and settings that control has asked for, as far as they hold"
+    )
+    holder: Line | None = Field(
+        default=None,
+        description="the process that works on it, as messages about its lock name it; null: none does",
     )
     old_bookings: OldBookingsReport | None = Field(
         default=None,
@@ -249,7 +281,7 @@ class CutoverReport(Part):
         default=0, description="how many attempts had refused writes before, of earlier commands too"
     )
     earlier_refused_seconds: Seconds = Field(default=0.0, description="for how long they did")
-    caught_up: int = Field(description="client documents that changed because the source had")
+    caught_up: int = Field(description="how often client documents were written to bring in what had changed")
     carried: int = Field(description="rejected bookings that were carried over in their old shape")
     indexes: tuple[IndexReport, ...] = Field(description="how the old collection's indexes were handled")
     options: tuple[OptionReport, ...] = Field(

@@ -78,6 +78,7 @@ def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: st
                 rate=None if status.rate is None else round(status.rate, 1),
                 possible=tuple(each.command for each in status.possible),
                 purposes=tuple(each.purpose for each in status.possible),
+                holder=status.holder,
                 requests=tuple(map(request_report, status.requests)),
                 follow=None if status.follow is None else _follow_report(status.follow),
                 window=None if status.window is None else _window_report(status.window),
@@ -96,7 +97,7 @@ def _follow_report(facts: Mapping[str, Any]) -> FollowReport:
 
 
 def _window_report(facts: Mapping[str, Any]) -> WindowReport:
-    return WindowReport(**{name: facts[name] for name in WindowReport.model_fields})
+    return WindowReport(**{name: facts[name] for name in WindowReport.model_fields if name in facts})
 
 
 def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:

@@ -139,6 +139,9 @@ class Section:
     is_flagged: bool = False
     """Whether the remark deserves attention."""
 
+    is_line: bool = False
+    """Whether title and remark are shown although nothing is below them."""
+
     medium: Medium = Medium.ALL
     figures: tuple[Figure, ...] = ()
     """Numbers, with their notes."""

@@ -55,8 +55,8 @@ def _lines_below(page: Page) -> Iterable[Text]:
 
 
 def _block(section: Section, content: Sequence[RenderableType]) -> Iterable[RenderableType]:
-    """Yield an empty line, the title if there is one, and the indented content; nothing without content."""
-    if not content:
+    """Yield an empty line, the title if there is one, and the indented content; nothing without content, unless the title says enough."""
+    if not content and not section.is_line:
         return
     yield Text()
     if section.title:

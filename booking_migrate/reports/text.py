@@ -3,15 +3,18 @@
 import re
 from collections.abc import Iterator, Mapping
 
+from booking_migrate.bson.format import grouped, plural
 
-def grouped(number: int) -> str:
-    """Return a number with its digits in groups of three, as ``1,234,567``."""
-    return f"{number:,}"
-
-
-def plural(number: int, noun: str) -> str:
-    """Return ``1 booking``, ``2,000 bookings``."""
-    return f"{grouped(number)} {noun}" if number == 1 else f"{grouped(number)} {noun}s"
+__all__ = [
+    "continued",
+    "duration",
+    "grouped",
+    "money",
+    "options_line",
+    "outage",
+    "plural",
+    "samples",
+]
 
 
 def money(total: str) -> str:

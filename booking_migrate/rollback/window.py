@@ -28,8 +28,8 @@ from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.followed import BUILDING, FOLLOWING
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.status import BUILDING, FOLLOWING
 from booking_migrate.stores.changes import ChangeFeed, Dirty, Position
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import Holder

@@ -85,12 +85,19 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
     if run.state is RunState.CUTTING_OVER:
         return [
             PossibleCommand("Finish the cut-over", command_of(run, "cutover")),
-            PossibleCommand(f"Or accept writes again, with {run.source} live as before", abort_of(run)),
+            PossibleCommand(_aborting(run), abort_of(run)),
             *([PossibleCommand("Or undo the whole migration", rollback_of(run))] if is_newest else []),
         ]
     if run.state in LIVE | FINAL:
         return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
     return [_completed(back)] if run.state in UNDOABLE else [_migrate(run)]
+
+
+def _aborting(run: RunRecord) -> str:
+    """Return what an abort of a cut-over does: writes are refused from the fence on only."""
+    if run.fenced_at is None:
+        return f"Or abort it: {run.source} stays live as it is, and {run.target} is kept"
+    return f"Or accept writes again, with {run.source} live as before"
 
 
 def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:

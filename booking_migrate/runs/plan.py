@@ -18,7 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from booking_migrate import __version__
-from booking_migrate.bson.format import Id, Line
+from booking_migrate.bson.format import Id, Line, plural
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 
@@ -66,7 +66,8 @@ class ExpectedCounts(BaseModel):
 
     def __str__(self) -> str:
         there = f", {self.already_migrated:,} of them migrated already" if self.already_migrated else ""
-        return f"{self.scanned:,} bookings of {self.clients:,} clients{there}, and {self.rejected:,} rejected"
+        of_clients = f"{plural(self.scanned, 'booking')} of {plural(self.clients, 'client')}"
+        return f"{of_clients}{there}, and {self.rejected:,} rejected"
 
 
 class SavedPlan(BaseModel):
@@ -101,7 +102,7 @@ class SavedPlan(BaseModel):
         """
         mine, others = self.facts(), other.facts()
         emptied = [
-            f"{place} had {count} documents and has none"
+            f"{place} had {count if isinstance(count, str) else plural(count, 'document')} and has none"
             for place, fingerprint in self.fingerprints.items()
             if (count := fingerprint.get(_DOCUMENTS))
             and other.fingerprints.get(place, {}).get(_DOCUMENTS) == 0

@@ -19,11 +19,12 @@ from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpen
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.control import handed_down
+from booking_migrate.runs.followed import FOLLOWING
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.noted_ranges import SettledHistory
 from booking_migrate.runs.provenance import JournalHistory, runs_in_effect
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, newest_result
-from booking_migrate.runs.status import FOLLOWING, not_finished, refuse_other_mode
+from booking_migrate.runs.status import not_finished, refuse_other_mode
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
     DocumentNote,

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
@@ -19,6 +20,7 @@ from booking_migrate.runs.commands import (
     rollback_of,
 )
 from booking_migrate.runs.control import Request, Setting, commands_of, in_force
+from booking_migrate.runs.followed import Reach, follow_facts, window_facts
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
@@ -70,23 +72,20 @@ class RunStatus:
     """The commands that are possible now, without the address of a server."""
 
     follow: Mapping[str, Any] | None = None
-    """How following its source goes, or went when it ended; None: it was not followed."""
+    """How following its source goes, or went (`runs.followed`); None: it was not followed."""
 
     window: Mapping[str, Any] | None = None
-    """How its reverse window goes, or went when its process ended; None: it has none."""
+    """How its reverse window goes, or went (`runs.followed`); None: it has none."""
 
     requests: Sequence[Request] = ()
     """What was asked of the commands that work on it, or continue it."""
 
+    holder: str | None = None
+    """The process that works on it, as messages about its lock name it; None: none does."""
+
     old_bookings: OldBookings | None = None
     """The old bookings in the collection that its cut-over made live; None: not cut over, or not counted."""
 
-
-FOLLOWING = "following"
-"""The state of following while it continues, as the run's record has it."""
-
-BUILDING = "building"
-"""The state of a reverse window whose restored collection is not complete yet."""
 
 RUN_IS_WRITING, RUN_NOT_FINISHED = "run-is-writing", "run-not-finished"
 UNFINISHED = frozenset({RUN_IS_WRITING, RUN_NOT_FINISHED})
@@ -104,6 +103,7 @@ def status(
     target: str | None = None,
     old_of: Callable[[RunRecord], OldBookings | None] = lambda _run: None,
     exists: Exists = lambda _name: False,
+    reach: Reach = lambda: None,
 ) -> Sequence[RunStatus]:
     """Return all runs, or those into one target, the newest first.
 
@@ -114,6 +114,7 @@ def status(
         target: the target; None: every target.
         old_of: finds the old bookings in the collection that a run's cut-over made live.
         exists: returns whether a collection exists; asked whether a finalize that was begun has dropped anything.
+        reach: returns both ends of the server's oplog; asked once, if a run is not followed any more.
 
     Raises:
         JournalTooNew: a newer version of the program wrote the journal.
@@ -127,6 +128,7 @@ def status(
             newest.setdefault(run.target, run.run_id)
     live = {run.target for run in runs if run.state in LIVE}
     now = journal.now() if any(run.control for run in runs) else datetime.now(UTC)
+    reach = cache(reach)
     undoable = (
         _undoable_again(journal, exists) if any(run.state is RunState.FINALIZING for run in runs) else ()
     )
@@ -142,6 +144,7 @@ def status(
             old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
             can_go_back=run.run_id in undoable,
             now=now,
+            reach=reach,
         )
         for run in runs
     ]
@@ -162,7 +165,8 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
         if run.state in _ACTIVE | RESUMABLE and run.state is not RunState.PLANNED:
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
-                lacking = f"Its process has ended, and {run.source} may refuse writes until it is continued."
+                refused = f"and {run.source} may refuse writes until it is continued"
+                lacking = f"Its process has ended, {refused if run.fenced_at else f'{run.source} is live as before'}."
             advice = f"{lacking} {each.possible[0]}"
             return Finding(RUN_NOT_FINISHED, "run that is not finished", 1, (run.run_id,), advice)
     return None
@@ -199,6 +203,7 @@ def _status(
     old_bookings: OldBookings | None,
     can_go_back: bool,
     now: datetime,
+    reach: Reach,
 ) -> RunStatus:
     is_followed = run.state is RunState.DONE and is_newest and _is_held_for(held, FOLLOW_COMMAND)
     is_kept = run.state is RunState.CUT_OVER and bool(run.window) and _is_held_for(held, WINDOW_COMMAND)
@@ -211,23 +216,26 @@ def _status(
     requests = in_force(run, commands_of(run, now, is_followed=is_followed))
     is_paused = any(each.setting is Setting.PAUSE for each in requests)
     resume = (PossibleCommand("End the pause", resume_of(run.run_id)),) if is_paused else ()
+    fenced_at = _fenced_at(run, live_of)
+    as_it_is = run.model_copy(update={"fenced_at": fenced_at})
     return RunStatus(
         run=run,
         heard_at=heard_at,
         is_alive=is_alive,
         is_stale=is_open and not is_alive and run.problem is None,
         rate=run.documents / seconds if run.documents and seconds > 0 else None,
-        refuses_writes_since=_fenced_at(run, live_of),
+        refuses_writes_since=fenced_at,
         requests=requests,
         possible=(
             *resume,
-            *_possible(run, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept),
+            *_possible(as_it_is, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept),
             *back,
         )
         if is_followed or is_kept or not (is_alive or is_renamed)
         else resume,
-        follow=_follow(run, is_followed=is_followed),
-        window=_window(run, is_kept=is_kept),
+        follow=follow_facts(run, is_followed=is_followed, reach=reach),
+        window=window_facts(run, is_kept=is_kept, reach=reach),
+        holder=str(held.holder) if is_alive and held is not None else None,
         old_bookings=old_bookings,
     )
 
@@ -260,27 +268,6 @@ def _possible(
     # A migration in place is refused as long as a process keeps the window.
     if old_bookings is not None and old_bookings.later and not is_kept:
         yield PossibleCommand("Convert what an old application has written since", conversion_of(run))
-
-
-def _follow(run: RunRecord, *, is_followed: bool) -> Mapping[str, Any] | None:
-    """Return how following a run goes; what a killed process has left as its state is not true any more."""
-    facts: Mapping[str, Any] | None = run.follow.get("facts")
-    if facts is None or (is_followed and facts["state"] == FOLLOWING):
-        return facts
-    if is_followed:
-        return {**facts, "state": FOLLOWING, "ready": False, "not_ready": "following has just begun"}
-    state = "killed" if facts["state"] == FOLLOWING else facts["state"]
-    return {**facts, "state": state, "ready": False, "not_ready": None}
-
-
-def _window(run: RunRecord, *, is_kept: bool) -> Mapping[str, Any] | None:
-    """Return how a reverse window goes; what a killed process has left as its state is not true any more."""
-    if run.state not in LIVE or "facts" not in run.window:
-        return None
-    facts = {**run.window["facts"], "ends_at": run.window["ends_at"]}
-    if is_kept or facts["state"] not in {FOLLOWING, BUILDING}:
-        return facts
-    return {**facts, "state": "killed"}
 
 
 def _fenced_at(run: RunRecord, live_of: LiveOf | None) -> datetime | None:

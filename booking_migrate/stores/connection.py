@@ -208,8 +208,8 @@ def may_write_journal(connection: Connection) -> bool:
     Raises:
         ConnectionProblem: the server cannot be asked.
     """
-    from booking_migrate.stores.destination import Privilege  # noqa: PLC0415
     from booking_migrate.stores.mongo.journal import RUNS  # noqa: PLC0415
+    from booking_migrate.stores.privilege import Privilege  # noqa: PLC0415
 
     wanted = [Privilege(action, RUNS) for action in ("find", "update")]
     return not open_inspector(connection, RUNS).missing(wanted)

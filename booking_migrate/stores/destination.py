@@ -106,15 +106,6 @@ class Disk:
 
 
 @dataclass(frozen=True, slots=True)
-class Privilege:
-    """One action on one resource (MongoDB manual, reference/privilege-actions)."""
-
-    action: str
-    collection: Line
-    """A collection of the database; empty for the database as a whole."""
-
-
-@dataclass(frozen=True, slots=True)
 class PlaceFacts:
     """A collection's options and indexes, as the server lists them."""
 

@@ -60,6 +60,8 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("finalize after a cut-over", ("finalize", "--source", "others", "--yes")),
 )
 _DONE = (0, 3)
+_SEEN_WITH_MORE = ("applications", "disk", "oplog")
+"""What a user with the privileges of `migrate` alone cannot see."""
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +244,8 @@ def test_a_finalize_without_one_privilege_changes_nothing(
     back = command("rollback", "--target", "clients" if is_cut_over else "bookings", "--yes")
 
     assert 5 == code
-    assert f"the user lacks the action {missing} there" in " ".join(errors.split())
+    assert f"is not ready: this user lacks on platform: {missing}" in " ".join(errors.split())
+    assert "booking-migrate preflight finalize --role" in errors
     assert ("cut-over" if is_cut_over else "done") == run["state"]
     assert back[0] in _DONE, back[1]
     assert before == sorted(each["_id"] for each in database.bookings.find())
@@ -303,6 +306,47 @@ def test_preflight_names_what_is_lacking_and_makes_the_role(
     assert (0, []) == (code, [each for each in after["verdicts"][0]["checks"] if each["state"] == "obstacle"])
     arguments = _CUTOVER if name == "cutover" else ("migrate", *_PLACES)
     assert command(*arguments)[0] in _DONE
+
+
+@pytest.mark.usefixtures("database")
+def test_preflight_names_the_role_that_shows_more(server: Server, run: Run) -> None:
+    """What a minimal user cannot see is named, with the command that grants it; with that, it is seen."""
+    admin = server.client().admin
+    allow(server, actions=task_of("migrate").actions)
+    uri = server.uri.replace("admin:secret", "operator:secret")
+    environment = {"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": "platform"}
+
+    def looked() -> dict[str, Mapping[str, Any]]:
+        report = json.loads(run("preflight", "migrate", *_PLACES, "--json", env=environment).stdout)
+        checks = [*report["server"], *report["verdicts"][0]["checks"]]
+        return {each["subject"]: each for each in checks if each["subject"] in _SEEN_WITH_MORE}
+
+    before = looked()
+    grants = ["".join(each["hint"]).partition("grantRolesToUser(")[2] for each in before.values()]
+    roles = [role for each in grants for role in json.loads(f"[{each.removesuffix(')')}]")[1]]
+    admin.command("grantRolesToUser", "operator", roles=roles)
+    after = looked()
+    admin.command("revokeRolesFromUser", "operator", roles=roles)
+
+    assert dict.fromkeys(_SEEN_WITH_MORE, "unknown") == {name: each["state"] for name, each in before.items()}
+    assert "this user lacks dbStats and collStats on platform" in before["disk"]["found"]
+    assert "local.oplog.rs" in before["oplog"]["found"]
+    assert "unknown" not in {each["state"] for each in after.values()}
+
+
+@pytest.mark.usefixtures("database")
+def test_preflight_with_a_limit_of_the_lag(server: Server, command: Callable[..., tuple[int, str]]) -> None:
+    """Without replSetGetStatus, migrate is ready and migrate --max-lag is not; so with --block-all-writes and cutover."""
+    allow(server, roles=("readWrite", "dbAdmin"))
+    asked = ("preflight", "migrate", *_PLACES)
+
+    assert (0, 5) == (command(*asked)[0], command(*asked, "--max-lag", "10")[0])
+
+    assert command("migrate", *_PLACES)[0] in _DONE
+    assert command("verify", *_PLACES)[0] == 0
+    going_live = ("preflight", "cutover", *_PLACES, "--rejected", "leave")
+
+    assert (0, 5) == (command(*going_live)[0], command(*going_live, "--block-all-writes")[0])
 
 
 @pytest.mark.parametrize("name", ["rollback", "finalize"])

@@ -1,6 +1,7 @@
 """`preflight`: what prevents each command, found without writing."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
@@ -111,6 +112,71 @@ def test_a_process_at_the_target_is_in_the_way(
         lock.release()
 
     assert "process 4711 of ann on machine" in found["lock"]
+
+
+def test_a_target_that_was_dropped(
+    database: Db, command: Run, look: Callable[..., Mapping[str, Any]]
+) -> None:
+    """Without the target, verify and cutover are not ready and name the way back, which works."""
+    for step in ("migrate", "verify"):
+        assert 0 == command(step, *PLACES, "--quiet").returncode
+    database.clients.drop()
+    found = look()
+    (back,) = {
+        each.partition(": ")[2] for name in ("verify", "cutover") for each in [obstacles(look(name))["runs"]]
+    }
+    verified = command("verify", *PLACES)
+
+    assert ["migrate", "rollback", "control"] == ready(found)
+    assert "clients, which run" in obstacles(look("verify"))["runs"]
+    assert verified.returncode != 0
+    assert 0 == command(*shlex.split(back)[1:], "--yes").returncode
+    assert ["migrate", "migrate --in-place", "control"] == ready(look())
+
+
+@pytest.mark.parametrize("step", ["verify", "rollback", "finalize"])
+def test_a_kept_copy_that_was_dropped(
+    database: Db, command: Run, look: Callable[..., Mapping[str, Any]], step: str
+) -> None:
+    """After a cut-over, what needs the old bookings is not ready without them."""
+    for each in (("migrate",), ("verify",), ("cutover", "--yes")):
+        assert 0 == command(*each, *PLACES, "--quiet").returncode
+    (legacy,) = (name for name in database.list_collection_names() if "_legacy_" in name)
+    database[legacy].drop()
+
+    assert f"{legacy}, which kept the old bookings, no longer exists" in obstacles(look(step))["runs"]
+
+
+def test_an_archive_that_was_dropped(
+    database: Db, command: Run, look: Callable[..., Mapping[str, Any]]
+) -> None:
+    """In place, what needs the archive is not ready without it."""
+    assert 0 == command("migrate", "--in-place", "--source", "bookings", "--quiet").returncode
+    database.bookings_legacy.drop()
+
+    for step in ("verify", "rollback", "finalize"):
+        assert "bookings_legacy, which kept the old bookings" in obstacles(look(step))["runs"]
+
+
+def test_the_lag_is_measured_if_it_is_to_be_limited(look: Callable[..., Mapping[str, Any]]) -> None:
+    """With --max-lag, migrate is ready where the lag can be measured; the role has the privilege for it."""
+    asked = look("migrate", "--max-lag", "10", "--role")
+    usual = look("migrate", "--role")
+
+    assert ["migrate"] == ready(asked)
+    assert "replSetGetStatus" in asked["role"]
+    assert "replSetGetStatus" not in usual["role"]
+    assert "lag" in {check["subject"] for each in asked["verdicts"] for check in each["checks"]}
+
+
+def test_a_role_is_one_line(command: Run) -> None:
+    """However narrow the screen, the command that creates the role can be copied, or piped, as one."""
+    shown = command("preflight", "--role", *PLACES).stdout
+    (line,) = (each.strip() for each in shown.splitlines() if "createRole" in each)
+    role = json.loads(line.partition("runCommand(")[2].removesuffix(")"))
+
+    assert line.startswith("db.getSiblingDB(")
+    assert "find" in role["privileges"][0]["actions"]
 
 
 def test_files_are_refused(command: Run) -> None:

@@ -29,7 +29,8 @@ from booking_migrate.runs.plan import (
     RejectedValue,
     RejectionGroup,
 )
-from booking_migrate.stores.destination import Disk, Privilege, ServerFacts, Topology
+from booking_migrate.stores.destination import Disk, ServerFacts, Topology
+from booking_migrate.stores.privilege import Privilege
 from tests.support.sample_reports import HOSTILE, RUN_ID, at_a_time
 
 MIB = 1 << 20

@@ -71,7 +71,8 @@ def _verdict(report: DryRunReport) -> Verdict:
         return NOTHING_TO_MIGRATE
     about = _about(part)
     if counts.already_migrated == counts.scanned:
-        explanation = f"All {about}{grouped(counts.scanned)} bookings are in the target already."
+        all_of_them = f"All {about}{grouped(counts.scanned)} bookings are"
+        explanation = f"{all_of_them if counts.scanned > 1 else 'The one booking is'} in the target already."
         return Verdict(Mood.GOOD, "Nothing to do", explanation)
     said = (
         f"{about}{grouped(counts.migrated)} of {about}{plural(counts.scanned, 'booking')} would be migrated"
@@ -259,7 +260,7 @@ def _largest_clients(part: DryRunPart) -> Section:
             each.client_id,
             each.size,
             size(each.size),
-            f"{grouped(each.sessions)} sessions",
+            plural(each.sessions, "session"),
             each.size > part.gains.limit,
         )
         for each in clients

@@ -182,7 +182,7 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
     if cutover.window is None or cutover.window.taken_by is None:
         yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
-        yield f"{plural(cutover.caught_up, 'client document')} brought up to date"
+        yield f"{plural(cutover.caught_up, 'write')} to client documents, to bring in what had changed"
     if cutover.carried:
         yield f"{plural(cutover.carried, 'rejected booking')} carried over in the old shape"
     yield from _kept_index(cutover.kept_index)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from booking_migrate.preflight.outcome import State
+from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.preflight import CheckReport, CommandReport, PreflightReport
@@ -25,7 +26,7 @@ def preflight_page(report: PreflightReport) -> Page:
         sections=(
             Section(title="Server", items=tuple(map(_item, report.server))),
             *map(_section, report.verdicts),
-            *([] if report.role is None else [Section(title="Minimal role", note=report.role)]),
+            *([] if report.role is None else [_role(report.role)]),
         ),
         checks=(error_check(report, "preflight-ran", verdict), *_checks(report.verdicts)),
         route=f"{report.source} -> {report.target}, {duration(report.seconds)}; nothing was written",
@@ -54,8 +55,15 @@ def _section(command: CommandReport) -> Section:
         title=command.command,
         remark="ready" if command.ready else "not ready",
         is_flagged=not command.ready,
+        is_line=True,
         items=tuple(map(_item, shown)),
     )
+
+
+def _role(command: str) -> Section:
+    """Return the command that creates a role, as one line that can be copied."""
+    step = NextStep(text="As an administrator, in mongosh:", command=command)
+    return Section(title="Minimal role", steps=(step,))
 
 
 def _item(check: CheckReport) -> Item:

@@ -15,9 +15,18 @@ from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Sectio
 from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
 from booking_migrate.runs.states import LIVE, in_words
-from booking_migrate.runs.status import FOLLOWING
 from booking_migrate.stores.journal import RunState
+
+_KEPT = frozenset({BUILDING, FOLLOWING})
+"""The states of a reverse window that a process keeps."""
+
+_FOLLOWED = frozenset({RunState.DONE, RunState.CUTTING_OVER})
+"""The states of a run of which it matters how far it was followed."""
+
+_ENDINGS = {"killed": "its process is gone"}
+"""What is not clear from the name of the state."""
 
 
 def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
@@ -63,7 +72,17 @@ def _state(run: RunReport) -> str:
     if run.stale:
         heartbeat = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
         return f"{in_words(run.state)}, its process has ended; last heartbeat {heartbeat}"
+    follow, window = run.follow, run.window
+    if run.state is RunState.DONE and follow is not None and follow.state != CAUGHT_UP:
+        return "done, followed" if follow.state == FOLLOWING else f"done, following ended ({_ended(follow)})"
+    if run.state is RunState.CUT_OVER and window is not None and window.state not in _KEPT:
+        return f"{run.state.value}, reverse window no longer kept ({_ended(window)})"
     return run.state.value
+
+
+def _ended(part: FollowReport | WindowReport) -> str:
+    """Return how following, or keeping a window, has ended."""
+    return _ENDINGS.get(part.state, part.state.replace("-", " "))
 
 
 def _runs(runs: Sequence[RunReport]) -> Iterator[Section]:
@@ -73,7 +92,9 @@ def _runs(runs: Sequence[RunReport]) -> Iterator[Section]:
     folded = [run for run in unchanged if run not in shown]
     yield from (_run(run) if len(runs) == 1 else _brief(run) for run in shown)
     if folded:
-        changed_nothing = f"{plural(len(folded), 'run')} changed nothing"
+        # If none of them changed anything, the newest is shown above.
+        noun = "more run" if len(folded) < len(unchanged) else "run"
+        changed_nothing = f"{plural(len(folded), noun)} changed nothing"
         yield Section(
             title="Also",
             items=(Item(changed_nothing, None, tuple(run.run_id for run in folded), len(folded)),),
@@ -87,6 +108,7 @@ def _brief(run: RunReport) -> Section:
         title=run.run_id,
         remark=", ".join(facts),
         is_flagged=run.stale or run.problem is not None,
+        is_line=True,
         items=tuple(Item(line) for line in items if line),
         steps=_steps(run),
     )
@@ -106,12 +128,15 @@ def _facts_of(run: RunReport) -> Iterator[str]:
 
 def _attention(run: RunReport) -> Iterator[str]:
     """Yield what of a run is always shown."""
+    if run.holder is not None and run.run_id not in run.holder:
+        # Another process than the one that began it: messages about the lock name it by its own id.
+        yield f"active: {run.holder}"
     yield from request_lines(run.requests)
     if run.kept:
         yield f"{plural(run.kept, 'client document')} kept, changed by others"
     if run.legacy and run.state in LIVE:
         yield f"old bookings are kept in {run.legacy}"
-    if run.follow is not None and run.follow.state != "caught-up":
+    if run.follow is not None and run.follow.state != CAUGHT_UP and run.state in _FOLLOWED:
         yield _follow(run.follow)
     if run.window is not None:
         yield _window(run.window)
@@ -130,6 +155,7 @@ def _run(run: RunReport) -> Section:
         title=run.run_id,
         remark=_state(run),
         is_flagged=run.stale or run.problem is not None,
+        is_line=True,
         items=tuple(Item(line) for line in lines if line),
         steps=_steps(run),
     )
@@ -142,35 +168,61 @@ def _steps(run: RunReport) -> tuple[NextStep, ...]:
 
 
 def _follow(follow: FollowReport) -> str:
-    """Return how following goes."""
-    state = follow.state.replace("-", " ")
+    """Return how following goes, or went."""
+    is_followed = follow.state == FOLLOWING
     parts = [
-        f"changes of the application: {state}",
+        f"changes of the application: {follow.state if is_followed else f'following ended ({_ended(follow)})'}",
         f"{follow.lag_seconds} s behind",
-        f"backlog {grouped(follow.backlog)}",
+        f"backlog {grouped(follow.backlog)}{_as_of(follow)}",
     ]
-    if follow.state == FOLLOWING:
-        parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
-    if follow.oplog_seconds_left is not None:
-        parts.append(f"the oplog goes back {duration(float(max(follow.oplog_seconds_left, 0)))} further")
-    if follow.state == FOLLOWING:
-        reason = f": {follow.not_ready}" if follow.not_ready else ""
-        parts.append("ready to cut over" if follow.ready else f"not ready to cut over{reason}")
+    if not is_followed:
+        return ", ".join([*parts, *_since(follow)])
+    parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
+    parts.extend(_oplog(follow))
+    reason = f": {follow.not_ready}" if follow.not_ready else ""
+    parts.append("ready to cut over" if follow.ready else f"not ready to cut over{reason}")
     return ", ".join(parts)
 
 
 def _window(window: WindowReport) -> str:
-    """Return how a reverse window goes."""
+    """Return how a reverse window goes, or went."""
+    is_kept = window.state in _KEPT
+    is_over = window.ends_at <= datetime.now(UTC)
     parts = [
-        f"reverse window: {window.state.replace('-', ' ')}",
-        f"ends at {window.ends_at:%Y-%m-%d %H:%M:%S} UTC",
-        f"{window.lag_seconds} s behind",
+        f"reverse window: {window.state if is_kept else f'no longer kept ({_ended(window)})'}",
+        f"{'ended' if is_over else 'ends'} at {window.ends_at:%Y-%m-%d %H:%M:%S} UTC",
     ]
     if window.ready:
+        # As long as it is built, nothing is known of how far behind it is.
+        parts.append(f"{window.lag_seconds} s behind{_as_of(window)}")
+    if not is_kept:
+        return ", ".join([*parts, *_since(window)])
+    if window.ready:
         parts.append(f"a rollback would refuse writes for about {window.estimated_outage_ms} ms")
-    if window.oplog_seconds_left is not None:
-        parts.append(f"the oplog goes back {duration(float(max(window.oplog_seconds_left, 0)))} further")
-    return ", ".join(parts)
+    return ", ".join([*parts, *_oplog(window)])
+
+
+def _as_of(part: FollowReport | WindowReport) -> str:
+    return "" if part.as_of is None else f" as of {part.as_of:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _since(part: FollowReport | WindowReport) -> Iterator[str]:
+    """Yield what is known of now, when figures are of the past."""
+    if part.unfollowed_seconds is None:
+        yield "how far behind it is now is not known"
+        return
+    yield f"now {duration(float(part.unfollowed_seconds))} behind the newest write of the server"
+    if part.history_lost:
+        yield "the oplog has lost changes since: everything will be read again"
+    elif part.oplog_seconds_left is None:
+        yield "whether the oplog still has all changes since is not known: this user may not read it"
+    else:
+        yield from _oplog(part)
+
+
+def _oplog(part: FollowReport | WindowReport) -> Iterator[str]:
+    if part.oplog_seconds_left is not None:
+        yield f"the oplog goes back {duration(float(max(part.oplog_seconds_left, 0)))} further"
 
 
 def _progress(run: RunReport) -> str:

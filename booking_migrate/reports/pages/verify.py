@@ -109,7 +109,7 @@ def _accounted(report: Report, counts: CountsReport) -> str:
 
 
 def _mismatches(number: int) -> str:
-    return f"{grouped(number)} mismatch" if number == 1 else f"{grouped(number)} mismatches"
+    return plural(number, "mismatch", "mismatches")
 
 
 def _figures(report: Report, verification: VerificationReport, counts: CountsReport) -> Iterator[Figure]:
@@ -172,7 +172,7 @@ def _check(rule: RuleReport) -> Check:
     if not rule.mismatch_count:
         return Check(rule.rule)
     lines = [mismatch_line(example) for example in rule.examples[:_LINES_SHOWN]]
-    said = f"{rule.mismatch_count} mismatches, such as {lines[0]}"
+    said = f"{_mismatches(rule.mismatch_count)}, such as {lines[0]}"
     return Check(rule.rule, Result.FAILURE, rule.examples[0].kind, said, "\n".join(lines))
 
 

@@ -16,7 +16,6 @@ from booking_migrate.stores.destination import (
     Disk,
     IndexFacts,
     PlaceFacts,
-    Privilege,
     ServerFacts,
     Topology,
 )
@@ -24,12 +23,14 @@ from booking_migrate.stores.mongo.booking_map import is_map
 from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import logged_in, read, reading
+from booking_migrate.stores.mongo.granted import not_granted
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
 from booking_migrate.stores.mongo.referring import MongoReferring
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 from booking_migrate.stores.mongo.validator_rules import rules_broken
 from booking_migrate.stores.places import is_own
+from booking_migrate.stores.privilege import Privilege
 
 T = TypeVar("T")
 
@@ -145,18 +146,9 @@ class MongoInspector:
         return MongoDestination(self._anchor.database[name], self._anchor)
 
     def missing(self, wanted: Sequence[Privilege]) -> Sequence[Privilege] | None:
-        """Return those of these privileges that the user lacks; None if the server does not say.
-
-        Without a login the server does not check privileges, and none is missing.
-        """
+        """Return those of these privileges that the user lacks; None if the server does not say."""
         status = self._answer("connectionStatus", 1, showPrivileges=True)
-        if status is None:
-            return None
-        known = status["authInfo"]
-        if not known["authenticatedUsers"]:
-            return ()
-        granted = known["authenticatedUserPrivileges"]
-        return tuple(one for one in wanted if not any(self._covers(grant, one) for grant in granted))
+        return None if status is None else not_granted(status, self.database, wanted)
 
     def user(self) -> tuple[str, str]:
         """Return who is logged in, and where that user was created; empty if the server does not say."""
@@ -257,20 +249,6 @@ class MongoInspector:
                 if is_transient(error):
                     raise
                 return None
-
-    def _covers(self, grant: Mapping[str, Any], wanted: Privilege) -> bool:
-        """Return whether a privilege that the user has includes one that is wanted.
-
-        Source: MongoDB manual, reference/resource-document: an empty name stands for all of them.
-        """
-        if wanted.action not in grant["actions"]:
-            return False
-        resource = grant["resource"]
-        if resource.get("anyResource"):
-            return True
-        if "db" not in resource or resource["db"] not in ("", self._database.name):
-            return False
-        return resource["collection"] in ("", wanted.collection)
 
 
 def _whole(value: Any) -> int | None:

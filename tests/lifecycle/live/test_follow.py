@@ -137,13 +137,14 @@ def test_signals_that_are_no_wish(
 
 
 def test_a_killed_follower(bookings: Db, environment: dict[str, str], command: Run) -> None:
-    """A follower that was killed is said to be, and a cut-over brings in what came since."""
+    """A follower that was killed is said to be, how far behind it is now too, and a cut-over brings in what came since."""
     with started(environment, *FOLLOW) as follower:
         await_ready(follower, command)
         follower.kill()
         follower.wait(PATIENCE)
     stopped = newest(command)
     bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "since"}})
+    shown = " ".join(command("status").stdout.split())
     done = command(*CUTOVER)
 
     assert (False, False, "killed", False) == (
@@ -152,8 +153,44 @@ def test_a_killed_follower(bookings: Db, environment: dict[str, str], command: R
         stopped["follow"]["state"],
         stopped["follow"]["ready"],
     )
+    assert "done, following ended (its process is gone)" in shown
+    assert "behind the newest write of the server" in shown
+    assert stopped["follow"]["unfollowed_seconds"] >= 0
+    assert stopped["follow"]["oplog_seconds_left"] >= 0
+    assert stopped["follow"]["history_lost"] is False
     assert 0 == done.returncode, done.stderr
     assert "since" == notes_of(bookings, "bookings", 0)
+
+
+def test_a_paused_follower_falls_behind(bookings: Db, environment: dict[str, str], command: Run) -> None:
+    """What changes in a pause is kept, so nothing of it is lost; the target is behind, and status says how far."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        assert 0 == command("control", "pause").returncode
+        await_figures(command, lambda figures: "paused" in (figures["not_ready"] or ""))
+        bookings.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "in the pause"}})
+        behind = await_figures(command, lambda figures: figures["lag_seconds"] > 0)
+        shown = " ".join(command("status").stdout.split())
+        ended_by(follower, signal.SIGINT)
+    stopped = newest(command)["follow"]
+
+    assert 1 == behind["backlog"]
+    assert "0 s behind" not in shown
+    assert " as of " in shown
+    assert "done, followed" in shown
+    assert (1, True) == (stopped["backlog"], stopped["lag_seconds"] > 0)
+    assert notes_of(bookings, "clients", 0) != "in the pause"
+
+
+def await_figures(command: Run, is_there: Callable[[Mapping[str, Any]], bool]) -> Mapping[str, Any]:
+    """The figures of following as status shows them, once they are as expected."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        figures: Mapping[str, Any] = newest(command)["follow"]
+        if is_there(figures):
+            return figures
+        assert time.monotonic() < deadline, figures
+        time.sleep(0.1)
 
 
 @pytest.mark.usefixtures("bookings")

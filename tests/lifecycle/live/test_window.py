@@ -227,9 +227,15 @@ def test_killed_in_the_window(ready: Db, environment: dict[str, str], command: R
     stopped = newest(command)
     ready.bookings.update_one({"clientId": client(0)}, {"$set": {"sessions.0.notes": "since"}})
     ready.bookings.update_one({"clientId": client(1)}, {"$push": {"sessions": session(77)}})
+    shown = " ".join(command("status").stdout.split())
     back = command(*ROLLBACK)
 
     assert (False, "killed") == (stopped["alive"], stopped["window"]["state"])
+    assert "reverse window no longer kept (its process is gone)" in shown
+    assert (True, False) == (
+        stopped["window"]["unfollowed_seconds"] >= 0,
+        stopped["window"]["history_lost"],
+    )
     assert 3 == back.returncode, back.stderr
     assert json.loads(back.stdout)["undone"]["followed"]
     assert BOOKINGS + 1 == ready.bookings.count_documents({})
@@ -288,7 +294,7 @@ def test_the_end_of_a_window(
     back = command(*ROLLBACK)
 
     assert (0, 0) == (opened.returncode, ended.returncode), opened.stderr + ended.stderr
-    assert "the reverse window of 2h has ended; a new one of 1h opens" in " ".join(opened.stderr.split())
+    assert "the reverse window of 2h has ended; a new one is opened for 1h" in " ".join(opened.stderr.split())
     assert "has ended; a new one" not in " ".join(ended.stderr.split())
     assert ["--reverse-window 1h"] == [re.findall("--reverse-window [0-9]+h", each)[0] for each in printed]
     assert 0 == done.returncode, done.stderr
