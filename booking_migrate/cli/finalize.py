@@ -32,7 +32,7 @@ from booking_migrate.cutover.finalize import FinalizePlan as CutOverFinalizePlan
 from booking_migrate.cutover.finalize import finalize as finalize_cut_over
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.recovery import carried_bookings
-from booking_migrate.errors import NotConfirmed
+from booking_migrate.errors import NotConfirmed, PartOfCutover
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.in_place.finalize import FinalizeOutcome
 from booking_migrate.references.keep import keep_index
@@ -40,7 +40,7 @@ from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import grouped, plural
 from booking_migrate.rollback.window_parts import close_window
-from booking_migrate.runs.commands import conversion_of
+from booking_migrate.runs.commands import command_of, conversion_of
 from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.stores.connection import (
@@ -53,13 +53,13 @@ from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import default_archive, open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import Connection
-from booking_migrate.stores.open_finalize import collection_exists, has_guard
+from booking_migrate.stores.open_finalize import collection_exists, has_guard, records_left
 from booking_migrate.stores.open_follow import open_dirty
 from booking_migrate.stores.privilege import Privilege
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
 HELP = """
-It ends the cut-over of the source, or else the migration in place within it. The kept copy of the old collection, or the
+It ends the cut-over of the source with every later run in place, or else the migration in place within it. The kept copy of the old collection, or the
 archive, is dropped, and so is what a reverse window keeps ready: nothing can be undone after that.
 
 Everything is verified once more; sessions that the application has added or changed since are counted, not reported. After
@@ -68,7 +68,7 @@ old bookings in it stay, too: the question and the report count them, with the c
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
 from all sessions too, a few client documents at a time, unless references in other collections still lead to them. If it is interrupted, run it again;
 as long as the kept collection exists, rollback is possible, too. Rejected bookings stay where
-they are.
+they are, and so do the records of runs, which status shows: the report names these collections, and the command that removes them.
 
 \b
 [bold]Examples[/bold]
@@ -78,6 +78,9 @@ they are.
     booking-migrate finalize --source bookings --archive bookings_legacy --drop-legacy-ids --yes --json
 """
 
+
+_ENDED = frozenset({RunState.FINALIZED, RunState.ROLLED_BACK, RunState.UNCHANGED})
+"""The states of a run of which only its record is left."""
 
 _COUNTING_SECONDS = 2.0
 """How long old bookings are counted for a message that only refuses."""
@@ -119,7 +122,9 @@ def finalize(
     places = Places.of(ctx, PlaceOptions(source, source), people, connection, archive=archive)
 
     def body(context: run.RunContext) -> Report:
-        swapped = None if given.archive is not None else _run_to_finalize(source, connection)
+        swapped = _run_to_finalize(source, connection)
+        if swapped is not None and given.archive is not None:
+            raise PartOfCutover(given.archive, swapped.run_id, command_of(swapped, "finalize"))
         if given.drop_legacy_ids and not given.leave_references:
             with connection.open() as opened:
                 target = source if swapped is None else swapped.target
@@ -181,7 +186,18 @@ def _finalize_in_place(
             )
         )
         outcome = _with_index(outcome, opened, given)
-    return report_of_finalize(outcome, seconds=context.seconds)
+        return _report(outcome, opened, context)
+
+
+def _report(outcome: engine.FinalizeOutcome, connection: Connection, context: run.RunContext) -> Report:
+    """Make the report, with what stays of the program's own in the database."""
+    runs = open_journal(connection).journal.runs()
+    return report_of_finalize(
+        outcome,
+        seconds=context.seconds,
+        records=records_left(connection),
+        is_last=all(each.state in _ENDED for each in runs),
+    )
 
 
 def _refuse_unready(
@@ -328,4 +344,4 @@ def _finalize_cut_over(
             )
         )
         outcome = _with_index(outcome, opened, given)
-    return report_of_finalize(outcome, seconds=context.seconds)
+        return _report(outcome, opened, context)

@@ -109,7 +109,7 @@ ONLY_SIDE_BY_SIDE = (
 )
 """The parameters that mean nothing in place."""
 
-ONLY_IN_PLACE = ("archive", "passes", "max_rate", "without_transactions")
+ONLY_IN_PLACE = ("archive", "passes", "without_transactions")
 """The parameters that mean something in place only."""
 
 
@@ -127,9 +127,6 @@ class InPlaceOptions(Group, panel=IN_PLACE):
         metavar="N",
         min=1,
         max=1000,
-    )
-    max_rate: float | None = option(
-        None, "Move at most this many bookings a second.", metavar="N", min=1, show_default="no limit"
     )
     without_transactions: bool = option(
         False,
@@ -172,9 +169,11 @@ def migrate(
         plan = migration_plan(contract_of(ctx), rules, people, writing)
         if not isinstance(parse_place(asked.target), CollectionPlace):
             refuse_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
+            refuse_options(ctx, ("max_rate",), "a file is written by this program alone")
         request = replace(
             run_request("migrate", context.run_id, places, plan, None if is_in_place else places.rejects),
             maximum_lag=writing.max_lag,
+            maximum_rate=writing.max_rate,
             restart=writing.restart,
             config=config_path(ctx),
         )

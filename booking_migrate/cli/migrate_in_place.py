@@ -56,7 +56,7 @@ def migrate_in_place(
             request=request,
             users=sides.users,
             experts=sides.experts,
-            limits=engine.InPlaceLimits(passes=options.passes, maximum_rate=options.max_rate),
+            limits=engine.InPlaceLimits(passes=options.passes, maximum_rate=request.maximum_rate),
             listener=listener,
             signal_guard=signal_guard,
         )

@@ -281,6 +281,13 @@ class WritingOptions(Group, panel="Writing"):
         min=0,
         show_default="never pause",
     )
+    max_rate: float | None = option(
+        None,
+        "Move at most this many bookings a second, on average.",
+        metavar="N",
+        min=1,
+        show_default="no limit",
+    )
     follow: bool = option(
         False,
         "Continue after the last booking: bring in what the application writes, and verify it, until Ctrl-C or a cutover.",

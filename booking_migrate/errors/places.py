@@ -11,6 +11,9 @@ from booking_migrate.errors.base import (
     either,
 )
 
+_NAMES_SHOWN = 8
+"""How many names a hint lists."""
+
 
 class BadPlace(UsageProblem):
     """A place that is neither a file of a known kind nor a collection name."""
@@ -38,14 +41,28 @@ class MissingUri(UsageProblem):
     has_server: bool
     """Whether the database is lacking, not the server."""
 
+    databases: Sequence[str] = ()
+    """The databases of the server, as far as the user may know."""
+
     lacking = either("has_server", "database", "server")
     message = "no {lacking} was named for the collection {place!r}"
     hint = either(
         "has_server",
-        "Pass --db, or put the database's name into the connection string.",
+        "Pass --db, or put the database's name into the connection string.{there}",
         "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl.",
     )
-    again = either("has_server", "--db NAME", "--uri mongodb://HOST:27017/DATABASE")
+
+    @property
+    def there(self) -> str:
+        more = len(self.databases) - len(self.databases[:_NAMES_SHOWN])
+        named = ", ".join(self.databases[:_NAMES_SHOWN]) + (f" and {more} more" if more else "")
+        return f" The server has {named}." if named else ""
+
+    @property
+    def again(self) -> str:
+        if not self.has_server:
+            return "--uri mongodb://HOST:27017/DATABASE"
+        return f"--db {quote(self.databases[0])}" if len(self.databases) == 1 else "--db NAME"
 
 
 class BadConfiguration(UsageProblem):
@@ -343,7 +360,7 @@ class DuplicateKeys(Unexpected):
     place: str
     count: int
     sample: str
-    """The key that is there already, as text."""
+    """The first of the keys that are there already, as text."""
 
     message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
     hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."

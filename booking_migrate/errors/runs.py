@@ -255,6 +255,19 @@ class ArchiveNotOwn(Refused):
     )
 
 
+class PartOfCutover(Refused):
+    """A run in place is to be finalized alone, although its collection was cut over: both end together."""
+
+    archive: str
+    run_id: str
+    """The run that was cut over."""
+
+    going_on: str
+    effect = "Nothing was changed."
+    message = "{archive} cannot be dropped alone: it belongs to the cut-over of run {run_id}, whose client documents are live"
+    hint = "End the cut-over with all that belongs to it, this archive too: {going_on}"
+
+
 class CutoverRefused(Refused):
     """A precondition of a cut-over does not hold; nothing was changed."""
 

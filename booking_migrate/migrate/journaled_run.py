@@ -77,6 +77,7 @@ def migrate(
         takes=(Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
         gauge=stores.lag,
         maximum_lag=request.maximum_lag,
+        maximum_rate=request.maximum_rate,
     )
     try:
         regulator.check()

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 from booking_migrate.reports.control import request_report
+from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
     EarlierUndoneReport,
     FinalizedReport,
     FollowedReport,
-    FollowReport,
     IndexesReport,
     KeptWindowReport,
     LifeReport,
@@ -41,7 +41,6 @@ from booking_migrate.reports.lifecycle import (
     SinceReport,
     UndoneReport,
     ViewReport,
-    WindowReport,
 )
 
 
@@ -268,9 +267,19 @@ def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[Ne
         yield NextStep(text=text, command=conversion_of(run))
 
 
-def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeReport:
-    """Build the report of a finalize that has finished."""
+def report_of_finalize(
+    outcome: "FinalizeOutcome", *, seconds: float, records: Sequence[str] = (), is_last: bool = False
+) -> LifeReport:
+    """Build the report of a finalize that has finished.
+
+    Args:
+        outcome: what it did.
+        seconds: how long it took.
+        records: the collections in which the program keeps its records, and that stay.
+        is_last: whether no run of the database needs them.
+    """
     run, verification = outcome.run, outcome.verification
+    old = tuple(_steps_about_old(run, outcome.old_bookings))
     again = NextStep(
         text="List every mismatch with its values:",
         command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
@@ -292,9 +301,21 @@ def report_of_finalize(outcome: "FinalizeOutcome", *, seconds: float) -> LifeRep
             also_dropped=outcome.dropped,
             kept_index=outcome.kept_index,
             old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
+            records=tuple(records),
         ),
-        next_steps=(*(() if outcome.is_done else (again,)), *_steps_about_old(run, outcome.old_bookings)),
+        next_steps=(
+            *(() if outcome.is_done else (again,)),
+            *old,
+            *([_REMOVAL] if outcome.is_done and is_last and records and not old else []),
+        ),
     )
+
+
+_REMOVAL = NextStep(
+    text="If status does not have to show these runs any more, remove their records (rejected bookings stay), in mongosh:",
+    command="db.getCollectionNames().filter(name => /^booking_migrate_(runs|ranges|before|locks|dirty|window)$/.test(name))"
+    ".forEach(name => db.getCollection(name).drop())",
+)
 
 
 def report_of_view(

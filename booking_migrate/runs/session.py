@@ -85,6 +85,9 @@ class RunRequest:
     maximum_lag: float | None = None
     """How far a secondary may be behind, in seconds, before the run pauses; None: it never pauses."""
 
+    maximum_rate: float | None = None
+    """How many bookings a second it may move; None: as many as it can."""
+
     restart: bool = False
     """Whether an interrupted run is undone first, instead of continued."""
 

@@ -1,7 +1,10 @@
-"""What a finalize asks before it drops anything: whether a collection exists, and whether it has a guard to remove."""
+"""What a finalize asks: whether a collection exists, whether it has a guard to remove, and which records of runs stay."""
 
 # ruff: noqa: PLC0415 - the driver is slow to import
+from collections.abc import Sequence
+
 from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.places import REJECTS_COLLECTION
 
 
 def collection_exists(connection: Connection, name: str) -> bool:
@@ -25,3 +28,15 @@ def has_guard(connection: Connection, name: str) -> bool:
     from booking_migrate.stores.mongo.live_swap import is_guarded
 
     return is_guarded(options_of(connection.collection(name)))
+
+
+def records_left(connection: Connection) -> Sequence[str]:
+    """Return the names of the collections in which the program keeps records of runs and rejected bookings, as far as they exist.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    from booking_migrate.stores.mongo import dirty, journal, locks, window
+
+    names = (journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS, dirty.COLLECTION, window.COLLECTION)
+    return [name for name in (*names, REJECTS_COLLECTION) if collection_exists(connection, name)]

@@ -11,11 +11,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from booking_migrate.bson.document import Element
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import agreed, display_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields, Rules
 from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
+from booking_migrate.verify.rejected import CausingValues
 
 if TYPE_CHECKING:
     from booking_migrate.verify.behind import Behind, BothSides
@@ -302,6 +303,7 @@ class VerificationCounts:
         default_factory=lambda: {rule: _Examples(EXAMPLES) for rule in Rule}
     )
     _rejected: dict[str, _Examples] = field(default_factory=dict)
+    _values: CausingValues = field(default_factory=CausingValues)
     _wrong_totals: _Examples = field(default_factory=lambda: _Examples(_SAMPLE_IDS))
 
     def add_client(self, result: ClientResult) -> None:
@@ -323,9 +325,11 @@ class VerificationCounts:
         self.sink(mismatch)
         self._mismatches[mismatch.rule].add(mismatch)
 
-    def add_rejected(self, reason: str, booking_id: Any) -> None:
+    def add_rejected(self, reason: str, booking: UnresolvedBooking) -> None:
         """Add a booking that is correctly among the rejected."""
-        self._rejected.setdefault(reason, _Examples(_SAMPLE_IDS)).add(display_id(booking_id))
+        self._rejected.setdefault(reason, _Examples(_SAMPLE_IDS)).add(display_id(booking.booking_id))
+        at_fault = next((each.field for each in booking.broken if each.reason == reason), None)
+        self._values.add(reason, at_fault, booking.raw)
 
     def results(self, rules: tuple[Rule, ...]) -> tuple[RuleResult, ...]:
         """Return the results for these rules."""
@@ -350,8 +354,12 @@ class VerificationCounts:
     def rejections(self) -> tuple[RejectionGroup, ...]:
         """Return the rejections that are accounted for, by reason."""
         ordered = sorted(self._rejected.items(), key=lambda item: (-item[1].count, item[0]))
+        values = self._values
         return tuple(
-            RejectionGroup(Reason(reason), each.count, tuple(each.first)) for reason, each in ordered
+            RejectionGroup(
+                Reason(reason), each.count, tuple(each.first), values.of(reason), values.fields(reason)
+            )
+            for reason, each in ordered
         )
 
     def findings(self) -> tuple[Finding, ...]:
@@ -361,7 +369,10 @@ class VerificationCounts:
         return (
             Finding(
                 "client-document-totals-wrong",
-                "client documents of the source whose own totals are wrong",
+                agreed(
+                    "{client document|client documents} of the source whose own totals are wrong",
+                    self._wrong_totals.count,
+                ),
                 self._wrong_totals.count,
                 tuple(self._wrong_totals.first),
                 "Nothing had to be added to them, so they were carried as they were. Correct them in the application.",

@@ -74,7 +74,7 @@ class Reconciler:
                 if record is not None and _is_kept(booking, record):
                     self._counts.totals["already_migrated"] += 1
                 elif record is not None and (not wrong or _is_conflict(booking, record)):
-                    self._counts.add_rejected(record.reason, booking.booking_id)
+                    self._counts.add_rejected(record.reason, booking)
         for mismatch in self._with_owners(mismatches):
             self._counts.add_mismatch(mismatch)
         for mismatch in self._with_owners(foreign):

@@ -334,21 +334,6 @@ def test_preflight_names_the_role_that_shows_more(server: Server, run: Run) -> N
     assert "unknown" not in {each["state"] for each in after.values()}
 
 
-@pytest.mark.usefixtures("database")
-def test_preflight_with_a_limit_of_the_lag(server: Server, command: Callable[..., tuple[int, str]]) -> None:
-    """Without replSetGetStatus, migrate is ready and migrate --max-lag is not; so with --block-all-writes and cutover."""
-    allow(server, roles=("readWrite", "dbAdmin"))
-    asked = ("preflight", "migrate", *_PLACES)
-
-    assert (0, 5) == (command(*asked)[0], command(*asked, "--max-lag", "10")[0])
-
-    assert command("migrate", *_PLACES)[0] in _DONE
-    assert command("verify", *_PLACES)[0] == 0
-    going_live = ("preflight", "cutover", *_PLACES, "--rejected", "leave")
-
-    assert (0, 5) == (command(*going_live)[0], command(*going_live, "--block-all-writes")[0])
-
-
 @pytest.mark.parametrize("name", ["rollback", "finalize"])
 @pytest.mark.usefixtures("database")
 def test_preflight_knows_what_a_cutover_has_changed(

@@ -64,6 +64,21 @@ def test_json(run: Run) -> None:
     assert {"content", "totals"} == {each["kind"] for each in report["mismatches"]}
 
 
+def test_values_of_rejected_bookings(run: Run) -> None:
+    """The report of verify has the values for which bookings are rejected, and they are those that the migration counted."""
+    migrated, verified = (
+        json.loads(run(command, *VERIFY[1:], "--json").stdout)["rejections"]
+        for command in ("migrate", "verify")
+    )
+    told = [
+        {each["reason"]: (each["count"], each["fields"], each["values"]) for each in report}
+        for report in (migrated, verified)
+    ]
+
+    assert told[0] == told[1]
+    assert any(values for _, _, values in told[1].values())
+
+
 @pytest.mark.usefixtures("harmed")
 def test_reports(run: Run, workspace: Path) -> None:
     """JUnit has one test case for each rule, Markdown is under a page, and every mismatch is in its file."""

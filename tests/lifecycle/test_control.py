@@ -13,6 +13,8 @@ import pytest
 from bson.int64 import Int64
 from pymongo.database import Database
 
+from booking_migrate.runs import regulator
+from booking_migrate.runs.throttle import Pace
 from tests.lifecycle.conftest import ROOT, Ended
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking
@@ -120,6 +122,23 @@ def test_a_pause(
     assert f"resumed by {ME} after" in errors
     assert events.index("paused") < events.index("resumed")
     assert [] == run_of(command)["requests"]
+
+
+def test_a_rate_from_the_start(command: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """--max-rate holds side by side as in place; a target file has no rate, which is said before anything is read."""
+    rates: list[float] = []
+
+    class Noted(Pace):
+        def __init__(self, rate: float, **parts: Any) -> None:
+            rates.append(rate)
+            super().__init__(rate, **parts)
+
+    monkeypatch.setattr(regulator, "Pace", Noted)
+    done = [command(*arguments, "--max-rate", "5000") for arguments in (SIDE_BY_SIDE, IN_PLACE)]
+    refused = command("migrate", "--target", str(tmp_path / "clients.jsonl"), "--max-rate", "5000")
+
+    assert ([0, 5], [5000.0]) == ([each.returncode for each in done], rates[:1]), done[0].stderr
+    assert (2, True) == (refused.returncode, "--max-rate" in refused.stderr)
 
 
 def test_a_pause_survives_a_kill(

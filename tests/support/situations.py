@@ -40,11 +40,6 @@ def _(scene: Scene) -> None:
     scene.show("migrate", "--db", f"{scene.database.name}x")
 
 
-@situation("03-no-database")
-def _(scene: Scene) -> None:
-    scene.show("migrate", env={"BOOKING_MIGRATE_DB": None})
-
-
 @situation("10-server-away-in-the-middle")
 def _(scene: Scene) -> None:
     scene.bookings(40)

@@ -11,6 +11,13 @@ STANDALONE: dict[str, Situation] = {}
 guarded, standalone = entering(GUARDED), entering(STANDALONE)
 
 
+@guarded("03-no-database")
+def _(scene: Scene) -> None:
+    # Here and not on the server of all tests, which may have other databases.
+    scene.bookings()
+    scene.show("migrate", env={"BOOKING_MIGRATE_DB": None})
+
+
 @guarded("04-wrong-password")
 def _(scene: Scene) -> None:
     scene.uri = scene.uri.replace("secret", "wrong")

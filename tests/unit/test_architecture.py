@@ -45,6 +45,20 @@ def test_there_are_enough_ways_in() -> None:
     assert {} == {verb: length for verb, length in lengths.items() if length > _LONGEST}
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_names_in_the_docstring_of_a_package_exist(path: Path) -> None:
+    """What the docstring of a package names as ``module.name`` is there, in its folder or from the package on."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    absent = []
+    for dotted in re.findall(r"`((?:[a-z_]+\.)+[A-Za-z_]+)`", text):
+        module, _, name = dotted.rpartition(".")
+        files = [root / f"{module.replace('.', '/')}.py" for root in (path.parent, PACKAGE)]
+        if not any(each.exists() and name in each.read_text(encoding="utf-8") for each in files):
+            absent.append(dotted)
+
+    assert [] == absent
+
+
 def test_every_module_has_a_way_in() -> None:
     """Each module is named in the page of its folder, of a folder above, or in the table of what to open."""
     pages = {page: page.read_text(encoding="utf-8") for page in PAGES}

@@ -229,6 +229,7 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
     said += _kept_index(finalized.kept_index)
     said += old_booking_lines(report.source, finalized.old_bookings)
+    said += [f"records of runs stay in {', '.join(finalized.records)}"] if finalized.records else []
     return _page(report, verdict, *said)
 
 

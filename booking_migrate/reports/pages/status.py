@@ -3,13 +3,8 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from booking_migrate.reports.lifecycle import (
-    FollowReport,
-    LifeReport,
-    OldBookingsReport,
-    RunReport,
-    WindowReport,
-)
+from booking_migrate.reports.following import FollowReport, WindowReport
+from booking_migrate.reports.lifecycle import LifeReport, OldBookingsReport, RunReport
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.control import request_lines

@@ -48,6 +48,14 @@ APP_NAME = "booking-migrate"
 _SELECTION_TIMEOUT = 5000
 """How long to look for a server unless the connection string says otherwise, in milliseconds."""
 
+_BRIEFLY: dict[str, Any] = dict.fromkeys(
+    ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS"), 1000
+)
+"""How long a server may take to say what only makes a message better."""
+
+SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
+"""The databases of the server's own."""
+
 _SRV = "mongodb+srv://"
 _PLAIN = "mongodb://"
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -126,8 +134,20 @@ def find_database_name(uri: str, place: str) -> str:
     """
     database, _ = parse(uri)
     if not database:
-        raise MissingUri(place, has_server=True)
+        raise MissingUri(place, has_server=True, databases=_databases(uri))
     return database
+
+
+def _databases(uri: str) -> list[str]:
+    """Return the names of a server's databases that hold data of users; none if it does not say, or does not answer at once."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with MongoClient[Document](uri, appname=APP_NAME, **_BRIEFLY) as client:
+                return sorted(set(client.list_database_names()) - SYSTEM_DATABASES)
+    except (PyMongoError, OSError, ValueError, TypeError):
+        # The error that a database must be named is the one to report.
+        return []
 
 
 def open_collection(client: MongoClient[Document], database: str, name: str) -> DriverCollection:

@@ -3,6 +3,7 @@
 What it says of a validator: manual, core/schema-validation/use-json-schema-validation-error.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 
 _LONGEST_RULE = 120
 _MOST_RULES = 5
+_MOST_KEYS = 3
 _WORDS: Mapping[str, str] = {
     "maximum": "must be at most {}",
     "minimum": "must be at least {}",
@@ -62,12 +64,20 @@ def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKe
     """
     others = [problem for problem in problems if not (is_on(problem, "clientId") or is_on(problem, "_id"))]
     if not others:
-        return DuplicateKeys(place, len(problems), _key_text(problems[0]))
+        return DuplicateKeys(place, len(problems), _samples(problems))
     first = others[0]
     keys = ", ".join(f"{name} {direction}" for name, direction in (first.get("keyPattern") or {}).items())
     return UniqueIndexViolated(
-        place, len(others), _key_text(first), _index_name(first), keys or "its keys are unknown"
+        place, len(others), _samples(others), _index_name(first), keys or "its keys are unknown"
     )
+
+
+def _samples(problems: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first few keys, each with how many documents were refused for it if that is more than one."""
+    counted = Counter(map(_key_text, problems))
+    shown = [f"{key} ({count})" if count > 1 else key for key, count in counted.most_common(_MOST_KEYS)]
+    more = f" and {len(counted) - len(shown)} more" if len(counted) > len(shown) else ""
+    return f"{'; '.join(shown)}{more}"
 
 
 def _key_text(problem: Mapping[str, Any]) -> str:

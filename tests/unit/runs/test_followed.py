@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from bson.timestamp import Timestamp
 
-from booking_migrate.reports.lifecycle import FollowReport, WindowReport
+from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.pages import status as page
 from booking_migrate.runs.followed import OplogReach, follow_facts, window_facts
 from booking_migrate.stores.journal import RunRecord, RunState
