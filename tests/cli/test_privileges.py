@@ -263,7 +263,7 @@ def test_a_kept_index_takes_its_privilege(
     allow(server, actions=(*task_of("finalize").actions, "createIndex"))
 
     assert 5 == code
-    assert "the user lacks the action createIndex there" in " ".join(errors.split())
+    assert "is not ready: this user lacks on platform: createIndex" in " ".join(errors.split())
     assert archive
     assert command("finalize", "--source", "bookings", "--yes", "--keep-index")[0] in _DONE
 
