@@ -44,7 +44,11 @@ class OthersWrites:
                 self._own[key] = self._own.get(key, 0) + 1
 
     def forget(self, collection: str, ids: Iterable[Any]) -> None:
-        """Take note that these documents were not written after all, or that it is not known."""
+        """Take note that these documents were not written after all, or that it is not known.
+
+        An expectation that was left would hide a later change of others. One that was met already may have hidden one: so
+        the documents are to be read again after this.
+        """
         with self._lock:
             for each in ids:
                 self._take((collection, sort_key(each)))

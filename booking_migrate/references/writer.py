@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferenceContended
-from booking_migrate.references.changes import Planned, is_after, is_before, rebuilt
+from booking_migrate.references.changes import Planned, is_after, is_before, rebuilt, reversal
 from booking_migrate.references.drain import OthersWrites
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, Note
@@ -15,7 +15,7 @@ from booking_migrate.stores.references import ReferringCollection
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
-    from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
+    from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites, MovesDone
 
 _MOST_ROUNDS = 30
 _EXACT_FROM = 3
@@ -45,9 +45,14 @@ class Written(NamedTuple):
 
 
 class _Missed(NamedTuple):
-    """What was not written, by position."""
+    """What was not written, or perhaps not, by position."""
 
-    changed: Sequence[int]
+    void: Sequence[int]
+    """The documents do not have any of these changes."""
+
+    again: Sequence[int]
+    """The documents to be read again, because others may have written them."""
+
     taken: Sequence[int]
 
 
@@ -89,13 +94,12 @@ class Writer:
             self._lock.confirm()
             name = self._journal.note(self._rewrite_id, self._lock.token, Note("", collection, changes))
             missed = self._send(place, planned, is_exact=number >= _EXACT_FROM)
-            if not missed.changed and not missed.taken:
-                return Written(name, [*written, *changes], taken)
-            without = sorted({*missed.changed, *missed.taken})
-            self._journal.void(name, without)
+            without = sorted({*missed.void, *missed.taken})
+            if without:
+                self._journal.void(name, without)
             written += [each for position, each in enumerate(changes) if position not in set(without)]
             taken += [planned[position] for position in missed.taken]
-            ids = [changes[position].document_id for position in missed.changed]
+            ids = [changes[position].document_id for position in missed.again]
             planned = self._replan(collection, list(place.writes.find(ids).values()))
             if not planned:
                 return Written(name, written, taken)
@@ -107,17 +111,19 @@ class Writer:
         """Write changes, and return what was not written."""
         updated = [at for at, each in enumerate(planned) if each.change.new_id is ABSENT]
         moved = [at for at, each in enumerate(planned) if each.change.new_id is not ABSENT]
-        changed = self._update(place, [planned[at] for at in updated], is_exact=is_exact) if updated else []
-        missed = _Missed([updated[at] for at in changed], [])
+        missed = _Missed([], [], [])
+        if updated and not self._update(place, [planned[at] for at in updated], is_exact=is_exact):
+            missed = _Missed(self._absent(place, planned, updated), updated, [])
         if moved:
             done = self._move(place, [planned[at] for at in moved])
+            changed = [moved[at] for at in done.changed]
             missed = _Missed(
-                [*missed.changed, *(moved[at] for at in done.changed)], [moved[at] for at in done.taken]
+                [*missed.void, *changed], [*missed.again, *changed], [moved[at] for at in done.taken]
             )
         return missed
 
-    def _update(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> Sequence[int]:
-        """Update documents; return the positions of those that were not what was read any more."""
+    def _update(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> bool:
+        """Update documents; return whether all of them still were what was read."""
         from booking_migrate.stores.mongo.referring_writes import Update  # noqa: PLC0415
 
         ids = [each.change.document_id for each in planned]
@@ -128,17 +134,17 @@ class Writer:
             for each in planned
         ]
         if place.writes.write(updates):
-            return []
-        now = place.writes.find(ids)
-        missed = [
-            position
-            for position, each in enumerate(planned)
-            if (raw := now.get(each.change.identity)) is None or not is_after(raw, each.change.changes)
-        ]
-        self._forget(place, [ids[position] for position in missed])
-        return missed
+            return True
+        # Which of them were written is not known: one may have its new values from an earlier write.
+        self._forget(place, ids)
+        return False
 
-    def _move(self, place: Place, planned: Sequence[Planned]) -> _Missed:
+    def _absent(self, place: Place, planned: Sequence[Planned], updated: Sequence[int]) -> list[int]:
+        """Return the positions of changes of which the documents do not have any part: an undo does not need their notes."""
+        now = dict(place.writes.find([planned[at].change.document_id for at in updated]))
+        return [at for at in updated if not _stands(planned[at].change, now)]
+
+    def _move(self, place: Place, planned: Sequence[Planned]) -> "MovesDone":
         """Replace documents by such with another `_id`."""
         from booking_migrate.stores.mongo.referring_writes import Move  # noqa: PLC0415
 
@@ -148,7 +154,7 @@ class Writer:
         self._lock.confirm()
         done = place.writes.move(moves)
         self._forget(place, [each for at in (*done.changed, *done.taken) for each in ids[at]])
-        return _Missed(done.changed, done.taken)
+        return done
 
     def _expect(self, place: Place, ids: Sequence[object]) -> None:
         if self._others is not None:
@@ -192,14 +198,12 @@ class Writer:
 
 
 def _stands(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
-    """Return whether a change was made: its document has the new values, under its new `_id` if that is one of them."""
+    """Return whether any of a change was made and is there: of one of `_id`, whether its document is under its new one."""
     if change.new_id is ABSENT:
         raw = now.get(change.identity)
-    else:
-        raw = next((each for each in now.values() if _has_id(each, change.new_id)), None)
-        if change.identity in now:
-            return False
-    return raw is not None and is_after(raw, change.changes)
+        return raw is not None and bool(reversal(raw, change).changes)
+    raw = next((each for each in now.values() if _has_id(each, change.new_id)), None)
+    return change.identity not in now and raw is not None and is_after(raw, change.changes)
 
 
 def _has_id(raw: bytes, document_id: object) -> bool:
