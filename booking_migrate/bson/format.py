@@ -23,8 +23,6 @@ _OTHER_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _FIRST_DATE, _LAST_DATE = -62_135_596_800_000, 253_402_300_799_999
 """The dates that ISO 8601 has four digits for the year of, in milliseconds."""
 
-_CHOICES = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
-"""The words of a text for one thing and for several."""
 
 LONGEST = 80
 """The most characters of a value that a message shows."""
@@ -96,42 +94,6 @@ def show_element(element: Element | None) -> str:
     if isinstance(value, DatetimeMS) and _FIRST_DATE <= int(value) <= _LAST_DATE:
         return f"date {value.as_datetime().isoformat(timespec='milliseconds')}"
     return describe(value)
-
-
-def grouped(number: int) -> str:
-    """Return a number with its digits in groups of three, as ``1,234,567``."""
-    return f"{number:,}"
-
-
-def plural(number: int, noun: str, several: str = "") -> str:
-    """Return ``1 booking``, ``2,000 bookings``.
-
-    Args:
-        number: how many there are.
-        noun: the word for one of them.
-        several: the word for more than one, if that is not the same with an s.
-    """
-    return f"{grouped(number)} {noun if number == 1 else several or f'{noun}s'}"
-
-
-def agreed(text: str, number: int) -> str:
-    """Return a text whose words agree with a number: of ``{index|indexes} that {is|are} lost`` the first ones with 1."""
-    return _CHOICES.sub(lambda found: found[1 if number == 1 else 2], text)
-
-
-def size(number: int) -> str:
-    """Return a number of bytes: ``812 B``, ``1.4 MiB``."""
-    amount = float(number)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004 - the step between units
-            return _with_unit(amount, unit) if unit != "B" else f"{number} B"
-        amount /= 1024
-    return _with_unit(amount, "TiB")
-
-
-def _with_unit(amount: float, unit: str) -> str:
-    # From 1000 on, three digits would be written with an exponent.
-    return f"{amount:,.0f} {unit}" if amount >= 999.5 else f"{amount:.3g} {unit}"  # noqa: PLR2004
 
 
 def read_shown_text(shown: str) -> str | Opaque | None:

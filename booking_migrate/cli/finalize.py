@@ -35,10 +35,10 @@ from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import NotConfirmed, PartOfCutover
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.in_place.finalize import FinalizeOutcome
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.references.keep import keep_index
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import grouped, plural
 from booking_migrate.rollback.window_parts import close_window
 from booking_migrate.runs.commands import command_of, conversion_of
 from booking_migrate.runs.lock import WINDOW_COMMAND

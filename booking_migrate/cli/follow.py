@@ -29,8 +29,8 @@ from booking_migrate.follow.run import (
     follow,
     follow_to_now,
 )
+from booking_migrate.quantities import plural
 from booking_migrate.reports.model import NextStep, step_after_hand_over
-from booking_migrate.reports.text import plural
 from booking_migrate.runs.background import ALONE
 from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.finished import FinishedRun

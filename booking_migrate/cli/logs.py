@@ -27,7 +27,7 @@ from booking_migrate.events import (
     Waiting,
     Warned,
 )
-from booking_migrate.reports.text import plural
+from booking_migrate.quantities import plural
 
 _PROGRESS_SECONDS = 30.0
 

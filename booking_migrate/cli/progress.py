@@ -25,7 +25,8 @@ from booking_migrate.events import (
     Waiting,
     Warned,
 )
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.quantities import grouped, plural
+from booking_migrate.reports.text import duration
 from booking_migrate.stores.waits import WAITS, Wait
 
 if TYPE_CHECKING:

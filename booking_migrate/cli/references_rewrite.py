@@ -16,12 +16,12 @@ from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import BadConfiguration, NoReferences, NotConfirmed, NotLiveYet
 from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.preflight.privileges import refuse_lacking
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.rewrite import RewriteOutcome, RewritePlan
 from booking_migrate.references.rewrite import rewrite as rewrite_references
 from booking_migrate.references.writer import Place
 from booking_migrate.reports.rewriting import RewriteReport, report_of_rewrite
-from booking_migrate.reports.text import grouped, plural
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.connection import Connection, JournalPlaces, open_inspector, open_journal

@@ -40,9 +40,10 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.rollback import assess_changes_in_place
 from booking_migrate.migrate.to_file import roll_back_file
 from booking_migrate.preflight.privileges import refuse_lacking
+from booking_migrate.quantities import plural
 from booking_migrate.reports.lifecycle_outcomes import report_of_rollback
 from booking_migrate.reports.model import Report
-from booking_migrate.reports.text import outage, plural
+from booking_migrate.reports.text import outage
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in

@@ -14,12 +14,12 @@ from booking_migrate.cli.references_rewrite import field_of
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import NoRewrite, NotConfirmed, ReferencesStand
 from booking_migrate.preflight.privileges import refuse_lacking
+from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.undo import UndoPlan, choose_rewrites, undo_references
 from booking_migrate.references.writer import Place
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.rewriting import report_of_undo
-from booking_migrate.reports.text import plural
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.connection import Connection, open_inspector, open_journal
 from booking_migrate.stores.journal import RunRecord, RunState

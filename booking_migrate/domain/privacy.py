@@ -7,8 +7,9 @@ reports show the type and the length.
 from typing import Any
 
 from booking_migrate.bson.document import Opaque
-from booking_migrate.bson.format import describe, plural, shorten, type_name
+from booking_migrate.bson.format import describe, shorten, type_name
 from booking_migrate.domain.contract import RESERVED, RULES
+from booking_migrate.quantities import plural
 
 _PERSONAL = frozenset(
     {

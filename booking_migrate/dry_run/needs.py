@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from booking_migrate.bson.format import agreed, size
 from booking_migrate.dry_run.outcome import (
     Blocker,
     CutoverNeeds,
@@ -21,6 +20,7 @@ from booking_migrate.dry_run.risks import risk
 from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
+from booking_migrate.quantities import agreed, size
 from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.stores.cutover import OptionNote, options_after
 from booking_migrate.stores.destination import (

@@ -14,7 +14,7 @@ from bson.objectid import ObjectId
 from typing_extensions import override
 
 from booking_migrate.bson.document import CODEC, Document, read_fields
-from booking_migrate.bson.format import agreed, display_id
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import total
 from booking_migrate.domain.consolidate import Consolidation
@@ -32,6 +32,7 @@ from booking_migrate.dry_run.outcome import LargeClient, Statistics
 from booking_migrate.dry_run.samples import SampleWatch
 from booking_migrate.fastpath.flat import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Observer, Samples
+from booking_migrate.quantities import agreed
 from booking_migrate.runs.plan import Finding
 from booking_migrate.stores.scratch import Appointment, Scratchpad, mark_of
 

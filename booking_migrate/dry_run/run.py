@@ -6,7 +6,6 @@ from decimal import Decimal
 from functools import partial
 from typing import TypeVar
 
-from booking_migrate.bson.format import agreed, grouped
 from booking_migrate.dry_run.needs import (
     ServerSurroundings,
     blocker_of,
@@ -22,6 +21,7 @@ from booking_migrate.errors import DuplicateClientDocuments
 from booking_migrate.events import Listener
 from booking_migrate.migrate import pipeline
 from booking_migrate.migrate.lookup import Directory
+from booking_migrate.quantities import agreed, grouped
 from booking_migrate.runs.plan import (
     Counts,
     Finding,

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from booking_migrate.bson.format import agreed
 from booking_migrate.bson.order import sort_key
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import Replay, check_archive
@@ -15,6 +14,7 @@ from booking_migrate.in_place.passes import AdaptiveSize, Batch, Pass, Progress,
 from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
+from booking_migrate.quantities import agreed
 from booking_migrate.runs.control import MIGRATE, Setting
 from booking_migrate.runs.plan import Finding, MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import history_in_place

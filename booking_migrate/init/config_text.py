@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.bson.format import agreed, one_line, plural
+from booking_migrate.bson.format import one_line
 from booking_migrate.init.outcome import InitOutcome, Setting
+from booking_migrate.quantities import agreed, plural
 
 _ESCAPED = {'"': '\\"', "\\": "\\\\"}
 _BASIC_PLANE = 0xFFFF

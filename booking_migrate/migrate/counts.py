@@ -8,7 +8,7 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from booking_migrate.bson.format import agreed, display_id
+from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import decimal_of, exact_sum
 from booking_migrate.domain.consolidate import Consolidation
@@ -17,6 +17,7 @@ from booking_migrate.domain.session import Session
 from booking_migrate.errors import UnaccountedBookings
 from booking_migrate.fastpath.flat import Collector, FlatClient
 from booking_migrate.migrate.rejected_values import RejectedValues
+from booking_migrate.quantities import agreed
 from booking_migrate.runs.plan import Counts, Finding, RejectedMoney, RejectionGroup
 
 SAMPLES = 5

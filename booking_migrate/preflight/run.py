@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from booking_migrate.bson.format import plural, size
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
 from booking_migrate.dry_run.needs import ServerSurroundings
@@ -14,6 +13,7 @@ from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_docume
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
 from booking_migrate.preflight.privileges import check_privileges, shown_with
 from booking_migrate.preflight.results import check_result
+from booking_migrate.quantities import plural, size
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import FOLLOW_COMMAND
 from booking_migrate.runs.plan import MigrationPlan

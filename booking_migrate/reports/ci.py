@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree as ET
 
+from booking_migrate.quantities import grouped
 from booking_migrate.reports.page import (
     Check,
     Figure,
@@ -16,7 +17,7 @@ from booking_migrate.reports.page import (
     Section,
     shown_on,
 )
-from booking_migrate.reports.text import duration, grouped
+from booking_migrate.reports.text import duration
 
 _SIGNS = {Mood.GOOD: "✅", Mood.CAUTION: "⚠️", Mood.BAD: "❌"}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~$&])")

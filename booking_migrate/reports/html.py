@@ -6,8 +6,9 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from booking_migrate.quantities import grouped
 from booking_migrate.reports.page import Bar, Chart, Medium, Page, Section, shown_on
-from booking_migrate.reports.text import duration, grouped
+from booking_migrate.reports.text import duration
 
 FEWEST_COLUMNS = 6
 """Of fewer bars, a chart of time is drawn with bars that lie, like any other."""

@@ -11,11 +11,12 @@ from rich.segment import Segment
 from rich.table import Table as Grid
 from rich.text import Text
 
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, shown_on
 from booking_migrate.reports.page import Group as Examples
 from booking_migrate.reports.pages import page_of
-from booking_migrate.reports.text import continued, grouped, plural
+from booking_migrate.reports.text import continued
 
 _NARROW = 76
 """Below this many columns, notes on numbers are left out."""

@@ -3,16 +3,14 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from booking_migrate.bson.format import grouped, plural
+from booking_migrate.quantities import grouped
 
 __all__ = [
     "continued",
     "duration",
-    "grouped",
     "money",
     "options_line",
     "outage",
-    "plural",
     "samples",
 ]
 

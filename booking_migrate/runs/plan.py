@@ -18,9 +18,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from booking_migrate import __version__
-from booking_migrate.bson.format import Id, Line, plural
+from booking_migrate.bson.format import Id, Line
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
+from booking_migrate.quantities import plural
 
 DEFAULT_BATCH_BOOKINGS = 10_000
 

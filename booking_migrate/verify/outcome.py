@@ -11,9 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from booking_migrate.bson.document import Element
-from booking_migrate.bson.format import agreed, display_id
+from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields, Rules
+from booking_migrate.quantities import agreed
 from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
 from booking_migrate.verify.rejected import CausingValues

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from booking_migrate.audit.findings import RULES, Bridge, Confidence, Rule
+from booking_migrate.quantities import plural
 from booking_migrate.reports.audit import AuditReport, CodePlace
 from booking_migrate.reports.page import (
     Check,
@@ -19,7 +20,7 @@ from booking_migrate.reports.page import (
     Verdict,
 )
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.reports.text import duration, plural
+from booking_migrate.reports.text import duration
 
 _MOODS = {Confidence.CERTAIN: Mood.BAD, Confidence.LIKELY: Mood.CAUTION, Confidence.LOOK: None}
 _BRIDGES = {

@@ -1,9 +1,10 @@
 """The pages of references map and references keep."""
 
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.booking_map import BookingMapReport, KeptIndexReport
 from booking_migrate.reports.page import Figure, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.reports.text import duration
 
 
 def map_page(report: BookingMapReport) -> Page:

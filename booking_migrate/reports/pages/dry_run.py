@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from booking_migrate.bson.format import size
 from booking_migrate.dry_run import outcome
 from booking_migrate.errors import ExitCode
+from booking_migrate.quantities import grouped, plural, size
 from booking_migrate.reports.model_dry_run import DryRunPart, DryRunReport
 from booking_migrate.reports.page import (
     Bar,
@@ -31,7 +31,7 @@ from booking_migrate.reports.pages.migrate import (
     rejection_check,
     rejection_sections,
 )
-from booking_migrate.reports.text import duration, grouped, money, plural
+from booking_migrate.reports.text import duration, money
 
 _REASONS_SHOWN = 5
 _RISKS_SHOWN = 9

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from booking_migrate.init.outcome import CollectionFound, Role, Setting
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.init import InitPart, InitReport
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.reports.text import duration
 
 _MEANT = {Role.USERS: "ids of clients", Role.EXPERTS: "ids of experts"}
 

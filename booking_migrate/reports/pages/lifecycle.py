@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
@@ -18,7 +19,7 @@ from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Verd
 from booking_migrate.reports.pages.migrate import final_verdict, route_line
 from booking_migrate.reports.pages.rewriting import undo_page
 from booking_migrate.reports.pages.status import old_booking_lines, outcome_check, status_page
-from booking_migrate.reports.text import duration, grouped, outage, plural
+from booking_migrate.reports.text import duration, outage
 from booking_migrate.stores.connection import Shape
 
 

@@ -4,6 +4,7 @@ from collections.abc import Container, Iterator
 
 from booking_migrate.errors import HookFailed, OutputFailed
 from booking_migrate.events import ReadingWay
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import CountsReport, MismatchReport, Report
 from booking_migrate.reports.page import (
     Check,
@@ -18,7 +19,7 @@ from booking_migrate.reports.page import (
     Table,
     Verdict,
 )
-from booking_migrate.reports.text import duration, grouped, money, plural
+from booking_migrate.reports.text import duration, money
 from booking_migrate.runs.plan import RejectionGroup
 
 _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Table, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.references import FindReport, FoundFieldPart
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.reports.text import duration
 
 
 def find_page(report: FindReport) -> Page:

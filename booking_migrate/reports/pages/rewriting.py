@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.lifecycle import LifeReport, ReferencesUndonePart
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Table, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.rewriting import RewriteReport
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.reports.text import duration
 
 _REASONS = {
     "rejected": "to rejected bookings",

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.lifecycle import LifeReport, OldBookingsReport, RunReport
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.reports.text import duration, grouped, plural
+from booking_migrate.reports.text import duration
 from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
 from booking_migrate.runs.states import LIVE, in_words
 from booking_migrate.stores.journal import RunState

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from booking_migrate.domain.session import CLIENT_FIELDS
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import (
     CountsReport,
     ExplainedField,
@@ -36,7 +37,6 @@ from booking_migrate.reports.pages.migrate import (
     rejection_sections,
     route_line,
 )
-from booking_migrate.reports.text import grouped, plural
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 
 _EXAMPLES_SHOWN = 3

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from booking_migrate import reports
-from booking_migrate.bson.format import size
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
+from booking_migrate.quantities import plural, size
 from booking_migrate.reports import pages
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.html import FEWEST_COLUMNS, columns_of
@@ -26,7 +26,7 @@ from booking_migrate.reports.model import (
 from booking_migrate.reports.page import Bar, Chart, Mood
 from booking_migrate.reports.pages import page_of
 from booking_migrate.reports.terminal import render_terminal
-from booking_migrate.reports.text import duration, money, outage, plural, samples
+from booking_migrate.reports.text import duration, money, outage, samples
 from booking_migrate.runs.plan import Counts, MigrationOutcome, RejectionGroup
 from tests.support import sample_dry_runs, sample_reports
 
