@@ -90,6 +90,24 @@ def test_several_processes_without_an_index(platform: Db, command: Run) -> None:
     assert expected == contents(platform)
 
 
+def test_a_client_with_tens_of_thousands_of_bookings(platform: Db, command: Run) -> None:
+    """One client's bookings that are many chunks long are one document, the same by one process and by two, and proven."""
+    size = ("--max-document-size", "16MiB", "--batch-size", "1000")
+    platform.bookings.insert_many(booking(number, clientId=client(50)) for number in range(1000, 26_000))
+    alone = command(*MIGRATE, *size, "--workers", "1")
+    expected = contents(platform)
+    command(*ROLLBACK)
+    together = command(*MIGRATE, *size, "--workers", "2")
+    document = platform.clients.find_one({"clientId": client(50)}, {"totalSessions": 1})
+    proven = command("verify", "--target", "clients", *size[:2], "--json", "--quiet")
+
+    assert told(alone) == told(together)
+    assert expected == contents(platform)
+    assert document is not None
+    assert 25_000 == document["totalSessions"]
+    assert 0 == proven.returncode, proven.stdout
+
+
 def test_new_bookings_of_known_clients(platform: Db, command: Run) -> None:
     """Clients that have other documents by now are taken again, from their bookings on, and nothing is counted twice."""
     command(*MIGRATE)
