@@ -173,6 +173,11 @@ COMMANDS: Mapping[str, CommandEntry | GroupEntry] = {
                 "Write new ids in the place of old booking ids, beside the application.",
                 "references_rewrite",
             ),
+            "verify": CommandEntry(
+                _GO_LIVE,
+                "Prove that references resolve, and that a rewrite has changed nothing else.",
+                "references_verify",
+            ),
         },
     ),
     "view": CommandEntry(_GO_LIVE, "Create or drop a read-only view of a collection in the other shape."),

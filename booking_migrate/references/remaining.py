@@ -48,12 +48,7 @@ class MigratedIds(KnownIds):
         except OldIdsNotIndexed:
             # Which of them were rejected takes too long to find out.
             return found
-        # Few ids become themselves: these stay as they are.
-        return {
-            key
-            for key, new in resolved.items()
-            if isinstance(new, NewIds) and sort_key(new.session_id) != key
-        }
+        return {key for key, new in resolved.items() if isinstance(new, NewIds) and new.replaces(key)}
 
 
 def sampled_fields(

@@ -117,6 +117,7 @@ def _steps(outcome: "RewriteOutcome") -> Iterator[NextStep]:
             text="The application still writes old ids: deploy the version that writes new ones, then run the same command again."
         )
     if outcome.documents:
+        yield NextStep(text="Prove it:", command="booking-migrate references verify")
         yield NextStep(text="To undo it:", command="booking-migrate rollback --references")
 
 

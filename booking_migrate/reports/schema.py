@@ -20,6 +20,7 @@ from booking_migrate.reports.model_dry_run import DryRunReport
 from booking_migrate.reports.preflight import PreflightReport
 from booking_migrate.reports.references import FindReport
 from booking_migrate.reports.rewriting import RewriteReport
+from booking_migrate.reports.verified_references import VerifiedReferencesReport
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Mapping[str, type[Report]] = {
@@ -34,6 +35,7 @@ KINDS: Mapping[str, type[Report]] = {
     "references map": BookingMapReport,
     "references keep": KeptIndexReport,
     "references rewrite": RewriteReport,
+    "references verify": VerifiedReferencesReport,
 }
 """The kind of report that a command makes if it does not fail; those that are not here make the common one."""
 

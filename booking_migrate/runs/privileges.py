@@ -45,6 +45,7 @@ class Task:
 TASKS = (
     Task(("init", "dry-run", "status", "explain", "references find", "references map"), ("read",), READS),
     Task(("control",), ("readWrite",), (*READS, "update")),
+    Task(("references verify",), ("read",), (*READS, FOLLOWS), optional=(FOLLOWS,)),
     Task(("verify",), ("readWrite",), (*READS, "update", FOLLOWS), optional=("update", FOLLOWS)),
     Task(
         ("migrate", "migrate --in-place", "references rewrite", "rollback --references"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.destination import CollectionFacts
 
 
@@ -28,6 +29,13 @@ class NewIds(NamedTuple):
     """The `_id` of the client document that has the session."""
 
     client_id: Any
+
+    def replaces(self, key: bytes) -> bool:
+        """Return whether an old id, by its sort key, leads to its session by the old id alone, so that it has to be rewritten.
+
+        Few ids of bookings are those of their sessions, too: they stay as they are.
+        """
+        return sort_key(self.session_id) != key
 
 
 class KnownIds(Protocol):
@@ -57,7 +65,8 @@ class OldIds(KnownIds, Protocol):
     ) -> tuple[set[bytes], set[bytes]]:
         """Return the sort keys of those `sessionId` that a session has, and of those `_id` that a client document has.
 
-        Limits as for `known`.
+        Limits as for `known`. Sessions are found by an index only if one has their ids; so a caller may ask for fifty thousand
+        of them at once.
         """
 
 

@@ -42,6 +42,7 @@ def main() -> None:
             "found": ("references", "find"),
             "rewritten": ("references", "rewrite", "--config", str(config), "--yes"),
             "looked at again": ("references", "rewrite", "--config", str(config), "--yes"),
+            "proven": ("references", "verify", "--config", str(config)),
             "put back": ("rollback", "--references", "--yes"),
         }
         for what, command in commands.items():

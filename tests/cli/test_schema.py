@@ -91,6 +91,7 @@ def _reports(run: Run, database: Db, folder: Path) -> Iterator[tuple[str, Any]]:
     yield reported("service-indexes")
     yield reported("status")
     yield reported("references", "rewrite", "--field", "payments.bookingId", "--yes")
+    yield reported("references", "verify")
     yield reported("rollback", "--yes")
     yield reported("rollback", "--references", "--yes")
     yield reported("control", "pause")

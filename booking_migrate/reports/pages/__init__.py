@@ -19,6 +19,7 @@ _BUILDERS = {
     "IndexesReport": "lifecycle:indexes_page",
     "FindReport": "references:find_page",
     "RewriteReport": "rewriting:rewrite_page",
+    "VerifiedReferencesReport": "verified_references:verified_references_page",
     "LifeReport": "lifecycle:lifecycle_page",
 }
 """By the report's class; loaded when used, since their models take a tenth of a small migration's time."""

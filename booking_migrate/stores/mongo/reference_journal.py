@@ -127,6 +127,17 @@ class MongoReferenceJournal:
         found = read(self._notes, lambda: list(find_raw(self._notes, wanted, by_id=True)))
         return [_note(each) for each in found]
 
+    def notes_with(self, rewrite_id: str, identities: Sequence[bytes], *, after: str = "") -> Iterator[Note]:
+        """Yield the notes that have one of these documents, in their order, after one of a name. Memory holds one of them."""
+        wanted = {
+            "rewrite": rewrite_id,
+            "documents.i": {"$in": [Binary(each) for each in identities]},
+            "_id": {"$gt": after},
+        }
+        find = partial(self._notes.find, wanted, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
+        for each in read(self._notes, lambda: list(find())):
+            yield from self._named(each["_id"])
+
     def _named(self, name: str) -> Iterator[Note]:
         found = read(self._notes, lambda: list(find_raw(self._notes, {"_id": name})))
         yield from map(_note, found)
