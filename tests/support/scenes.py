@@ -23,7 +23,7 @@ from tests.support.server import Server, environment_of
 Db = Database[dict[str, Any]]
 _RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 _RUN_IDS = ("20261123T151100Z-ab12cd", "20261123T150900Z-9f8e7d", "20261123T150700Z-5a5b5c")
-"""What stands for the ids of runs, in the order in which they are shown."""
+"""What stands for the ids of runs, the newest first."""
 
 _SETTLED: tuple[tuple[str, str], ...] = (
     # On a slow machine.
@@ -56,6 +56,8 @@ class Scene:
     folder: Path
     uri: str = ""
     shown: list[str] = field(default_factory=list)
+    begun: dict[str, Any] = field(default_factory=dict)
+    """When each run in the journal was started."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,6 +78,8 @@ class Scene:
     def show(self, *arguments: str, env: Mapping[str, str | None] | None = None) -> None:
         """Run a command whose output is the situation."""
         code, output = self.run(*arguments, env=env)
+        runs = self.database.booking_migrate_runs.find({}, {"started_at": 1})
+        self.begun.update({str(each["_id"]): each["started_at"] for each in runs})
         self.shown.append(f"$ booking-migrate {' '.join(arguments)}\n{output.rstrip()}\n[exit code {code}]\n")
 
     def killed(self, step: Step, *arguments: str) -> None:
@@ -96,8 +100,11 @@ class Scene:
     def settled(self) -> str:
         """The texts, with what is other each time made the same."""
         text = "\n".join(self.shown).replace(str(self.folder), "/home/ann")
-        runs: dict[str, str] = {}
-        text = re.sub(_RUN_ID, lambda found: runs.setdefault(found[0], _RUN_IDS[len(runs)]), text)
+        named = dict.fromkeys(re.findall(_RUN_ID, text))
+        # Those that no journal has, such as that of a file, come last, in the order in which they are shown.
+        begun = sorted(self.begun.keys() & named.keys(), key=lambda run: self.begun[run], reverse=True)
+        runs = dict(zip([*begun, *(run for run in named if run not in begun)], _RUN_IDS, strict=False))
+        text = re.sub(_RUN_ID, lambda found: runs[found[0]], text)
         for pattern, stands in _SETTLED:
             text = re.sub(pattern, stands, text)
         return text
