@@ -67,6 +67,9 @@ class Hooks:
     commands: Mapping[HookName, Sequence[str]] = field(default_factory=dict)
     """The words of each one's command."""
 
+    config: str = ""
+    """The file that names them."""
+
     def run_before(self, report: Report, redact: Redact) -> None:
         """Run the hook before a step, if there is one.
 
@@ -80,7 +83,8 @@ class Hooks:
         name = HookName(f"before_{report.command}")
         problem = self._run(name, report, redact, {})
         if problem is not None:
-            raise StoppedByHook(name, problem, redact(shlex.join(self.commands[name])))
+            command = redact(shlex.join(self.commands[name]))
+            raise StoppedByHook(name, problem, command, redact(self.config))
 
     def run_after(self, report: Report, redact: Redact) -> None:
         """Run the hook after a step, if there is one.
@@ -341,7 +345,7 @@ def _hooks(file: ConfigFile, table: Table) -> Hooks:
             advice = f"Did you mean {meant}?" if meant else f"Those are: {', '.join(HookName)}."
             raise file.problem(f"[hooks] {key} is not a hook", _HOOKS, key, advice=advice)
         commands[HookName(key)] = _words(file, key, text)
-    return Hooks(commands)
+    return Hooks(commands, str(file.path))
 
 
 def _words(file: ConfigFile, key: str, text: Any) -> Sequence[str]:

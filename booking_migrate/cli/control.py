@@ -1,9 +1,9 @@
 """The command ``control``: pause, resume, or change the command that works on a run in another terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -48,6 +48,23 @@ _LIMITS = {
     Setting.WORKERS: (1.0, 64.0),
 }
 """The least and the greatest value of each setting."""
+
+_UNITS = {
+    Setting.MAX_RATE: "bookings a second",
+    Setting.MAX_LAG: "seconds that a secondary may be behind",
+    Setting.WORKERS: "processes",
+}
+_EXAMPLES = {Setting.MAX_RATE: 2000, Setting.MAX_LAG: 10, Setting.WORKERS: 4}
+"""Values that make sense as examples."""
+
+_SET = "booking-migrate control set"
+
+
+class _Fault(NamedTuple):
+    """What is wrong with a setting."""
+
+    problem: str
+    advice: str
 
 
 class Action(StrEnum):
@@ -106,41 +123,71 @@ def _values(action: Action, settings: Sequence[str]) -> Values:
             raise BadConfiguration("control", f"{action} takes no settings: {' '.join(settings)}", advice)
         return {Setting.PAUSE: action is Action.PAUSE}
     if not settings:
-        advice = "Name what to change, such as: booking-migrate control set max-rate=2000"
+        advice = f"Name what to change: {_named_settings()}. Such as: {_SET} {_example(Setting.MAX_RATE)}"
         raise BadConfiguration("control set", "no setting is named", advice)
-    return dict(map(_setting, settings))
-
-
-def _setting(text: str) -> tuple[Setting, float | None]:
-    name, sign, value = text.partition("=")
-    known = [each.value for each in _LIMITS]
-    if name not in known:
-        near = get_close_matches(name.lower().replace("_", "-"), known, n=1)
-        meant = f"Did you mean {near[0]}? " if near else ""
+    if faults := [fault for text in settings for fault in _faults(text)]:
+        problems = "; ".join(dict.fromkeys(fault.problem for fault in faults))
+        *others, last = dict.fromkeys(fault.advice for fault in faults)
+        corrected = " ".join(dict.fromkeys(map(_corrected, settings)))
         raise BadConfiguration(
-            "control set",
-            f"unknown setting {name!r}",
-            f"{meant}Settings are {', '.join(known)}, such as {known[0]}=2000.",
+            "control set", problems, "\n".join([*others, f"{last} Such as: {_SET} {corrected}"])
         )
-    setting = Setting(name)
-    least, most = _LIMITS[setting]
+    return {setting: _number(value) for setting, _, value in map(_parts, settings) if setting is not None}
+
+
+def _named_settings() -> str:
+    return ", ".join(f"{setting.value} ({unit})" for setting, unit in _UNITS.items())
+
+
+def _example(setting: Setting) -> str:
+    return f"{setting.value}={_EXAMPLES[setting]}"
+
+
+def _parts(text: str) -> tuple[Setting | None, str, str]:
+    """Return the setting that is meant, None if that is not clear, and name and value as typed."""
+    name, _, value = text.partition("=")
+    near = get_close_matches(name.lower().replace("_", "-"), [each.value for each in _LIMITS], n=1)
+    return Setting(near[0]) if near else None, name, value
+
+
+def _number(value: str) -> float | None:
+    return None if value == _NONE else float(value)
+
+
+def _is_allowed(setting: Setting, value: str) -> bool:
     is_whole = setting is Setting.WORKERS
-    if sign and value == _NONE and not is_whole:
-        return setting, None
+    if value == _NONE:
+        return not is_whole
     try:
         number = float(value)
     except ValueError:
-        number = float("nan")
-    # A value that is not a number fails every comparison.
-    if not (least <= number <= most and number < float("inf")) or (is_whole and number != int(number)):
-        allowed = (
+        return False
+    least, most = _LIMITS[setting]
+    # What is not a number fails every comparison.
+    return least <= number <= most and number < float("inf") and (not is_whole or number == int(number))
+
+
+def _faults(text: str) -> Iterator[_Fault]:
+    """Yield what is wrong with a setting: its name, its value, or both."""
+    setting, name, value = _parts(text)
+    if setting is None or setting.value != name:
+        meant = "" if setting is None else f"Did you mean {setting.value}? "
+        yield _Fault(f"unknown setting {name!r}", f"{meant}Settings are {_named_settings()}.")
+    if setting is not None and not _is_allowed(setting, value):
+        least, most = _LIMITS[setting]
+        numbers = (
             f"a whole number from {least:g} to {most:g}"
-            if is_whole
+            if setting is Setting.WORKERS
             else f"a number from {least:g} on, or {_NONE}"
         )
-        raise BadConfiguration(
-            "control set",
-            f"{name} cannot be {value!r}",
-            f"Use {allowed}: booking-migrate control set {name}={max(least, 1):g}",
+        yield _Fault(
+            f"{setting.value} cannot be {value!r}", f"Use {numbers}, for {setting.value} ({_UNITS[setting]})."
         )
-    return setting, number
+
+
+def _corrected(text: str) -> str:
+    """Return a setting as it may be meant, with a usual value if its own is wrong."""
+    setting, _, value = _parts(text)
+    if setting is None or not _is_allowed(setting, value):
+        return _example(setting or Setting.MAX_RATE)
+    return f"{setting.value}={value}"

@@ -33,7 +33,7 @@ from booking_migrate.cli.options import (
     source_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
-from booking_migrate.dry_run.needs import ServerSurroundings, inspect_surroundings
+from booking_migrate.dry_run.needs import DISK_TOO_SMALL, ServerSurroundings, inspect_surroundings
 from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.dry_run.run import dry_run as read_everything
 from booking_migrate.errors import (
@@ -294,7 +294,16 @@ def _next_steps(
     """
     yield from steps_about_people(absences)
     for blocker in outcome.blockers:
-        if blocker.hint:
+        if blocker.kind == DISK_TOO_SMALL:
+            yield NextStep(
+                text="Enlarge the server's disk, if the result is to be on it; then look again:",
+                command=same_command(ctx, ""),
+            )
+            yield NextStep(
+                text="If the result is for another server: migrate into a file, and import it there. First look at that:",
+                command=same_command(ctx, "--target clients.jsonl"),
+            )
+        elif blocker.hint:
             yield NextStep(text=blocker.hint)
     counts = outcome.migration.counts
     if counts.rejected:

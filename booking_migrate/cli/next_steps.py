@@ -42,6 +42,9 @@ _TAKEN = {
 _SHELL = re.compile(r"(?<![\w.])db\.(?=getCollection|runCommand)")
 """Where a line for mongosh takes the database that is in use there."""
 
+_NAMESPACE = re.compile(r"(?<=')\*\.(?=[^'\n]*' )")
+"""Where a line for mongorestore takes any database of a dump."""
+
 _NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 
 
@@ -74,6 +77,7 @@ class GivenOptions:
         """Add what a text's commands lack: the database and the config file."""
         if self.shell_database is not None:
             text = _SHELL.sub(lambda _: f"db.getSiblingDB({json.dumps(self.shell_database)}).", text)
+            text = _NAMESPACE.sub(lambda _: f"{self.shell_database}.", text)
         if self.database is None and self.config is None and not self.names_server:
             return text
         return _COMMAND.sub(self._completed, text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from pydantic import ValidationError
 
-from booking_migrate.cli.next_steps import similar_command
+from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.options import RULES
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import BadConfiguration, PlanDiffers
@@ -58,12 +58,33 @@ class PlanOptions(Group, panel=RULES):
         now = current()
         if differences := saved.differences(now, self.plan_tolerance):
             command = similar_command(ctx, "dry-run", "--plan", shlex.quote(str(self.plan)))
-            raise PlanDiffers(str(self.plan), differences, command)
+            as_planned = _as_planned(saved, now, ctx, only=len(differences))
+            raise PlanDiffers(str(self.plan), differences, command, as_planned)
         if saved.expected is not None:
             listener.notify(Announced(f"{self.plan} expects {saved.expected}"))
         for change in saved.changes(now):
             listener.notify(Warned(f"since {self.plan} was made, {change}"))
         return saved.expected
+
+
+def _as_planned(saved: SavedPlan, now: SavedPlan, ctx: typer.Context, *, only: int) -> str:
+    """Return the same command with the options of a plan; empty if more has changed than options with one value each.
+
+    Args:
+        saved: the plan.
+        now: what would be migrated.
+        ctx: has the words of the command.
+        only: how many differences there are.
+    """
+    mine, others = saved.facts(), now.facts()
+    unlike = {
+        f"--{name}": mine.get(name) for name in {**mine, **others} if mine.get(name) != others.get(name)
+    }
+    known = {option for parameter in ctx.command.params for option in parameter.opts}
+    is_plain = all(type(value) in (str, int) and value != "" for value in unlike.values())
+    if len(unlike) != only or not is_plain or not unlike.keys() <= known:
+        return ""
+    return same_command(ctx, shlex.join(str(word) for pair in unlike.items() for word in pair)) or ""
 
 
 def _read(path: Path) -> SavedPlan:

@@ -10,6 +10,7 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.format import display_id
 from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.reports.model import NextStep
+from booking_migrate.runs.commands import CARRYING, LEAVING
 from booking_migrate.runs.status import UNFINISHED
 from booking_migrate.stores.open import CollectionPlace, parse_place
 from booking_migrate.verify import VerificationOutcome
@@ -39,26 +40,37 @@ def steps_after_verify(
         yield NextStep(text=f"{advice}:", command=command)
         return
     found = [each for result in outcome.results for each in result.examples]
-    if not is_live:
-        yield from _deletion(found, str(ctx.params["target"]))
-        yield NextStep(
-            text="Then migrate again, which derives such a document, and bookings that have changed since, once more; then verify:",
-            command=similar_command(ctx, "migrate"),
-        )
-    if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):
-        yield NextStep(text="See every mismatch with its values:", command=again)
     ids = [each.booking_id for each in found if each.booking_id is not None]
     booking_id = shlex.quote(display_id(ids[0])) if ids else "BOOKING_ID"
     yield NextStep(
-        text="Look at one booking and its session:", command=similar_command(ctx, "explain", booking_id)
+        text="First look at one booking and its session, which changes nothing:",
+        command=similar_command(ctx, "explain", booking_id),
     )
+    if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):
+        yield NextStep(text="See every mismatch with its values:", command=again)
+    if not is_live:
+        migrate = similar_command(ctx, "migrate")
+        yield NextStep(
+            text="If bookings have changed since, migrate again, which brings the changes in and keeps client documents that others "
+            "changed; then verify:",
+            command=migrate,
+        )
+        if "--on-conflict" not in migrate:
+            yield NextStep(
+                text="If others changed sessions, and the bookings are right, migrate with the content of the bookings; then verify:",
+                command=f"{migrate} --on-conflict source",
+            )
+        yield from _look(found, str(ctx.params["target"]))
     yield NextStep(
         text="If much is wrong, pass the options that the migration had: --users, --experts, --accept, --config."
     )
 
 
-def _deletion(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
-    """Yield how to do away with what others changed in the target: `migrate` keeps such a client document."""
+def _look(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
+    """Yield how to see a client document that others changed, and what it takes to do away with that.
+
+    `migrate` keeps such a document. No command deletes it here: whether others put anything there that is needed is not known.
+    """
     client_id = next((each.client_id for each in mismatches if each.client_id is not None), None)
     if client_id is None or not isinstance(parse_place(target), CollectionPlace):
         return
@@ -66,9 +78,12 @@ def _deletion(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]
     if named is None:
         return
     yield NextStep(
-        text="Migrate keeps client documents that others changed in the target. To drop such a change, first delete the document, in "
-        "mongosh:",
-        command=f"db.getCollection({json.dumps(target)}).deleteOne({{clientId: {named}}})",
+        text="If it still differs, see what else others put into the client document, in mongosh:",
+        command=f"db.getCollection({json.dumps(target)}).find({{clientId: {named}}})",
+    )
+    yield NextStep(
+        text="If nothing of theirs is needed, delete that document (deleteOne in place of find), then migrate: it is derived from "
+        "the bookings again, without sessions and fields that others put there."
     )
 
 
@@ -82,9 +97,10 @@ def _in_mongosh(value: object) -> str | None:
 def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[NextStep]:
     """Yield the commands that make a proven target the live collection."""
     cutover = similar_command(ctx, "cutover")
+    brought_in = "; it brings in what has changed since" if outcome.behind else ""
     if not outcome.counts.rejected:
-        yield NextStep(text="Make the target the live collection:", command=cutover)
+        yield NextStep(text=f"Make the target the live collection{brought_in}:", command=cutover)
         return
-    text = "Make the target the live collection, and carry rejected bookings along in their old shape:"
+    text = f"Make the target the live collection, and {CARRYING}{brought_in}:"
     yield NextStep(text=text, command=f"{cutover} --rejected carry")
-    yield NextStep(text="Or keep them in the copy of the source only:", command=f"{cutover} --rejected leave")
+    yield NextStep(text=f"{LEAVING}:", command=f"{cutover} --rejected leave")

@@ -28,7 +28,7 @@ from booking_migrate.errors import (
     effect_of,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
-from booking_migrate.runs.commands import abort_of
+from booking_migrate.runs.commands import WITHOUT_REST, abort_of, beside_deletes_of, command_of
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory
@@ -37,7 +37,6 @@ from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.verify import VerificationOutcome
 
-_DELETIONS_GO_ON = "Deletes are not refused. Without --at-rest, a cut-over takes them out afterwards; with it, add --block-all-writes."
 _EXAMPLES = 5
 """How many mismatches a failure names."""
 
@@ -252,7 +251,9 @@ class Attempt:
             raise self._mismatched(outcome)
         carried = self._carry() if self._policy is RejectedPolicy.CARRY else 0
         if not self._live.has_same_count(self._legacy):
-            raise self._failure("bookings were deleted from the source during the cut-over", _DELETIONS_GO_ON)
+            raise self._failure(
+                "bookings were deleted from the source during the cut-over", self._deletes_go_on()
+            )
         return caught_up, carried
 
     def _keep_copy(self) -> None:
@@ -263,7 +264,7 @@ class Attempt:
         if not self._live.is_same(self._legacy):
             raise self._failure(
                 f"the copy {self._legacy} differs from the source: bookings were deleted during the cut-over",
-                _DELETIONS_GO_ON,
+                self._deletes_go_on(),
             )
 
     def _abort(self, error: BaseException) -> None:
@@ -303,7 +304,10 @@ class Attempt:
         except BookingMigrateError:
             is_refusing = True
         if is_refusing:
-            return f"The fence could not be lifted ({trouble.message}): run cutover again, or rollback, as soon as possible."
+            return (
+                f"The fence could not be lifted ({trouble.message}): {self._run.source} may still refuse writes. As soon as possible, "
+                f"accept them again: {abort_of(self._run)}"
+            )
         return (
             f"{self._run.source} accepts writes again, but the cut-over could not be cleaned up ({trouble.message}): "
             f"run {abort_of(self._run)} when that is possible."
@@ -313,10 +317,24 @@ class Attempt:
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
         failure = self._failure(
             f"the target does not match the source, mismatches: {outcome.mismatch_count}",
-            f"Run migrate and verify again. {_DELETIONS_GO_ON}",
+            f"Run migrate and verify again. {'' if self._follow else self._deletes_go_on()}".rstrip(),
         )
         failure.examples = tuple(each.place for each in examples)
         return failure
+
+    def _deletes_go_on(self) -> str:
+        """Return the advice about a cut-over at rest that deletes have ended."""
+        run, options = self._run, self._run.cutover_options
+        lines = []
+        if "at-rest" in options:
+            lines.append(
+                f"If the application has to delete bookings, {WITHOUT_REST}: {beside_deletes_of(run)}"
+            )
+        lines.append(f"Once nothing deletes bookings any more, cut over again: {command_of(run, 'cutover')}")
+        if "block-all-writes" not in options:
+            block = "To refuse every write to the whole cluster meanwhile, deletes too (a replica set with access control)"
+            lines.append(f"{block}: {command_of(run, 'cutover')} --block-all-writes")
+        return "Deletes are not refused at rest. " + "\n".join(lines)
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:
         return CutoverFailed(self._run.target, problem, advice, self._refused.seconds)

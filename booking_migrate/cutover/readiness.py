@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from booking_migrate.errors import CutoverRefused
-from booking_migrate.runs.commands import command_of, cutovers_of, rollback_of
+from booking_migrate.runs.commands import CARRYING, LEAVING, command_of, cutovers_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -74,8 +74,9 @@ def check_ready(
         kept_in = run.options.get("rejects", REJECTS_COLLECTION)
         advice = (
             f'See them and their reasons, in mongosh: db.getCollection("{kept_in}").find()\n'
-            f"Carry them along into the live collection, in their old shape: {carry}\n"
-            f"Or leave them in the kept copy of the source only, until finalize drops it: {leave}"
+            f"If they can be fixed in the source, do that, then migrate and verify again: {command_of(run, 'migrate')}\n"
+            f"Otherwise {CARRYING}: {carry}\n"
+            f"{LEAVING}: {leave}"
         )
         raise refuse(f"{_counted(rejected, 'booking was', 'bookings were')} rejected", advice)
     return run

@@ -63,6 +63,9 @@ _FIXED_SECONDS = 0.05
 _SECONDS_PER_RATE = 0.0001
 """What a change a second adds: those of a tenth of a second are derived and verified, about a thousand a second."""
 
+DISK_TOO_SMALL = "DiskTooSmall"
+"""The kind of the blocker that the server has less room than the target takes."""
+
 _COLLECTION = "collection"
 
 
@@ -270,9 +273,9 @@ def need_blockers(needs: Needs) -> Iterator[Blocker]:
     """Yield what is needed and certainly not there."""
     if needs.disk is not None and needs.target_bytes is not None and needs.target_bytes > needs.disk.free:
         yield Blocker(
-            kind="DiskTooSmall",
+            kind=DISK_TOO_SMALL,
             message=f"the target will take about {size(needs.target_bytes)}, and the server's disk has {size(needs.disk.free)} free",
-            hint="Enlarge the server's disk, or migrate into a file: --target clients.jsonl",
+            hint="Enlarge the server's disk. Or migrate into a file, if the result is for another server.",
         )
 
 

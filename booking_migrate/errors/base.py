@@ -1,5 +1,6 @@
 """How errors are declared, the categories of errors, and the one table that maps them to exit codes."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -207,6 +208,11 @@ class HungUp(BookingMigrateError):
 
 class Unexpected(BookingMigrateError):
     """An invariant does not hold: a fault of the program, or another process changed the data."""
+
+
+def beside(place: str) -> str:
+    """Return the name of another file in the same folder and of the same kind."""
+    return re.sub(r"((?:\.[A-Za-z]+){0,2})$", r"_2\1", place, count=1)
 
 
 def effect_of(error: BaseException) -> str:

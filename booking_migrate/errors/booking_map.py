@@ -1,8 +1,9 @@
 """Errors of the map of old ids, and of the index by which they are looked up."""
 
 from collections.abc import Sequence
+from shlex import quote
 
-from booking_migrate.errors.base import Refused
+from booking_migrate.errors.base import Refused, beside
 
 
 class MapExists(Refused):
@@ -11,10 +12,11 @@ class MapExists(Refused):
     place: str
     effect = "Nothing was written."
     message = "{place} exists, and holds other data than this map"
-    hint = (
-        "Use a different --out; or, if what it holds is not needed any more, --overwrite, which replaces it:"
-    )
-    again = "--overwrite"
+    hint = "Use a different --out. Only if nothing in {place} is needed any more, replace it with --overwrite: what it holds is lost."
+
+    @property
+    def again(self) -> str:
+        return f"--out {quote(beside(self.place))}\n--overwrite"
 
 
 class NotAMap(Refused):

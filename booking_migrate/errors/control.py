@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import NothingToDo, Refused
+from booking_migrate.errors.base import NothingToDo, Refused, either
 
 
 class NothingAtWork(NothingToDo):
@@ -11,8 +11,15 @@ class NothingAtWork(NothingToDo):
     where: str
     """The database or the target that was looked at."""
 
+    has_runs: bool = True
+    """Whether any run is recorded there."""
+
     message = "no command is working on a run in {where}"
-    hint = "booking-migrate status shows every run; --run RUN chooses one that was killed."
+    hint = either(
+        "has_runs",
+        "A pause or a setting needs a migrate, verify or rollback that is running, or a run that was interrupted. Every run: booking-migrate status",
+        "No run is recorded there, and a pause or a setting needs one. Is it the right database (--db, or the connection string)?",
+    )
 
 
 class SeveralAtWork(Refused):

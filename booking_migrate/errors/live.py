@@ -47,6 +47,27 @@ class RollbackTooSlow(Refused):
         return f"{cause}Run rollback again when less is written, or with a longer --max-outage."
 
 
+class CutoverRefused(Refused):
+    """A precondition of a cut-over does not hold; nothing was changed."""
+
+    target: str
+    problem: str
+    advice: str
+    effect = "Nothing was changed."
+    message = "cut-over to {target} refused: {problem}"
+
+
+class WritesNotBlockable(Refused):
+    """The writes of all users cannot be refused during a cut-over; nothing was changed."""
+
+    problem: str
+    advice: str
+    effect = "Nothing was changed."
+    message = "--block-all-writes is not possible: {problem}"
+    again = ""
+    again_without = "--block-all-writes"
+
+
 class CutoverFailed(Refused):
     """A cut-over was aborted; the source is live as before and accepts writes again."""
 
@@ -88,9 +109,10 @@ class RestorationFailed(Refused):
         "(it refused writes for {refused_seconds:.1f} s)"
     )
     hint = (
-        "All old bookings are kept: {remedy}, or drop what was changed since the cut-over with "
-        "booking-migrate rollback --run {run_id} --yes --discard-later."
+        "All old bookings are kept: {remedy}. Only if nothing that was booked or changed since the cut-over is needed, add "
+        "--discard-later, which drops it."
     )
+    again = "\n--discard-later"
 
 
 class CutoverTooSlow(Refused):

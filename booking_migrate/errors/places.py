@@ -8,6 +8,7 @@ from booking_migrate.errors.base import (
     Refused,
     Unexpected,
     UsageProblem,
+    beside,
     either,
 )
 
@@ -151,8 +152,11 @@ class OutputExists(Refused):
 
     place: str
     message = "{place} exists"
-    hint = "Name another file, or replace it with --overwrite."
-    again = "--overwrite"
+    hint = "Use another file. Only if nothing in {place} is needed any more, replace it with --overwrite: what it holds is lost."
+
+    @property
+    def again(self) -> str:
+        return f"--output {quote(beside(self.place))}\n--overwrite"
 
 
 class UnusablePlace(Refused):
@@ -208,12 +212,16 @@ class TargetHoldsOther(Refused):
     """A target file exists and is not what this run would write."""
 
     place: str
+    option: str = "--target"
+    """The option that names it."""
+
     effect = "Nothing was written."
     message = "{place} exists, and holds other data than this run would write"
-    hint = (
-        "Use a different --target; or, if that file is not needed any more, --overwrite, which replaces it:"
-    )
-    again = "--overwrite"
+    hint = "Use another file. Only if nothing in {place} is needed any more, replace it with --overwrite: what it holds is lost."
+
+    @property
+    def again(self) -> str:
+        return f"{self.option} {quote(beside(self.place))}\n--overwrite"
 
 
 class TargetInOldShape(Refused):

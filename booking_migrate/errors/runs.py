@@ -24,12 +24,13 @@ class PlanDiffers(Refused):
     command: str
     """The command that makes a new plan in its place, with the options that were given."""
 
+    as_planned: str = ""
+    """The command with the options of the plan, if nothing but options has changed."""
+
+    planned = either("as_planned", "To migrate as planned: {as_planned}\n")
     effect = "Nothing was written."
     message = "data or options have changed since {plan} was made: {differences:; }"
-    hint = (
-        "Use the options of the plan. Or replace the plan by one with these options, read its report, then run the same command "
-        "again: {command}"
-    )
+    hint = "{planned}If data and options are right as they are now, replace the plan, read its report, then run the same command again: {command}"
 
 
 class OtherOptions(Refused):
@@ -112,9 +113,20 @@ class LaterRun(Refused):
 
     run_id: str
     later: str
+    target: str = ""
+    """The target of both; empty if the later one was made in place in what the other one made live."""
+
+    all_runs = either(
+        "target",
+        "\nTo undo all runs into {target} at once, which are named before anything is changed: "
+        "booking-migrate rollback --target {target!q}",
+    )
     effect = "Nothing was changed."
     message = "run {later} wrote on top of run {run_id}"
-    hint = "Roll back the later one first: booking-migrate rollback --run {later}"
+    hint = (
+        "Roll back the later one first: booking-migrate rollback --run {later}\n"
+        "Then this one: booking-migrate rollback --run {run_id}{all_runs}"
+    )
 
 
 class NotConfirmed(Refused):
@@ -146,9 +158,13 @@ class StoppedByHook(Refused):
     """What the config file says is to be run."""
 
     effect = "Nothing was changed."
+    config: str = ""
+    """The config file that names it."""
+
     which = either("command", " ({command})")
+    named_in = either("config", " The hook is named in the table hooks of {config}.")
     message = "the hook {hook}{which} failed: {problem}"
-    hint = "The hook's own output is above. Fix what it checks, then run the same command again."
+    hint = "What it has printed, if anything, is above.{named_in} Fix what it checks, then run the same command again."
 
 
 class HookFailed(Unexpected):
@@ -227,8 +243,10 @@ class OldBookingsLost(Refused):
     alternative = either(
         "going_on",
         " Or migrate only the bookings that are still in the old shape: {going_on}",
-        " From a backup that was made before the cut-over, and lacks what was booked until then: "
-        "mongorestore --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP",
+        "\nDUMP is the folder that mongodump wrote, URI the connection string without a database. If the backup was made after the "
+        "cut-over: mongorestore --uri URI --nsInclude '*.{kept}' DUMP\n"
+        "If it is older, what was booked between it and the cut-over is missing, and the old bookings have their old name in it: "
+        "mongorestore --uri URI --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP",
     )
     effect = "Nothing was changed."
     message = "{kept}, which kept the old bookings, no longer exists"
@@ -266,27 +284,6 @@ class PartOfCutover(Refused):
     effect = "Nothing was changed."
     message = "{archive} cannot be dropped alone: it belongs to the cut-over of run {run_id}, whose client documents are live"
     hint = "End the cut-over with all that belongs to it, this archive too: {going_on}"
-
-
-class CutoverRefused(Refused):
-    """A precondition of a cut-over does not hold; nothing was changed."""
-
-    target: str
-    problem: str
-    advice: str
-    effect = "Nothing was changed."
-    message = "cut-over to {target} refused: {problem}"
-
-
-class WritesNotBlockable(Refused):
-    """The writes of all users cannot be refused during a cut-over; nothing was changed."""
-
-    problem: str
-    advice: str
-    effect = "Nothing was changed."
-    message = "--block-all-writes is not possible: {problem}"
-    again = ""
-    again_without = "--block-all-writes"
 
 
 class NothingLater(Refused):

@@ -9,9 +9,10 @@ from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, Part, Report
 from booking_migrate.runs.asking import Asked
-from booking_migrate.runs.commands import resume_of
+from booking_migrate.runs.commands import possible_commands, resume_of
 from booking_migrate.runs.control import Request, Setting
-from booking_migrate.runs.states import in_words
+from booking_migrate.runs.states import RESUMABLE, in_words
+from booking_migrate.stores.journal import RunState
 
 
 class RequestReport(Part):
@@ -70,7 +71,12 @@ def report_of_control(done: Asked, *, pauses: bool | None, seconds: float) -> Co
 
 
 def _steps(done: Asked) -> Iterator[NextStep]:
-    run_id = done.chosen.run.run_id
+    run = done.chosen.run
+    run_id = run.run_id
     if any(each.setting is Setting.PAUSE for each in done.holds):
-        yield NextStep(text="To continue:", command=resume_of(run_id))
+        alone = "" if done.chosen.is_alive else ", which does not start the run"
+        yield NextStep(text=f"To end the pause{alone}:", command=resume_of(run_id))
+    elif not done.chosen.is_alive and run.state in RESUMABLE | {RunState.ROLLING_BACK}:
+        first = possible_commands(run, is_newest=True)[0]
+        yield NextStep(text=f"{first.purpose}:", command=first.command)
     yield NextStep(text="To see it:", command=f"booking-migrate status --run {run_id}")

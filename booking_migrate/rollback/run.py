@@ -87,7 +87,7 @@ def _refuse_later(runs: Sequence[RunRecord], run: RunRecord) -> None:
             return
         is_on_top = run.state in LIVE and other.archive is not None and other.source == run.source
         if other.state in IN_EFFECT and (other.target == run.target or is_on_top):
-            raise LaterRun(run.run_id, other.run_id)
+            raise LaterRun(run.run_id, other.run_id, run.target if other.target == run.target else "")
 
 
 def remaining_runs(journal: RunJournal, target: str) -> Sequence[str]:

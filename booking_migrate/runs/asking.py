@@ -91,7 +91,7 @@ def choose(
     at_work = [(each, commands) for each, commands in known if each.is_alive or VERIFY in commands]
     candidates = at_work or [(each, commands) for each, commands in known if each.run.state in _UNFINISHED]
     if not candidates:
-        raise NothingAtWork(where)
+        raise NothingAtWork(where, bool(found))
     if len(candidates) > 1:
         raise SeveralAtWork([each.run.run_id for each, _ in candidates], asked)
     each, commands = candidates[0]

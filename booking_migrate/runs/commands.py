@@ -33,6 +33,15 @@ _PLACES = ("rejects", "json-format")
 _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
 """The options of a migration side by side only."""
 
+CARRYING = "carry rejected bookings along in their old shape, the safe choice, which loses none"
+"""What a cut-over may do with rejected bookings."""
+
+LEAVING = "Or, if the new application cannot skip bookings in their old shape, leave rejected ones in the kept copy, which finalize drops"
+"""The other choice, and when it is the right one."""
+
+WITHOUT_REST = "cut over without --at-rest, which takes deletes out after the swap (where changes can be followed: a replica set, MongoDB 6.0)"
+"""What helps where a cut-over at rest is not possible because the application deletes bookings."""
+
 CONFIG_PLACEHOLDER = "CONFIG.toml"
 """The placeholder for a config file whose name is not known."""
 
@@ -44,6 +53,9 @@ _TAKEN = {
 }
 """The options of a run that each command takes as well."""
 
+
+UNDO = "Undo it, only to abandon the migration"
+"""What a rollback of a run does that is not live, and when it is the right choice."""
 
 _TAKES_OVER = {
     "cutover": "makes the client documents live",
@@ -75,7 +87,7 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
     """
     if run.archive is not None:
         return _possible_in_place(run, is_newest=is_newest)
-    back = PossibleCommand("Undo it", rollback_of(run))
+    back = PossibleCommand(UNDO, rollback_of(run))
     if run.state in RESUMABLE:
         return [*_continued(run), back]
     if run.state is RunState.DONE:
@@ -84,20 +96,32 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
         return [_verify(run), *(_cutovers(run) if ready else []), back] if is_newest else []
     if run.state is RunState.CUTTING_OVER:
         return [
-            PossibleCommand("Finish the cut-over", command_of(run, "cutover")),
+            PossibleCommand(_finishing(run), command_of(run, "cutover")),
             PossibleCommand(_aborting(run), abort_of(run)),
-            *([PossibleCommand("Or undo the whole migration", rollback_of(run))] if is_newest else []),
+            *(
+                [back._replace(purpose=f"{UNDO}; what it wrote to {run.target} goes too")]
+                if is_newest
+                else []
+            ),
         ]
     if run.state in LIVE | FINAL:
         return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
     return [_completed(back)] if run.state in UNDOABLE else [_migrate(run)]
 
 
+def _finishing(run: RunRecord) -> str:
+    """Return what the same cut-over does first: it undoes what was not swapped yet, then begins again."""
+    if run.fenced_at is None:
+        return "Finish the cut-over, the usual choice"
+    return "Finish the cut-over, the usual choice; writes are accepted again before it continues"
+
+
 def _aborting(run: RunRecord) -> str:
     """Return what an abort of a cut-over does: writes are refused from the fence on only."""
     if run.fenced_at is None:
-        return f"Or abort it: {run.source} stays live as it is, and {run.target} is kept"
-    return f"Or accept writes again, with {run.source} live as before"
+        # Before the fence, or behind the swap: only the collections know.
+        return "Abort it, to cut over another time; if the collections were swapped already, this completes it instead"
+    return f"Abort it, to accept writes now and cut over another time; {run.source} is live as before, and {run.target} is kept"
 
 
 def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
@@ -105,7 +129,10 @@ def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
         case RunState.CUT_OVER:
             # It resumes the reverse window.
             kept = PossibleCommand("Keep a brief rollback ready again", command_of(run, "cutover"))
-            back = PossibleCommand("Make the old bookings live again", rollback_of(run))
+            back = PossibleCommand(
+                f"If the new application misbehaves: make the old bookings live again as {run.source}",
+                rollback_of(run),
+            )
             return [_verify(run), *([kept] if run.window else []), back, _finalize(run)]
         case RunState.RESTORING:
             return [PossibleCommand("Complete the rollback", rollback_of(run))]
@@ -114,7 +141,7 @@ def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
 
 
 def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
-    back = PossibleCommand("Undo it", rollback_of(run))
+    back = PossibleCommand(UNDO, rollback_of(run))
     match run.state:
         case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
             return [*_continued(run), back]
@@ -137,10 +164,18 @@ def _migrate(run: RunRecord) -> PossibleCommand:
 
 def _continued(run: RunRecord) -> Sequence[PossibleCommand]:
     migrate = command_of(run, "migrate")
-    restart = PossibleCommand("Undo it and start over", f"{migrate} --restart")
+    restart = PossibleCommand(
+        "Undo it and start over, only to begin from nothing, such as with other options",
+        f"{migrate} --restart",
+    )
     needs_rest = run.options.get("without-transactions") == str(True)
     continued = "Stop the application, then continue the run" if needs_rest else "Continue it"
-    return [PossibleCommand(continued, migrate), restart]
+    kept = (
+        "what was written is kept"
+        if run.archive is None
+        else f"{run.source} may be partly converted, and {run.archive} has the originals of what is"
+    )
+    return [PossibleCommand(f"{continued}, the usual choice; {kept}", migrate), restart]
 
 
 def _completed(back: PossibleCommand) -> PossibleCommand:
@@ -152,19 +187,24 @@ def _verify(run: RunRecord) -> PossibleCommand:
 
 
 def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
-    purposes = (
-        "Make it live",
-        "Or make it live, with rejected bookings in the kept copy only",
-    )
     commands = cutovers_of(run)
     if len(commands) > 1:
-        purposes = ("Make it live, and carry rejected bookings along in their old shape", purposes[1])
-    return [PossibleCommand(*each) for each in zip(purposes, commands, strict=False)]
+        purposes = (f"Make it live, and {CARRYING}", LEAVING)
+        return [PossibleCommand(*each) for each in zip(purposes, commands, strict=True)]
+    options = run.cutover_options
+    if "at-rest" not in options or "block-all-writes" in options:
+        return [PossibleCommand("Make it live", *commands)]
+    return [
+        PossibleCommand("Make it live, if nothing deletes bookings meanwhile", *commands),
+        PossibleCommand(f"If the application has to delete bookings, {WITHOUT_REST}", beside_deletes_of(run)),
+    ]
 
 
 def _finalize(run: RunRecord) -> PossibleCommand:
     drops = "drop the old bookings, which cannot be undone"
-    purpose = f"Complete its end: {drops}" if run.state is RunState.FINALIZING else f"End it: {drops}"
+    purpose = f"Only when nothing needs them any more: {drops}"
+    if run.state is RunState.FINALIZING:
+        purpose = f"Complete its end: {drops}"
     return PossibleCommand(purpose, command_of(run, "finalize"))
 
 
@@ -180,6 +220,12 @@ def cutovers_of(run: RunRecord) -> Sequence[str]:
     if not run.counts.get("rejected", 0) or "rejected" in run.cutover_options:
         return [cutover]
     return [f"{cutover} --rejected {decision}" for decision in ("carry", "leave")]
+
+
+def beside_deletes_of(run: RunRecord) -> str:
+    """Return the command that cuts a finished run over while the application deletes bookings: it follows the application."""
+    followed = {name: value for name, value in run.cutover_options.items() if name != "at-rest"}
+    return command_of(run.model_copy(update={"cutover_options": followed}), "cutover")
 
 
 def abort_of(run: RunRecord) -> str:

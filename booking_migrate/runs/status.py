@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
 from booking_migrate.runs.commands import (
+    UNDO,
     PossibleCommand,
     command_of,
     conversion_of,
@@ -180,7 +181,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
         is_alive: whether its process is still alive.
     """
     is_open = run.state in _ACTIVE
-    back = [PossibleCommand("Undo it", f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
+    back = [PossibleCommand(UNDO, f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
     possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
     return RunStatus(
         run=run,
@@ -212,10 +213,10 @@ def _status(
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
     seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
-    back = (PossibleCommand("Undo it", rollback_of(run)),) if can_go_back else ()
+    instead = "Or undo the run instead: finalize has not dropped anything yet"
+    back = (PossibleCommand(instead, rollback_of(run)),) if can_go_back else ()
     requests = in_force(run, commands_of(run, now, is_followed=is_followed))
-    is_paused = any(each.setting is Setting.PAUSE for each in requests)
-    resume = (PossibleCommand("End the pause", resume_of(run.run_id)),) if is_paused else ()
+    resume = _resume(run, requests, is_alive=is_alive)
     fenced_at = _fenced_at(run, live_of)
     as_it_is = run.model_copy(update={"fenced_at": fenced_at})
     return RunStatus(
@@ -238,6 +239,14 @@ def _status(
         holder=str(held.holder) if is_alive and held is not None else None,
         old_bookings=old_bookings,
     )
+
+
+def _resume(run: RunRecord, requests: Sequence[Request], *, is_alive: bool) -> tuple[PossibleCommand, ...]:
+    """Return the command that ends a pause, if there is one."""
+    if not any(each.setting is Setting.PAUSE for each in requests):
+        return ()
+    killed = "First end the pause, or the run is paused again when it is continued"
+    return (PossibleCommand("End the pause" if is_alive else killed, resume_of(run.run_id)),)
 
 
 def _undoable_again(journal: RunJournal, exists: Exists) -> Collection[str]:

@@ -160,7 +160,7 @@ def test_a_pause_survives_a_kill(
 
     assert "No command is working on the run" in " ".join(stale.stdout.split())
     assert ["migrate"] == still
-    assert "Resumed" in first.stdout
+    assert "Pause lifted" in first.stdout
     assert 0 == undone.returncode, undone.stderr
     assert 0 == command(*SIDE_BY_SIDE).returncode
 
@@ -271,7 +271,7 @@ def notes_of(database: Db, number: int) -> Any:
             ("pause",),
             12,
             "no command is working on a run in test_",
-            "hint: booking-migrate status shows every run",
+            "hint: A pause or a setting needs",
         ),
         (("pause", "--run", "unknown"), 12, "found no run unknown", "hint: booking-migrate status"),
         (
@@ -284,6 +284,12 @@ def notes_of(database: Db, number: int) -> Any:
         (("set", "max_rat=5"), 2, "unknown setting 'max_rat'", "hint: Did you mean max-rate?"),
         (("set", "max-rate=fast"), 2, "max-rate cannot be 'fast'", "hint: Use a number from 1 on, or none"),
         (("set", "workers=2.5"), 2, "workers cannot be '2.5'", "hint: Use a whole number from 1 to 64"),
+        (
+            ("set", "max_rate=fast", "max-lag=10", "workers=many"),
+            2,
+            "unknown setting 'max_rate'; max-rate cannot be 'fast'; workers cannot be 'many'",
+            "Such as: booking-migrate control set max-rate=2000 max-lag=10 workers=4",
+        ),
         (("set", "max-lag"), 2, "max-lag cannot be ''", "hint: Use a number from 0 on, or none"),
         (
             ("pause", "max-rate=5"),

@@ -105,13 +105,14 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     # Followed, the change would be behind, and no mismatch.
     database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
     steps = json.loads(invoke("verify", *given, "--recheck", "0", "--json").stdout)["next_steps"]
-    migrate, mismatches, explain = (
+    explain, mismatches, migrate, decided = (
         step["command"] for step in steps if (step["command"] or "").startswith("booking-migrate")
     )
 
     assert (
         f"booking-migrate migrate --db {named[1]} {' '.join(PLACES)} --accept duration-too-short" == migrate
     )
+    assert f"{migrate} --on-conflict source" == decided
     assert 0 == copied(invoke, migrate).exit_code
     assert 0 == copied(invoke, mismatches).exit_code
     assert f" {booking(1)['_id']} " in explain

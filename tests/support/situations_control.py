@@ -89,7 +89,7 @@ def _(scene: Scene) -> None:
     scene.bookings()
     scene.show("control", "pause")
     scene.show("control", "set", "max_rate=fast")
-    scene.show("control", "set", "max-rate=fast")
+    scene.show("control", "set", "max-rate=fast", "max-lag=10", "workers=many")
     scene.show("control", "set")
     with scene.at_work(Step.BATCH_WRITTEN, "migrate"):
         scene.show("control", "set", "workers=4")

@@ -32,6 +32,10 @@ def _verdict(report: ControlReport) -> Verdict:
         )
     if not report.asked:
         return Verdict(Mood.GOOD, "Not paused", "Nothing was changed.")
+    if not report.at_work:
+        commands = " and ".join(report.commands)
+        explanation = f"The run is not running; when {commands} is run again, it is not paused."
+        return Verdict(Mood.GOOD, "Pause lifted", explanation)
     return Verdict(Mood.GOOD, "Resumed", _explained(report, "The next chunk follows"))
 
 

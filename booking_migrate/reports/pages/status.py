@@ -21,6 +21,11 @@ _KEPT = frozenset({BUILDING, FOLLOWING})
 _FOLLOWED = frozenset({RunState.DONE, RunState.CUTTING_OVER})
 """The states of a run of which it matters how far it was followed."""
 
+_COUNTING = frozenset(
+    {RunState.PLANNED, RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED, RunState.ROLLING_BACK}
+)
+"""The states of a run that may not have counted its bookings: one that was done has."""
+
 _ENDINGS = {"killed": "its process is gone"}
 """What is not clear from the name of the state."""
 
@@ -225,8 +230,7 @@ def _progress(run: RunReport) -> str:
     if not run.documents:
         return ""
     text = grouped(run.documents)
-    # A run that is done has counted its bookings.
-    if run.total is not None and run.state is not RunState.DONE:
+    if run.total is not None and run.state in _COUNTING:
         text += f" of about {grouped(run.total)}"
     text += " bookings"
     if run.rate is not None:

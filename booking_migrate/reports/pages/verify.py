@@ -98,7 +98,9 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
         explanation += f"; as of the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC"
     if report.behind:
         are = "client is" if report.behind == 1 else "clients are"
-        explanation += f"; {grouped(report.behind)} {are} behind, which cutover or migrate brings in"
+        explanation += (
+            f"; {grouped(report.behind)} {are} behind, which cutover brings in, without another migrate"
+        )
     return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
 
 

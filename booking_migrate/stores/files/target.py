@@ -190,8 +190,11 @@ class FileRejects(RejectsKeeper):
         if not len(self._ledger):
             return self._remove_stale()
         self._output = open_output(self.name, self._path, compressed=False, overwrite=self._overwrite)
-        self._write_to(self._output)
-        return self._output.publish()
+        try:
+            self._write_to(self._output)
+            return self._output.publish()
+        except TargetHoldsOther:
+            raise TargetHoldsOther(self.name, "--rejects") from None
 
     def _write_to(self, output: Output) -> None:
         for record in self._ledger.sorted_records():
@@ -209,7 +212,7 @@ class FileRejects(RejectsKeeper):
             if not holds_something(self._path):
                 return False
             if not self._overwrite:
-                raise TargetHoldsOther(self.name)
+                raise TargetHoldsOther(self.name, "--rejects")
             self._path.unlink()
         return True
 

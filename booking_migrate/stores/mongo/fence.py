@@ -31,6 +31,13 @@ _OFF = 1
 """What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
 
 
+_ONLY_IF = "Only if deletes, or writes to other collections, have to be refused meanwhile"
+_OTHERWISE = (
+    "Otherwise leave the option out; a cut-over refuses inserts and updates of its source in any case:"
+)
+"""When the block is not needed, which is the usual case."""
+
+
 class FencedSource:
     """The live collection, which refuses writes while the fence is up.
 
@@ -136,16 +143,22 @@ class FencedSource:
             problem = "no user is logged in, so it would stop this program too"
             raise WritesNotBlockable(
                 problem,
-                "Switch on access control; or leave the option out, and only writes to the source are refused:",
+                f"{_ONLY_IF}: switch on access control first, and log in as a user with the roles restore and "
+                f"clusterMonitor.\n{_OTHERWISE}",
             )
         lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
         if lacking:
-            advice = "The built-in roles restore and clusterMonitor have them."
+            advice = (
+                f"{_ONLY_IF}: have an administrator grant the roles restore and clusterMonitor, which have them.\n"
+                f"{_OTHERWISE}"
+            )
             raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)
         mode = self._mode()
         if mode is None:
             problem = "the server does not have setUserWriteBlockMode"
-            raise WritesNotBlockable(problem, "It takes MongoDB 6.0 and a replica set.")
+            raise WritesNotBlockable(
+                problem, f"{_ONLY_IF}: that takes MongoDB 6.0 and a replica set.\n{_OTHERWISE}"
+            )
         if mode != _OFF:
             problem = "they are blocked already"
             raise WritesNotBlockable(

@@ -12,9 +12,12 @@ from booking_migrate.errors import (
     BookingMigrateError,
     DuplicateClientDocuments,
     ExitCode,
+    MapExists,
     NotConfirmed,
+    OutputExists,
     PlaceNotFound,
     Refused,
+    TargetHoldsOther,
     Unexpected,
     exit_code_of,
 )
@@ -106,6 +109,21 @@ def test_a_missing_collection_is_located() -> None:
     assert "collection bookings does not exist in database shop at db1:27017, db2:27017" == collection.message
     assert "--db" in collection.hint
     assert "in.jsonl does not exist" == PlaceNotFound("in.jsonl").message
+
+
+@pytest.mark.parametrize(
+    ("error", "other"),
+    [
+        (TargetHoldsOther("my data/out.jsonl.gz"), "--target 'my data/out_2.jsonl.gz'"),
+        (TargetHoldsOther("rejected.jsonl", "--rejects"), "--rejects rejected_2.jsonl"),
+        (OutputExists("a.b/booking-migrate.toml"), "--output a.b/booking-migrate_2.toml"),
+        (MapExists("map"), "--out map_2"),
+    ],
+)
+def test_another_file_comes_before_overwriting(error: BookingMigrateError, other: str) -> None:
+    """Where something else exists, the first command names another place, and the one that replaces it says what is lost."""
+    assert [other, "--overwrite"] == (error.again or "").split("\n")
+    assert "what it holds is lost" in error.hint
 
 
 def test_many_samples_are_cut() -> None:
