@@ -27,7 +27,7 @@ def problem_of(ctx: typer.Context, key: str, value: Any, parameter: Any) -> str:
 
     The value is converted again where it is used.
     """
-    wanted = _expected(parameter)
+    wanted = wanted_of(parameter)
     shown = key if key == "uri" else f"{key} is {_shown(value)}"
     if not _has_type(value, parameter):
         return f"{shown}, and must be {wanted}"
@@ -48,6 +48,15 @@ def _has_type(value: Any, parameter: Any) -> bool:
     if parameter.type_descriptor.annotation is float:
         return type(value) in (str, int, float)
     return type(value) in (str, int)
+
+
+def wanted_of(parameter: Any) -> str:
+    """Return what an option takes, and what counts without it, for people."""
+    default = getattr(parameter.default, "value", parameter.default)
+    is_read = parameter.type_descriptor.parameter_info.parser is not None
+    if is_read or parameter.multiple or not isinstance(default, str | int | float):
+        return _expected(parameter)
+    return f"{_expected(parameter)}; by default it is {_shown(default)}"
 
 
 def _expected(parameter: Any) -> str:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import re
 import sys
 import traceback
+from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 from booking_migrate.cli.next_steps import same_command
+from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
+from booking_migrate.cli.usage import PREFIX, misspelt_variables
 from booking_migrate.errors import (
+    SAME_COMMAND,
     BookingMigrateError,
     HungUp,
     Interrupted,
+    MissingUri,
     OutputExists,
     OutputProblem,
     PlaceNotFound,
     Terminated,
+    UniqueIndexViolated,
     UsageProblem,
     effect_of,
 )
@@ -35,6 +41,17 @@ if TYPE_CHECKING:
 
 _DETAIL = "  "
 """What lines of a hint begin with that are details of what happened, and the lines of commands."""
+
+_SAME = re.compile(
+    rf"{re.escape(SAME_COMMAND)}(?P<more>(?: (?!without )\S+)*)(?: without (?P<without>.+))?$", re.MULTILINE
+)
+"""The mark of the command that runs, with what is added and what is left out."""
+
+_NAMING = frozenset({"source", "target", "users", "experts", "archive", "db", "uri"})
+"""The parameters that name a place, or where it is."""
+
+_URI_OPTION = " --uri URI"
+_URI_EXPLAINED = "URI stands for the connection string: it may hold a password, and is not repeated."
 
 _COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|export |mongorestore ).*)$")
 """A line that ends with a command for a shell: this program's, the server's, or the system's."""
@@ -52,9 +69,11 @@ def translated(error: BaseException) -> BaseException:
 
 def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
     """Print an error on standard error, and return the same for the report."""
-    error = translated(raised)
+    error = _located(asked, translated(raised))
+    inline: Sequence[str] = ()
     if isinstance(error, BookingMigrateError):
-        message, hint = error.message, error.hint
+        message = error.message
+        hint, inline = _with_same_command(asked, _hint(asked, error))
     else:
         message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
         hint = "" if asked.output.verbose else "--verbose shows the traceback."
@@ -67,7 +86,7 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
         kind=type(error).__name__,
         message=asked.printable(message),
         hint=asked.printable("\n".join(filter(None, [*notes, hint]))),
-        commands=tuple(map(asked.printable, commands)),
+        commands=tuple(map(asked.printable, (*inline, *commands))),
     )
     if asked.output.verbose:
         trace = "".join(traceback.format_exception(raised))
@@ -77,8 +96,10 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
     console.print(f"{shown.message}{_where(asked, error, shown.message)}", markup=False, soft_wrap=True)
     for line in _lines(asked, notes, hint):
         console.print(line, markup=False, soft_wrap=True)
-    for command in shown.commands:
+    for command in shown.commands[len(inline) :]:
         console.print(f"{_DETAIL}{command}", markup=False, soft_wrap=True)
+    if asked.given.names_server and any(_URI_OPTION in line for line in (shown.hint, *shown.commands)):
+        console.print(_URI_EXPLAINED, markup=False, soft_wrap=True)
     return shown
 
 
@@ -113,6 +134,51 @@ def _with_command_below(line: str) -> Sequence[str]:
         return (line,)
     text, command = parts.groups()
     return text, f"{_DETAIL}{command}"
+
+
+def _hint(asked: Invocation, error: BookingMigrateError) -> str:
+    """Return the hint of an error, behind how to rename a misspelt variable that may have led to it."""
+    renaming = list(_renaming(asked, error))
+    return (
+        "\n".join([*renaming, f"Otherwise {error.hint[:1].lower()}{error.hint[1:]}"])
+        if renaming
+        else error.hint
+    )
+
+
+def _renaming(asked: Invocation, error: BaseException) -> Iterator[str]:
+    """Yield how to rename a misspelt variable, if the place that does not exist, or is not named, may be due to it."""
+    if not isinstance(error, PlaceNotFound | MissingUri):
+        return
+    for name, meant in misspelt_variables(asked.ctx):
+        parameter = meant.removeprefix(PREFIX).lower()
+        if parameter not in _NAMING or is_from(asked.ctx, parameter, "COMMANDLINE"):
+            continue
+        # The value may be a connection string: it is not repeated.
+        rename = f'export {meant}="${name}"; unset {name}'
+        yield f"The environment variable {name} is not read, which may be why. If {meant} was meant, rename it: {rename}"
+        yield f"Then run the same command again: {SAME_COMMAND}"
+
+
+def _located(asked: Invocation, error: BaseException) -> BaseException:
+    """Return an error with the collection of bookings in which its cause can be looked for."""
+    if isinstance(error, UniqueIndexViolated) and asked.source and not uses_files_only(asked.source):
+        return replace(error, source=asked.source)
+    return error
+
+
+def _with_same_command(asked: Invocation, hint: str) -> tuple[str, Sequence[str]]:
+    """Return a hint with the command that runs written out where it is meant, and these commands."""
+    found: list[str] = []
+
+    def written_out(match: re.Match[str]) -> str:
+        command = same_command(asked.ctx, match["more"].strip(), match["without"] or "")
+        if command is None:
+            return match[0]
+        found.append(command)
+        return command
+
+    return _SAME.sub(written_out, hint), found
 
 
 def _commands(asked: Invocation, error: BaseException) -> Iterator[str]:

@@ -38,7 +38,7 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.planned import PlanOptions
 from booking_migrate.domain.rejection import ConflictPolicy
-from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode
+from booking_migrate.errors import BadConfiguration, BadPlace, ExitCode, before_start
 from booking_migrate.events import Warned
 from booking_migrate.migrate.journaled_run import JournaledOutcome
 from booking_migrate.migrate.journaled_run import migrate as migrate_to_collection
@@ -225,9 +225,11 @@ def _migrate(
             partial(current_plan, places, plan, sides.connection), context.listener, context.asked.ctx
         )
         if isinstance(target, CollectionPlace):
-            refuse_unready("migrate", places, sides.connection)
+            limits_lag = request.maximum_lag is not None
+            refuse_unready("migrate", places, sides.connection, limits_lag=limits_lag)
         if isinstance(parse_place(places.source), CollectionPlace):
-            sides.connection.await_majority(places.source)
+            with before_start():
+                sides.connection.await_majority(places.source)
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
         request = following.begin(request)
         done = _run(plan, places, request, context, sides)

@@ -32,7 +32,8 @@ def migrate_in_place(
     own_options = {"archive": archive, "without-transactions": str(options.without_transactions)}
     request = replace(request, target=source, options={**request.options, **own_options}, archive=archive)
     with open_places(places, listener) as sides:
-        refuse_unready("migrate --in-place", places, sides.connection)
+        limits_lag = request.maximum_lag is not None
+        refuse_unready("migrate --in-place", places, sides.connection, limits_lag=limits_lag)
         collection = open_in_place(
             sides.connection,
             source=source,

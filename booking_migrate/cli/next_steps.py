@@ -39,6 +39,9 @@ _TAKEN = {
 }
 """The options of one command that another one takes with the same meaning."""
 
+_ONLY_IN_PLACE = frozenset({"--archive", "--passes", "--without-transactions"})
+"""What is refused without ``--in-place``."""
+
 _SHELL = re.compile(r"(?<![\w.])db\.(?=getCollection|runCommand)")
 """Where a line for mongosh takes the database that is in use there."""
 
@@ -128,7 +131,10 @@ def same_command(ctx: typer.Context, more: str, without: str = "") -> str | None
     """
     if not ctx.meta.get(WORDS):
         return None
-    dropped = {"--uri", *without.split(), *(word for word in shlex.split(more) if word.startswith("--"))}
+    left_out = set(without.split())
+    if "--in-place" in left_out:
+        left_out |= _ONLY_IN_PLACE
+    dropped = {"--uri", *left_out, *(word for word in shlex.split(more) if word.startswith("--"))}
     return f"{_PROGRAM} {shlex.join(typed_words(ctx, dropped))} {more}".rstrip()
 
 

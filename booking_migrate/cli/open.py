@@ -23,7 +23,7 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, MissingExtra, SamePlace
 from booking_migrate.events import Listener
-from booking_migrate.preflight.privileges import refuse_lacking
+from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
@@ -337,7 +337,13 @@ def current_plan(places: Places, plan: MigrationPlan, connection: Connection) ->
 
 
 def refuse_unready(
-    row: str, places: Places, connection: Connection, certain: Sequence[Privilege] = ()
+    row: str,
+    places: Places,
+    connection: Connection,
+    certain: Sequence[Privilege] = (),
+    *,
+    option: str = "",
+    limits_lag: bool = False,
 ) -> None:
     """Refuse a command that the server would not permit its user to complete.
 
@@ -348,10 +354,12 @@ def refuse_unready(
         places: its places.
         connection: the server and the database.
         certain: what it is certain to do on single collections.
+        option: the option with which it is that certain; empty: it always is.
+        limits_lag: whether it is to wait for secondaries that lag behind.
 
     Raises:
         BadPlace: the target is a collection of the program's own.
-        NotReady: the user lacks a privilege; nothing was changed.
+        NotReady, LagNotMeasurable: the user lacks a privilege; nothing was changed.
         ConnectionProblem: the server cannot be asked.
     """
     sides = [parse_place(side) for side in (places.source, places.target)]
@@ -359,4 +367,7 @@ def refuse_unready(
         refuse_own(sides[1].name)
     people = [place for place, _ in places.people_places.values()]
     names = [place.name for place in (*sides, *people) if isinstance(place, CollectionPlace)]
-    refuse_lacking(open_inspector(connection, names[0]), row, names, certain)
+    inspector = open_inspector(connection, names[0])
+    refuse_lacking(inspector, row, names, certain, option=option)
+    if limits_lag:
+        refuse_unmeasured_lag(inspector)

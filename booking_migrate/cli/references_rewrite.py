@@ -15,7 +15,7 @@ from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import BadConfiguration, NoReferences, NotConfirmed, NotLiveYet
 from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
-from booking_migrate.preflight.privileges import refuse_lacking
+from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.rewrite import RewriteOutcome, RewritePlan
@@ -263,11 +263,10 @@ def _rewrite(
         raise NoReferences("references rewrite")
     journal = open_journal(connection)
     live = choose_run(journal, chosen)
-    refuse_lacking(
-        open_inspector(connection, live.source),
-        "references rewrite",
-        [live.source, *(each.collection for each in fields)],
-    )
+    inspector = open_inspector(connection, live.source)
+    refuse_lacking(inspector, "references rewrite", [live.source, *(each.collection for each in fields)])
+    if pace.max_lag is not None:
+        refuse_unmeasured_lag(inspector)
     opened = open_references(connection, source=live.source, target=live.target)
     for each in fields:
         if each.collection in opened.own:

@@ -173,8 +173,8 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
             writable += asked.reports
             observers.open(asked.output, asked.redact)
             listener = Noting(Both(screen, observers), readings)
-            for warning in misspelt_variables(asked.ctx):
-                listener.notify(Warned(warning))
+            for name, meant in misspelt_variables(asked.ctx):
+                listener.notify(Warned(f"the environment variable {name} is not read; did you mean {meant}?"))
             run_hook = partial(_run_early, asked, hooks, listener, early)
             with observers.at_work(), waits_said(listener):
                 ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))

@@ -12,9 +12,12 @@ _SWITCH = "--json"
 _VARIABLE = "BOOKING_MIGRATE_JSON"
 _ON = frozenset({"1", "true", "t", "yes", "y", "on"})
 _STREAM = "-"
-_PREFIX = "BOOKING_MIGRATE_"
+PREFIX = "BOOKING_MIGRATE_"
+_OF_LIBRARY = "Input should be "
+"""What a message begins with that the library words, and not the program."""
+
 _OTHERS = frozenset(
-    f"{_PREFIX}{name}"
+    f"{PREFIX}{name}"
     for name in (
         "HOOK",
         "COMMAND",
@@ -34,6 +37,12 @@ def named_by_variable(error: typer.TyperException) -> None:
     ctx, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if ctx is None or parameter is None or getattr(error, "param_hint", None) is not None:
         return
+    is_of_library = error.message.startswith(_OF_LIBRARY)
+    if is_of_library:
+        # Here, because help and completion do not need it.
+        from booking_migrate.cli.config_values import wanted_of  # noqa: PLC0415
+
+        error.message = f"must be {wanted_of(parameter)}."
     source = ctx.get_parameter_source(parameter.name)
     if source is None or source.name != "ENVIRONMENT":
         return
@@ -41,14 +50,16 @@ def named_by_variable(error: typer.TyperException) -> None:
     set_one = next((name for name in names if name and os.environ.get(name)), None)
     if set_one is not None and isinstance(error, typer.BadParameter):
         error.param_hint = f"{set_one} (environment variable of {parameter.opts[0]})"
+        if is_of_library:
+            error.message = f'is "{os.environ[set_one]}", and {error.message}'
 
 
-def misspelt_variables(ctx: typer.Context) -> Iterator[str]:
-    """Yield a warning for each variable that no command reads, and whose name is near that of one that is read."""
+def misspelt_variables(ctx: typer.Context) -> Iterator[tuple[str, str]]:
+    """Yield each variable that no command reads, and whose name is near that of one that is read, with that one."""
     root = ctx.find_root().command
     commands = getattr(root, "all_commands", None) or getattr(root, "commands", {})
     own = _variables(ctx.command)
-    unknown = [name for name in os.environ if name.startswith(_PREFIX) and name not in own]
+    unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in own]
     if not unknown:
         return
     # Only now, because it imports every command.
@@ -56,7 +67,7 @@ def misspelt_variables(ctx: typer.Context) -> Iterator[str]:
     for name in sorted(unknown):
         meant = None if name in known else next(iter(get_close_matches(name, known, n=1, cutoff=0.9)), None)
         if meant is not None:
-            yield f"the environment variable {name} is not read; did you mean {meant}?"
+            yield name, meant
 
 
 def _variables(command: Any) -> set[str]:

@@ -112,7 +112,7 @@ def _advice(run: RunRecord) -> str:
     """Return the advice for a run whose state does not allow a cut-over."""
     match run.state:
         case RunState.CUT_OVER:
-            return "booking-migrate status shows every run."
+            return "To see every run: booking-migrate status"
         case RunState.RESTORING | RunState.ROLLING_BACK:
             return f"Complete its rollback first: {rollback_of(run)}"
         case _:

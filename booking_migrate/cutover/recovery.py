@@ -59,7 +59,7 @@ def _aborted(
     run = newest_result(stores.journal, request.target)
     if run is None or run.state is not RunState.CUTTING_OVER or run.source != request.source:
         problem = f"{request.source} has no unfinished cut-over"
-        raise CutoverRefused(request.target, problem, "booking-migrate status shows every run.")
+        raise CutoverRefused(request.target, problem, "To see every run: booking-migrate status")
     run = recover(run, live, stores, lock, tail)
     if run.state is RunState.CUT_OVER:
         problem = (

@@ -17,7 +17,7 @@ from booking_migrate.dry_run.outcome import (
     TimeEstimate,
 )
 from booking_migrate.dry_run.risks import risk
-from booking_migrate.errors import Refused, UnfitPlace
+from booking_migrate.errors import SAME_COMMAND, Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.quantities import agreed, size
@@ -152,12 +152,12 @@ def examine_places(plan: MigrationPlan, around: ServerSurroundings, directory: D
     # The target's validator is tried out with every document, elsewhere.
     found = tuple(each for each in found if each.kind != "validator" or not each.is_refused)
     refusal = refusal_of(around.target_name or "", found)
-    in_place_refusal = refusal_of(around.source_name or "", in_place)
+    in_place_refusal = refusal_of(around.source_name or "", in_place, in_place=True)
     findings = [*findings_of(around.target_name or "", found)]
     if in_place_refusal is not None:
         title = f"migrate --in-place would be refused: {in_place_refusal.message}"
         names = tuple(finding.name for finding in in_place if finding.is_refused)
-        count, advice = len(in_place_refusal.problems), " ".join(in_place_refusal.hint.splitlines())
+        count, advice = len(in_place_refusal.problems), _advice_of(in_place_refusal)
         findings.append(Finding("in-place-refused", title, count, names, advice))
     return Examined(
         in_place_refusal,
@@ -182,7 +182,12 @@ def _lost_options(options: Sequence[OptionNote]) -> Iterator[Finding]:
 
 def blocker_of(refusal: Refused) -> Blocker:
     """Return the blocker for which `migrate` would be refused."""
-    return Blocker(type(refusal).__name__, refusal.message, " ".join(refusal.hint.splitlines()))
+    return Blocker(type(refusal).__name__, refusal.message, _advice_of(refusal))
+
+
+def _advice_of(refusal: Refused) -> str:
+    """Return in one line what helps, where it is `migrate` that would be refused and not the command that runs."""
+    return " ".join(refusal.hint.replace(SAME_COMMAND, "booking-migrate migrate ...").splitlines())
 
 
 def find_needs(

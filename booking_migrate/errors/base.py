@@ -1,13 +1,20 @@
 """How errors are declared, the categories of errors, and the one table that maps them to exit codes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from inspect import get_annotations
 from shlex import quote
 from string import Formatter
 from typing import Any, Self, dataclass_transform
+
+SAME_COMMAND = "booking-migrate ..."
+"""Stands for the command that runs, at the end of a line of a hint: where it is known, it is printed whole.
+
+Behind it may be options to add, and those to leave out: ``booking-migrate ... --overwrite``, ``booking-migrate ... without --max-lag``.
+"""
 
 
 class ExitCode(IntEnum):
@@ -175,6 +182,27 @@ class OutputProblem(BookingMigrateError):
 
 class ConnectionProblem(BookingMigrateError):
     """The server cannot be reached or rejects the credentials."""
+
+    is_before_start = False
+    """Whether the command has only looked at the server so far."""
+
+    @property
+    def effect(self) -> str:
+        return "No run was started, and nothing was changed." if self.is_before_start else ""
+
+
+@contextmanager
+def before_start() -> Iterator[None]:
+    """Mark a problem with the connection as one before the command has changed anything.
+
+    Raises:
+        ConnectionProblem: the same, marked.
+    """
+    try:
+        yield
+    except ConnectionProblem as problem:
+        problem.is_before_start = True
+        raise
 
 
 class Locked(BookingMigrateError):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from shlex import quote
 
 from booking_migrate.errors.base import (
+    SAME_COMMAND,
     OutputProblem,
     Refused,
-    Unexpected,
     UsageProblem,
     beside,
     either,
@@ -14,6 +14,12 @@ from booking_migrate.errors.base import (
 
 _NAMES_SHOWN = 8
 """How many names a hint lists."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
+    more = len(names) - len(names[:_NAMES_SHOWN])
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more else "")
 
 
 class BadPlace(UsageProblem):
@@ -55,9 +61,7 @@ class MissingUri(UsageProblem):
 
     @property
     def there(self) -> str:
-        more = len(self.databases) - len(self.databases[:_NAMES_SHOWN])
-        named = ", ".join(self.databases[:_NAMES_SHOWN]) + (f" and {more} more" if more else "")
-        return f" The server has {named}." if named else ""
+        return f" The server has {_listed(self.databases)}." if self.databases else ""
 
     @property
     def again(self) -> str:
@@ -139,8 +143,12 @@ class NoBookings(Refused):
 
     @property
     def hint(self) -> str:
-        there = f" The server also has {', '.join(self.others)}." if self.others else ""
-        return f"Is it the right database? Name another one with --db.{there}"
+        there = (
+            f"Other databases of this server: {_listed(self.others)}."
+            if self.others
+            else "This server shows this user no other database."
+        )
+        return f"Is it the right database? {there} Name it with --db:"
 
     @property
     def again(self) -> str:
@@ -151,12 +159,19 @@ class OutputExists(Refused):
     """A file that is to be written exists."""
 
     place: str
+    use: str = ""
+    """The command that uses the file as it is; empty: it depends on what it holds."""
+
+    effect = "Nothing was written."
     message = "{place} exists"
-    hint = "Use another file. Only if nothing in {place} is needed any more, replace it with --overwrite: what it holds is lost."
 
     @property
-    def again(self) -> str:
-        return f"--output {quote(beside(self.place))}\n--overwrite"
+    def hint(self) -> str:
+        used = f"Use it as it is: {self.use}\nOr write another file" if self.use else "Write another file"
+        return (
+            f"{used}: {SAME_COMMAND} --output {quote(beside(self.place))}\n"
+            f"Only if nothing in {self.place} is needed any more, replace it, and what it holds is lost: {SAME_COMMAND} --overwrite"
+        )
 
 
 class UnusablePlace(Refused):
@@ -242,10 +257,16 @@ class DuplicateClientDocuments(Refused):
     """One line a client: its id and the ids of its documents. Only the first few."""
 
     count: int
-    advice: str = "Join them into the older one, which a rollback undoes:"
+    advice: str = (
+        "Join them into the older one, the one with the earlier createdAt, which a rollback undoes: "
+        f"{SAME_COMMAND} --merge-client-documents"
+    )
+    collections: str = ""
+    """Where these documents are."""
+
     effect = "Nothing was written."
-    message = "{count:client has|clients have} more than one client document: {clients:; |{count}}"
-    again = "--merge-client-documents"
+    where = either("collections", " in {collections}")
+    message = "{count:client has|clients have} more than one client document{where}: {clients:; |{count}}"
 
 
 class UnfitPlace(Refused):
@@ -261,89 +282,33 @@ class UnfitPlace(Refused):
     later: Sequence[str] = ()
     """The commands that take a remedy back, when the validator has been changed."""
 
+    is_in_place: bool = False
+    """Whether it is the live collection, which a migration side by side would not write to."""
+
     effect = "Nothing was written."
     again = None
     message = "{place} cannot take client documents: {problems:; }"
 
     @property
     def hint(self) -> str:
-        lines = [f"First{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies]
-        lines.append("Then run the same command again.")
+        first = "First"
+        lines = []
+        if self.is_in_place:
+            lines.append(
+                "Usual, while the application reads the old shape: side by side, client documents go to a collection of their own: "
+                f"{SAME_COMMAND} without --in-place"
+            )
+            first = "Or in place, if it reads both shapes and writes the new one. First"
         lines += [
-            "From then on, what the application writes there is not validated either. Once the validator allows client documents, "
-            f"switch it on again, in mongosh: {each}"
+            f"{first}{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies
+        ]
+        lines.append(f"Then run the same command again: {SAME_COMMAND}")
+        lines += [
+            "Until you switch it on again, nothing that the application writes there is validated either. Do that as soon as the "
+            f"validator allows client documents, in mongosh: {each}"
             for each in self.later
         ]
         return "\n".join(lines)
-
-
-class NoTransactions(Refused):
-    """A migration in place beside an application needs transactions, which a standalone server does not have."""
-
-    hosts: str
-    effect = "Nothing was written."
-    message = "a migration in place needs transactions, and {hosts} is not a replica set"
-    hint = (
-        "Leave out --in-place: side by side, a standalone server will do. Or make it a replica set (mongod --replSet, "
-        "rs.initiate()). Or stop the application, and only then use --without-transactions."
-    )
-    again = ""
-    again_without = "--in-place"
-
-
-class LagNotMeasurable(Refused):
-    """The run is to wait for secondaries, and how far they are behind cannot be measured."""
-
-    problem: str
-    message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
-    hint = (
-        "It takes a replica set whose members are up, and the role clusterMonitor on the database admin, which an administrator "
-        "grants. Or leave out --max-lag, and secondaries may fall behind:"
-    )
-    again = ""
-    again_without = "--max-lag"
-
-
-class RecordTooLarge(Refused):
-    """A rejected booking together with its reason is larger than any document may be."""
-
-    place: str
-    booking_id: str
-    message = "the rejected booking {booking_id} is too large for {place} together with its reason"
-    hint = "Use --rejects FILE: a file has no such limit."
-
-
-class WriteFailed(Refused):
-    """The target cannot take the result: a full disk, a validator."""
-
-    place: str
-    problem: str
-    message = "cannot write to {place}: {problem}"
-
-
-class DiskFull(WriteFailed):
-    """The server has no room left on its disk."""
-
-    message = "the disk of the server is full: cannot write to {place} ({problem})"
-    hint = "Free space on the server's disk, or enlarge it; then run the same command again: what was written is kept."
-
-
-class ValidationFailed(WriteFailed):
-    """The validator of a collection refuses a document."""
-
-    document_id: str
-    remedy: str
-    """The command that switches the validator off, for the server's shell."""
-
-    client: str = ""
-    """The client whose document it is, as text."""
-
-    count: int = 1
-    """How many documents it refuses of those that were written together."""
-
-    whose = either("client", " of client {client}")
-    message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
-    hint = "Change the validator so that it allows client documents, or switch it off, in mongosh: {remedy}"
 
 
 class OutputFailed(OutputProblem):
@@ -360,39 +325,3 @@ class OutputFailed(OutputProblem):
 
     ended = either("is_done", "is done", "ended with an error")
     message = "{command} {ended}; its {output} could not be written to {place}: {problem}"
-
-
-class DuplicateKeys(Unexpected):
-    """The unique index on `clientId` refused documents: another process writes client documents, too."""
-
-    place: str
-    count: int
-    sample: str
-    """The first of the keys that are there already, as text."""
-
-    message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
-    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."
-
-
-class DocumentIdTaken(DuplicateKeys):
-    """A client document of the source has an `_id` under which the target holds the document of another client."""
-
-    client: str
-    other: str
-    message = "{place} holds the document of client {other} under the _id {sample}, which that of client {client} has in the source"
-    hint = "If they have exchanged it since a run, undo that, then migrate again: booking-migrate rollback --target {place}"
-
-
-class UniqueIndexViolated(DuplicateKeys):
-    """A unique index other than the one on `clientId` refused documents as duplicates."""
-
-    index: str
-    keys: str
-    """The indexed fields and their directions, as text."""
-
-    message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
-    hint = (
-        "Clients have the same value in these fields, or lack it. Fix the source, or drop the index; then run the same command "
-        "again, which continues. To drop it, in mongosh: "
-        'db.getCollection("{place}").dropIndex("{index}")'
-    )

@@ -214,8 +214,9 @@ class NoRun(NothingToDo):
     what: str
     """Which run was looked for, and where."""
 
+    effect: str = "Nothing was changed."
     message = "found no {what}"
-    hint = "booking-migrate status shows every run."
+    hint = "Is --db right? To see every run of the database: booking-migrate status"
 
 
 class Finalized(NothingToDo):
@@ -223,6 +224,7 @@ class Finalized(NothingToDo):
 
     run_id: str
     archive: str
+    effect = "Nothing was changed."
     message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
     hint = (
         "finalize cannot be undone, and the live collection stays as it is. If you need the old bookings, restore them from a "

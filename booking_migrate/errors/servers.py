@@ -3,7 +3,7 @@
 The processes that a run's work is assigned to are among them: local ones and the workers of a Dask cluster.
 """
 
-from booking_migrate.errors.base import ConnectionProblem, Refused, Unexpected, either
+from booking_migrate.errors.base import SAME_COMMAND, ConnectionProblem, Refused, Unexpected, either
 
 
 class NotReady(Refused):
@@ -12,8 +12,8 @@ class NotReady(Refused):
     command: str
     found: str
     advice: str
+    effect = "Nothing was changed."
     message = "{command} is not ready: {found}"
-    again = ""
 
 
 class ServerUnreachable(ConnectionProblem):
@@ -87,6 +87,19 @@ class LagUnknown(ConnectionProblem):
     hint = "Run the same command again when all secondaries are up: it continues from what is already there."
 
 
+_USERS_AT = "admin"
+"""The database in which most users are created."""
+
+
+_ENCODED = "in which special characters are percent-encoded (@ as %40, : as %3A, / as %2F, % as %25)"
+
+
+def _export(hosts: str, database: str, source: str) -> str:
+    """Return the line for a shell that sets a connection string, with placeholders for the user and the password."""
+    seeds = hosts.replace(", ", ",")
+    return f"export MONGODB_URI='mongodb://USER:PASSWORD@{seeds}/{database}?authSource={source}'"
+
+
 class AuthenticationFailed(ConnectionProblem):
     """The server does not accept the user or the password."""
 
@@ -94,17 +107,42 @@ class AuthenticationFailed(ConnectionProblem):
     database: str = ""
     """Which one is worked on, if the connection string has to name it."""
 
-    message = "the MongoDB server at {hosts} does not accept this user and password"
-    again = ""
-    hint = (
-        "Check both, and percent-encode special characters (@ as %40). A user that was created in the database admin needs "
-        "authSource: export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/{database}?authSource=admin'"
+    user: str = ""
+    """Who was to log in; empty: by a certificate or another way without a name."""
+
+    source: str = ""
+    """The database in which that user was looked for."""
+
+    is_source_named: bool = True
+    """Whether the connection string has authSource; otherwise the database in its path counts."""
+
+    tried = either("user", ": user {user}, looked for in the database {source}, {reason}")
+    reason = either(
+        "is_source_named", "which authSource names", "because the connection string has no authSource"
     )
+    message = "the MongoDB server at {hosts} does not accept this user and password{tried}"
+    again = ""
+
+    @property
+    def hint(self) -> str:
+        if self.is_source_named or self.source == _USERS_AT:
+            return (
+                f"Check the password, {_ENCODED}, and that authSource is the database in which the user was created; other options "
+                "stay: "
+                f"{_export(self.hosts, self.database, self.source or _USERS_AT)}"
+            )
+        return (
+            f"Usual: the user was created in the database {_USERS_AT}, and authSource is missing; other options stay: "
+            f"{_export(self.hosts, self.database, _USERS_AT)}\n"
+            f"Or, if it was created in {self.source}, check the password, {_ENCODED}.\n"
+            "Then run the same command again:"
+        )
 
 
 class CredentialsMissing(ConnectionProblem):
     """The server requires authentication, and the connection string names no user."""
 
+    is_before_start = True
     hosts: str
     database: str
     where = either("database", " for the database {database}")
@@ -112,10 +150,13 @@ class CredentialsMissing(ConnectionProblem):
         "the MongoDB server at {hosts} requires authentication{where}, and the connection string has no user"
     )
     again = ""
-    hint = (
-        "Put user and password into the connection string, percent-encoded: "
-        "export MONGODB_URI='mongodb://USER:PASSWORD@{hosts}/{database}?authSource=admin'"
-    )
+
+    @property
+    def hint(self) -> str:
+        return (
+            f"Put the user and the password, {_ENCODED}, into the connection string, and as authSource the database in which the user "
+            f"was created, mostly {_USERS_AT}; other options stay: {_export(self.hosts, self.database, _USERS_AT)}"
+        )
 
 
 class AuthenticationModuleMissing(ConnectionProblem):
@@ -142,6 +183,41 @@ class ConnectionStringUnresolved(ConnectionProblem):
     message = "cannot connect: {problem}"
     hint = (
         "Check the host name after mongodb+srv:// and the name server, or list the members after mongodb://."
+    )
+
+
+class NoTransactions(Refused):
+    """A migration in place beside an application needs transactions, which a standalone server does not have."""
+
+    hosts: str
+    effect = "Nothing was written."
+    message = "a migration in place needs transactions, and {hosts} is not a replica set"
+    hint = (
+        "Leave out --in-place: side by side, a standalone server will do. Or make it a replica set (mongod --replSet, "
+        "rs.initiate()). Or stop the application, and only then use --without-transactions."
+    )
+    again = ""
+    again_without = "--in-place"
+
+
+class LagNotMeasurable(Refused):
+    """The run is to wait for secondaries, and how far they are behind cannot be measured."""
+
+    problem: str
+    grant: str = ""
+    """How an administrator grants what it takes, each way on a line; empty: that is not what is lacking."""
+
+    effect = "Nothing was changed."
+    message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
+    needs = either(
+        "grant",
+        "It takes the role clusterMonitor. {grant}",
+        "It takes a replica set whose members are all up, and the role clusterMonitor on the database admin.",
+    )
+    hint = (
+        "{needs}\n"
+        f"Then run the same command again: {SAME_COMMAND}\n"
+        f"Or, if secondaries may fall behind, leave out --max-lag: {SAME_COMMAND} without --max-lag"
     )
 
 

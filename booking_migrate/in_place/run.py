@@ -338,7 +338,7 @@ def _examined(plan: MigrationPlan, collection: "MongoInPlace", directory: Direct
     """
     documents = sample_documents(plan, collection.ends(SAMPLE), directory)
     found = collection.examine(documents)
-    refuse_unfit(collection.name, found)
+    refuse_unfit(collection.name, found, in_place=True)
     return tuple(findings_of(collection.name, found))
 
 

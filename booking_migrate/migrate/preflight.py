@@ -56,16 +56,18 @@ def merge_duplicates(
     """
     named: list[str] = []
     count = 0
+    places: dict[str, None] = {}
     for entries in _duplicates(source, target, history):
         in_target = [entry for entry in entries if entry.in_target]
         merged = merge_documents and (len(in_target) < 2 or _join(target, in_target[0].client_id))  # noqa: PLR2004
         if not merged:
             count += 1
+            places.update(dict.fromkeys(target.name if entry.in_target else source.name for entry in entries))
             if len(named) < _NAMED:
                 ids = ", ".join(display_id(entry.document_id) for entry in entries)
                 named.append(f"{display_id(entries[0].client_id)} ({ids})")
     if count:
-        raise DuplicateClientDocuments(named, count)
+        raise DuplicateClientDocuments(named, count, collections=" and ".join(places))
 
 
 def _duplicates(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from booking_migrate.errors import NotReady
+from booking_migrate.errors import SAME_COMMAND, LagNotMeasurable, NotReady, before_start
 from booking_migrate.preflight.outcome import Check, State
 from booking_migrate.runs.privileges import CLUSTER_ROLES, task_of
 from booking_migrate.stores.privilege import Privilege
@@ -13,8 +13,17 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
 
+_LIMITED = "migrate --max-lag"
+_LIKE_MIGRATE = frozenset({"references rewrite", "rollback --references"})
+
+
 def check_privileges(
-    inspector: "MongoInspector", row: str, names: Sequence[str], certain: Sequence[Privilege] = ()
+    inspector: "MongoInspector",
+    row: str,
+    names: Sequence[str],
+    certain: Sequence[Privilege] = (),
+    *,
+    option: str = "",
 ) -> Check:
     """Return what the user of a connection lacks for a command.
 
@@ -23,6 +32,7 @@ def check_privileges(
         row: the command's row in the table of privileges.
         names: the collections that it is about: what is granted on some of them does not prevent it.
         certain: what it is certain to do on single collections.
+        option: the option with which it is that certain, for the command that prints the role; empty: it always is.
     """
     task = task_of(row)
     on_cluster = [Privilege(action, "", on_cluster=True) for action in task.cluster_actions]
@@ -47,14 +57,19 @@ def check_privileges(
             "privileges",
             State.OBSTACLE if is_needed else State.CAUTION,
             f"this user lacks {'; '.join(named)}",
-            _grant(inspector, row),
+            _grant(inspector, row, option),
         )
     found = f"granted on single collections of {inspector.database} only: {', '.join(partly)}"
-    return Check("privileges", State.UNKNOWN, found, _grant(inspector, row))
+    return Check("privileges", State.UNKNOWN, found, _grant(inspector, row, option))
 
 
 def refuse_lacking(
-    inspector: "MongoInspector", row: str, names: Sequence[str], certain: Sequence[Privilege] = ()
+    inspector: "MongoInspector",
+    row: str,
+    names: Sequence[str],
+    certain: Sequence[Privilege] = (),
+    *,
+    option: str = "",
 ) -> None:
     """Refuse a command that the server would not permit to its end; nothing was changed. Arguments as of `check_privileges`.
 
@@ -62,9 +77,22 @@ def refuse_lacking(
         NotReady: the user lacks a privilege for it, by the check that `preflight` makes.
         ConnectionProblem: the server cannot be asked.
     """
-    check = check_privileges(inspector, row, names, certain)
+    with before_start():
+        check = check_privileges(inspector, row, names, certain, option=option)
     if check.state is State.OBSTACLE:
-        raise NotReady(row, check.found, f"Nothing was changed. {check.hint}")
+        raise NotReady(row, check.found, f"{check.hint}\nThen run the same command again: {SAME_COMMAND}")
+
+
+def refuse_unmeasured_lag(inspector: "MongoInspector") -> None:
+    """Refuse a limit of the lag if the user of a connection may not measure it.
+
+    Raises:
+        LagNotMeasurable: the user lacks the privilege; nothing was changed.
+        ConnectionProblem: the server cannot be asked.
+    """
+    (action,) = task_of(_LIMITED).cluster_actions
+    if inspector.missing([Privilege(action, "", on_cluster=True)]):
+        raise LagNotMeasurable(f"this user may not run {action}", _grant(inspector, _LIMITED))
 
 
 def shown_with(inspector: "MongoInspector", role: str, database: str) -> str:
@@ -81,11 +109,19 @@ def _granting(inspector: "MongoInspector", roles: Sequence[tuple[str, str]]) -> 
     return f"db.getSiblingDB({json.dumps(where)}).grantRolesToUser({json.dumps(user)}, {json.dumps(granted)})"
 
 
-def _grant(inspector: "MongoInspector", row: str) -> str:
+def _grant(inspector: "MongoInspector", row: str, option: str = "") -> str:
     """Return the commands by which an administrator grants what a command takes."""
     roles = [(role, "admin" if role in CLUSTER_ROLES else inspector.database) for role in task_of(row).roles]
-    command = row.partition(" after ")[0].replace("--max-lag", "--max-lag 10")
+    # It is asked by the name of a command that takes the same.
+    name = (
+        "migrate"
+        if row in _LIKE_MIGRATE
+        else row.partition(" after ")[0].replace("--max-lag", "--max-lag 10")
+    )
+    command = f"{name} {option}".strip()
     return (
-        f"As an administrator, in mongosh: {_granting(inspector, roles)}\n"
-        f"Or a role with only what it takes: booking-migrate preflight {command} --role"
+        f"Quickest, as an administrator, in mongosh: {_granting(inspector, roles)}\n"
+        "Or least privilege, a role with only what it takes. This prints the command that creates it, and does nothing else; run that "
+        "in mongosh, and grant the role: "
+        f"booking-migrate preflight {command} --role"
     )

@@ -13,7 +13,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
-from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri
+from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri, before_start
 from booking_migrate.stores.places import (
     REJECTS_COLLECTION,
     CollectionPlace,
@@ -108,7 +108,8 @@ class Connection:
         """
         from booking_migrate.stores.mongo.connection import contact  # noqa: PLC0415
 
-        contact(self.collection(name))
+        with before_start():
+            contact(self.collection(name))
 
     def await_majority(self, name: str) -> None:
         """Wait until a majority of the replica set has everything that the primary has taken.

@@ -164,25 +164,25 @@ def examine(
     return (*found, *rules.of_options(facts.options))
 
 
-def refuse_unfit(place: str, found: Sequence[PlaceFinding]) -> None:
-    """Refuse a collection that cannot take client documents.
+def refuse_unfit(place: str, found: Sequence[PlaceFinding], *, in_place: bool = False) -> None:
+    """Refuse a collection that cannot take client documents; ``in_place`` as of `examine`.
 
     Raises:
         UnfitPlace: an index or option prevents it.
     """
-    refusal = refusal_of(place, found)
+    refusal = refusal_of(place, found, in_place=in_place)
     if refusal is not None:
         raise refusal
 
 
-def refusal_of(place: str, found: Sequence[PlaceFinding]) -> UnfitPlace | None:
-    """Return the refusal of a collection that cannot take client documents; None if it can."""
+def refusal_of(place: str, found: Sequence[PlaceFinding], *, in_place: bool = False) -> UnfitPlace | None:
+    """Return the refusal of a collection that cannot take client documents; None if it can. ``in_place`` as of `examine`."""
     refused = [finding for finding in found if finding.is_refused]
     if not refused:
         return None
     remedies = tuple(dict.fromkeys(finding.remedy for finding in refused))
     later = tuple(finding.later for finding in refused if finding.later)
-    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies, later)
+    return UnfitPlace(place, tuple(finding.text for finding in refused), remedies, later, in_place)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ def test_mistake(run: Callable[..., Any], workspace: Path, content: str, named: 
         ("[migrat]\nsource = 'x'", "line 1: migrat is not a table\nhint: Did you mean [migrate]?"),
         (
             "# a file\nbatch_size = 'many'",
-            'line 2: batch_size is "many", and must be a whole number, at least 1 and at most 100000',
+            'line 2: batch_size is "many", and must be a whole number, at least 1 and at most 100000; by default it is 10000',
         ),
         ("json_format = 'xml'", 'line 1: json_format is "xml", and must be one of "extended", "plain"'),
         ("overwrite = 'yes'", 'line 1: overwrite is "yes", and must be true or false'),
@@ -117,6 +117,29 @@ def test_a_variable_that_is_misspelt(run: Callable[..., Any], name: str, meant: 
     warning = f"warning: the environment variable {name} is not read; did you mean {meant}?"
 
     assert (warning in shown) is (meant is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant", "is_named"),
+    [
+        ("BOOKING_MIGRATE_SORCE", "BOOKING_MIGRATE_SOURCE", True),
+        ("BOOKING_MIGRATE_BATCHSIZE", "BOOKING_MIGRATE_BATCH_SIZE", False),
+    ],
+)
+def test_a_place_that_a_misspelt_variable_was_to_name(
+    run: Callable[..., Any], workspace: Path, name: str, meant: str, *, is_named: bool
+) -> None:
+    """The error names the variable and how to rename it, without its value; a variable about something else is not blamed."""
+    workspace.joinpath("my.toml").write_text(
+        "source = './missing.jsonl'\ntarget = 'out.jsonl'\n", encoding="utf-8"
+    )
+    shown = run("migrate", "--config", "my.toml", env={name: "secret"}).stderr
+    error = shown.partition("error: ")[2]
+
+    assert "missing.jsonl does not exist" in error
+    assert (f'  export {meant}="${name}"; unset {name}\n' in error) is is_named
+    assert ("  booking-migrate migrate --config my.toml\n" in error) is is_named
+    assert "secret" not in shown
 
 
 def test_missing_file(run: Callable[..., Any]) -> None:

@@ -86,15 +86,17 @@ TAIL = f"{HOST}/shop?serverSelectionTimeoutMS=1"
 def test_a_connection_string_that_cannot_be_used(
     run: Run, workspace: Path, uri: str, code: int, message: str, hint: str
 ) -> None:
-    """The first line says what is wrong, the second what helps."""
+    """The first line says what is wrong, the hint what helps; if no server answers, that no run was started is said, too."""
     workspace.joinpath("bad.pem").write_text("no certificate", encoding="utf-8")
 
     result = run("migrate", env={"MONGODB_URI": uri})
 
     assert code == result.exit_code, result.output
-    told, advised, *_command = result.stderr.splitlines()
+    told, *others = result.stderr.splitlines()
+    (advised,) = (each for each in others if each.startswith("hint: "))
     assert message in told
     assert hint in advised
+    assert ("No run was started, and nothing was changed." in others) is ("no MongoDB server" in message)
 
 
 def test_an_srv_name_that_does_not_exist(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 
 from booking_migrate.cli import migrate as command
-from booking_migrate.errors import EXIT_CODES, BookingMigrateError, BrokenDocument, PlaceNotFound, WriteFailed
+from booking_migrate.errors import (
+    EXIT_CODES,
+    SAME_COMMAND,
+    BookingMigrateError,
+    BrokenDocument,
+    NotReady,
+    PlaceNotFound,
+    WriteFailed,
+)
 from booking_migrate.reports import files
 from tests.support.booking_lines import MIXED, SOUND
 
@@ -49,6 +57,52 @@ def test_message_and_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPat
         f"error: {name}, line 12: no [bold]JSON[/bold]",
         "hint: Nothing was written. Fix the file, or export it again.",
     ]
+
+
+def test_the_same_command_in_a_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is printed whole, on a line of its own, with what is added or left out; what URI stands for is said, and not its value."""
+    advice = f"Usual: {SAME_COMMAND} --overwrite\nOr leave it out: {SAME_COMMAND} without --in-place --max-lag\nNot more."
+    _raise_in_migrate(monkeypatch, NotReady("migrate", "it lacks x", advice))
+    typed = ("migrate", "--max-lag", "5", "--source", "a b", "--uri", f"mongodb://ann:{QUOTED}@h/shop")
+    result = run(*typed, "--json", "--quiet")
+    commands = [
+        "booking-migrate migrate --uri URI --max-lag 5 --source 'a b' --json --quiet --overwrite",
+        "booking-migrate migrate --uri URI --source 'a b' --json --quiet",
+    ]
+
+    assert result.stderr.splitlines()[1:] == [
+        "Nothing was changed.",
+        "hint: Usual:",
+        f"  {commands[0]}",
+        "Or leave it out:",
+        f"  {commands[1]}",
+        "Not more.",
+        "URI stands for the connection string: it may hold a password, and is not repeated.",
+    ]
+    assert commands == json.loads(result.stdout)["error"]["commands"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "said"),
+    [
+        (
+            [],
+            {"BOOKING_MIGRATE_WORKERS": "all"},
+            'is "all", and must be a whole number, at least 1 and at most',
+        ),
+        (["--workers", "65"], {}, "must be a whole number, at least 1 and at most 64; by default it is 2."),
+        (["--max-rate", "fast"], {}, "must be a number"),
+    ],
+)
+def test_a_value_that_cannot_be_used(
+    run: Callable[..., Any], arguments: list[str], env: dict[str, str], said: str
+) -> None:
+    """An option or a variable is described as in the config file: its value, what it must be, and the default."""
+    result = run("migrate", *arguments, "--json", env=env)
+
+    assert 2 == result.exit_code
+    assert said in json.loads(result.stdout)["error"]["message"]
+    assert "Input should" not in result.output
 
 
 @pytest.mark.parametrize("is_asked_by", ["option", "variable"])

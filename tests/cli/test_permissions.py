@@ -81,8 +81,11 @@ def test_a_wrong_password_is_no_connection(guarded: Server, run_process: RunProc
     done = run_process("migrate", env={"MONGODB_URI": uri_of(guarded, "writer", "wr0ng%secret")})
 
     assert 10 == done.returncode
-    assert "does not accept this user and password" in done.stderr
-    assert "authSource" in done.stderr
+    tried = (
+        "user writer, looked for in the database platform, because the connection string has no authSource"
+    )
+    assert f"does not accept this user and password: {tried}" in done.stderr
+    assert "if it was created in platform, check the password" in done.stderr
     assert "percent-encode" in done.stderr
     assert "Traceback" not in done.stderr
     for secret in ("wr0ng%secret", quote_plus("wr0ng%secret")):
@@ -102,9 +105,20 @@ def test_no_user_at_a_server_with_access_control(guarded: Server, run_process: R
 def test_a_forgotten_auth_source(guarded: Server, run_process: RunProcess) -> None:
     """A user of the database admin that is looked for in another one cannot log in; the hint names authSource."""
     done = run_process("migrate", env={"MONGODB_URI": guarded.uri.replace("/?authSource=admin", "/platform")})
+    wrong = guarded.uri.replace("secret", "wrong").replace("/?", "/platform?")
+    named = run_process("migrate", env={"MONGODB_URI": wrong})
 
-    assert 10 == done.returncode
-    assert "?authSource=admin'" in done.stderr
+    assert (10, 10) == (done.returncode, named.returncode)
+    assert (
+        "looked for in the database platform, because the connection string has no authSource" in done.stderr
+    )
+    assert (
+        "hint: Usual: the user was created in the database admin, and authSource is missing; other options stay:"
+        in done.stderr
+    )
+    assert "/platform?authSource=admin'" in done.stderr
+    assert "looked for in the database admin, which authSource names" in named.stderr
+    assert "authSource is missing" not in named.stderr
 
 
 def test_who_may_only_read_is_refused_before_anything_is_written(

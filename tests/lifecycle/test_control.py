@@ -273,7 +273,7 @@ def notes_of(database: Db, number: int) -> Any:
             "no command is working on a run in test_",
             "hint: A pause or a setting needs",
         ),
-        (("pause", "--run", "unknown"), 12, "found no run unknown", "hint: booking-migrate status"),
+        (("pause", "--run", "unknown"), 12, "found no run unknown", "hint: Is --db right? To see every run"),
         (
             ("pause", "--run", "DONE"),
             5,

@@ -258,6 +258,7 @@ def _(scene: Scene) -> None:
 def _(scene: Scene) -> None:
     scene.bookings()
     scene.show("rollback", "--yes")
+    scene.show("status")
 
 
 def _two_runs(scene: Scene) -> str:

@@ -67,6 +67,15 @@ def _(scene: Scene) -> None:
     scene.show("migrate", "--max-lag", "10")
 
 
+@guarded("init-empty-database")
+def _(scene: Scene) -> None:
+    # Here and not on the server of all tests, which may have other databases.
+    other = scene.database.client[f"{scene.database.name}_2025"]
+    other.orders.insert_one({"total": 5})
+    scene.show("init")
+    scene.database.client.drop_database(other.name)
+
+
 @standalone("45-in-place-without-transactions")
 def _(scene: Scene) -> None:
     scene.bookings()

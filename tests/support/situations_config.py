@@ -64,11 +64,6 @@ def _(scene: Scene) -> None:
     scene.show("init", "--output", "-")
 
 
-@configured("init-empty-database")
-def _(scene: Scene) -> None:
-    scene.show("init")
-
-
 def _old_platform(scene: Scene) -> None:
     """Bookings of both generations, some of them wrong, users, experts and payments."""
     old = dict.fromkeys(("clientUserId", "clientEmail", "expertUserId", "expertEmail"), ABSENT)

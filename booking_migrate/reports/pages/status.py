@@ -39,7 +39,7 @@ def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
 
 def status_page(report: LifeReport) -> Page:
     """Return the page of status: one section a run."""
-    verdict = final_verdict(report, _status(report.runs), is_done=True)
+    verdict = final_verdict(report, _status(report.runs, report.database or ""), is_done=True)
     return Page(
         report,
         verdict,
@@ -48,9 +48,10 @@ def status_page(report: LifeReport) -> Page:
     )
 
 
-def _status(runs: Sequence[RunReport]) -> Verdict:
+def _status(runs: Sequence[RunReport], database: str) -> Verdict:
     if not runs:
-        explanation = "Nothing was migrated into this database, or its journal was dropped."
+        where = f"database {database}" if database else "this database"
+        explanation = f"No run was ever recorded in {where}, or its journal was dropped. If there should be one, is --db right, and the host?"
         return Verdict(Mood.GOOD, "No runs", explanation)
     alive = sum(run.alive for run in runs)
     stale = sum(run.stale for run in runs)

@@ -396,5 +396,5 @@ def duplicates_of(
     ]
     count = counted[0]["n"] if counted else len(lines)
     if advice is None:
-        return DuplicateClientDocuments(lines, count)
-    return DuplicateClientDocuments(lines, count, advice)
+        return DuplicateClientDocuments(lines, count, collections=collection.name)
+    return DuplicateClientDocuments(lines, count, advice, collection.name)

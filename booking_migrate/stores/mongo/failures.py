@@ -12,7 +12,6 @@ from pymongo.collection import Collection
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
 from booking_migrate.errors import (
-    AuthenticationFailed,
     BookingMigrateError,
     CredentialsMissing,
     DiskFull,
@@ -41,6 +40,7 @@ from booking_migrate.stores.mongo.servers import (
     described,
     hosts_of,
     members_of,
+    refused_login,
     without_primary,
 )
 from booking_migrate.stores.places import is_own
@@ -153,7 +153,7 @@ def _refused_operation(
     """Return our error for an operation that the server was asked for and did not do."""
     place = collection.name
     if error.code in AUTHENTICATION:
-        return AuthenticationFailed(hosts_of(collection), collection.database.name)
+        return refused_login(collection)
     if error.code in NOT_PERMITTED:
         command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
         name = command[1] if command else "this"

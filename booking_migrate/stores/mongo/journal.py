@@ -120,7 +120,7 @@ class MongoJournal(RunJournal):
             lambda: self._runs.find_one_and_update({"_id": run_id}, changes, return_document=after),
         )
         if saved is None:
-            raise NoRun(f"run {run_id} in {RUNS}")
+            raise NoRun(f"run {run_id} in {RUNS}", effect="")
         return _record(saved)
 
     @override

@@ -3,6 +3,7 @@
 What it says of a validator: manual, core/schema-validation/use-json-schema-validation-error.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 from bson import json_util
 
 from booking_migrate.bson.format import display_id
+from booking_migrate.domain.contract import FIELDS
 from booking_migrate.errors import BookingMigrateError, DuplicateKeys, UniqueIndexViolated, ValidationFailed
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 
 _LONGEST_RULE = 120
 _MOST_RULES = 5
 _MOST_KEYS = 3
+_LONGEST_QUERY = 200
+_BOOKING_FIELDS = frozenset(rule.name for rule in FIELDS)
 _WORDS: Mapping[str, str] = {
     "maximum": "must be at most {}",
     "minimum": "must be at least {}",
@@ -68,7 +72,12 @@ def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKe
     first = others[0]
     keys = ", ".join(f"{name} {direction}" for name, direction in (first.get("keyPattern") or {}).items())
     return UniqueIndexViolated(
-        place, len(others), _samples(others), _index_name(first), keys or "its keys are unknown"
+        place,
+        len(others),
+        _samples(others),
+        _index_name(first),
+        keys or "its keys are unknown",
+        _query_for(others),
     )
 
 
@@ -78,6 +87,18 @@ def _samples(problems: Sequence[Mapping[str, Any]]) -> str:
     shown = [f"{key} ({count})" if count > 1 else key for key, count in counted.most_common(_MOST_KEYS)]
     more = f" and {len(counted) - len(shown)} more" if len(counted) > len(shown) else ""
     return f"{'; '.join(shown)}{more}"
+
+
+def _query_for(problems: Sequence[Mapping[str, Any]]) -> str:
+    """Return the query for the bookings with the first of the values that are named; empty if they cannot be found by it."""
+    ((first, _),) = Counter(map(_key_text, problems)).most_common(1)
+    values: Mapping[str, Any] = next(
+        each.get("keyValue") or {} for each in problems if _key_text(each) == first
+    )
+    query = {name.removeprefix("sessions."): value for name, value in values.items()}
+    is_simple = all(value is None or isinstance(value, str | int | float) for value in values.values())
+    text = json.dumps(query) if query and is_simple and query.keys() <= _BOOKING_FIELDS else ""
+    return text if len(text) <= _LONGEST_QUERY else ""
 
 
 def _key_text(problem: Mapping[str, Any]) -> str:

@@ -130,6 +130,20 @@ def _seeds_of(client: Any) -> list[tuple[str, int]]:
     return list(settings.seeds) if settings is not None else []
 
 
+def refused_login(collection: Collection[Any]) -> AuthenticationFailed:
+    """Return our error for a login that the server refuses: with the user and where it was looked for, never the password."""
+    options = getattr(collection.database.client, "options", None)
+    # The driver's public options do not have the database that counts without authSource.
+    credentials = getattr(getattr(options, "pool_options", None), "_credentials", None)
+    return AuthenticationFailed(
+        hosts_of(collection),
+        collection.database.name,
+        getattr(credentials, "username", None) or "",
+        getattr(credentials, "source", None) or "",
+        "authsource" in getattr(options, "_options", {}),
+    )
+
+
 def connection_problem(
     error: PyMongoError | BSONError, collection: Collection[Any]
 ) -> BookingMigrateError | None:
@@ -171,7 +185,7 @@ def _unreachable(collection: Collection[Any], error: Exception) -> BookingMigrat
     hosts, text = hosts_of(collection), _selection_text(error)
     # The driver takes a server for unknown after a refused login, and then knows it as the reason only.
     if "'codeName': 'AuthenticationFailed'" in str(error):
-        return AuthenticationFailed(hosts, collection.database.name)
+        return refused_login(collection)
     if "replica set name" in text or "replica set member" in text.lower():
         return ServerUnreachable(
             hosts, text, "Check the replica set's name in replicaSet= of the connection string."

@@ -84,7 +84,10 @@ def test_an_index_in_the_way_is_refused(database: Db, command: Run, case: str) -
     assert ("in place", False, []) == (mode["name"], mode["possible"], looked["dry_run"]["blockers"])
     assert problem in mode["note"]
     assert ["in_the_way"] == finding["sample_ids"]
-    assert f"Nothing was written. {finding['advice']}" == " ".join(error["hint"].splitlines())
+    assert "booking-migrate migrate ... without --in-place" in finding["advice"]
+    assert ["booking-migrate migrate --json --quiet", " ".join(["booking-migrate", *MIGRATE])] == error[
+        "commands"
+    ]
     assert (5, "UnfitPlace") == (refused.returncode, error["kind"])
     assert "in_the_way" in error["message"]
     assert problem in error["message"]

@@ -1,0 +1,97 @@
+"""Errors of documents that a place refuses: a full disk, a validator, a unique index."""
+
+from booking_migrate.errors.base import SAME_COMMAND, Refused, Unexpected, either
+
+
+class RecordTooLarge(Refused):
+    """A rejected booking together with its reason is larger than any document may be."""
+
+    place: str
+    booking_id: str
+    message = "the rejected booking {booking_id} is too large for {place} together with its reason"
+    hint = "Use --rejects FILE: a file has no such limit."
+
+
+class WriteFailed(Refused):
+    """The target cannot take the result: a full disk, a validator."""
+
+    place: str
+    problem: str
+    message = "cannot write to {place}: {problem}"
+
+
+class DiskFull(WriteFailed):
+    """The server has no room left on its disk."""
+
+    message = "the disk of the server is full: cannot write to {place} ({problem})"
+    hint = "Free space on the server's disk, or enlarge it; then run the same command again: what was written is kept."
+
+
+class ValidationFailed(WriteFailed):
+    """The validator of a collection refuses a document."""
+
+    document_id: str
+    remedy: str
+    """The command that switches the validator off, for the server's shell."""
+
+    client: str = ""
+    """The client whose document it is, as text."""
+
+    count: int = 1
+    """How many documents it refuses of those that were written together."""
+
+    whose = either("client", " of client {client}")
+    message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
+    hint = "Change the validator so that it allows client documents, or switch it off, in mongosh: {remedy}"
+
+
+class DuplicateKeys(Unexpected):
+    """The unique index on `clientId` refused documents: another process writes client documents, too."""
+
+    place: str
+    count: int
+    sample: str
+    """The first of the keys that are there already, as text."""
+
+    message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
+    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."
+
+
+class DocumentIdTaken(DuplicateKeys):
+    """A client document of the source has an `_id` under which the target holds the document of another client."""
+
+    client: str
+    other: str
+    message = "{place} holds the document of client {other} under the _id {sample}, which that of client {client} has in the source"
+    hint = "If they have exchanged it since a run, undo that, then migrate again: booking-migrate rollback --target {place}"
+
+
+class UniqueIndexViolated(DuplicateKeys):
+    """A unique index other than the one on `clientId` refused documents as duplicates."""
+
+    index: str
+    keys: str
+    """The indexed fields and their directions, as text."""
+
+    query: str = ""
+    """The query for the bookings that have the first of these values, as mongosh takes it; empty: not known."""
+
+    source: str = ""
+    """The collection of these bookings; empty: not known, or a file."""
+
+    message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
+
+    hint = (
+        "Clients have the same value in these fields, or lack it. Usual: correct the bookings, or users, for bookings that lack the "
+        "fields.{finding}\n"
+        "Or, if clients may share a value, drop the index. First see its definition, with which createIndex makes it again, in "
+        'mongosh: db.getCollection("{place}").getIndexes()\n'
+        'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
+        f"Either way, then run the same command again; what was written is kept, and it continues: {SAME_COMMAND}"
+    )
+
+    @property
+    def finding(self) -> str:
+        if not (self.source and self.query):
+            return ""
+        return f' To see those with the first value, in mongosh: db.getCollection("{self.source}").find({self.query})'
