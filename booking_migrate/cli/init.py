@@ -1,5 +1,6 @@
 """The command ``init``: a config file made of a look at the database."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,8 @@ def _init(connection: ConnectionOptions, config: ConfigOptions, context: run.Run
     if not is_stream:
         check_output_path("--output", config.output)
         if config.output.exists() and not config.overwrite:
-            raise OutputExists(str(config.output))
+            path = shlex.quote(str(config.output))
+            raise OutputExists(str(config.output), f"booking-migrate dry-run --config {path}")
     context.listener.notify(PhaseStarted("looking at the database", None))
     with connection.open() as opened:
         opened.contact(_ANCHOR)

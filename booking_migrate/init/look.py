@@ -43,7 +43,7 @@ class _Decisions:
     undecided: list[str] = field(default_factory=list)
 
     def choose(
-        self, key: str, candidates: Sequence[tuple[str, str]], default: str, absent: str
+        self, key: str, candidates: Sequence[tuple[str, str]], default: str, absent: str, criterion: str = ""
     ) -> str | None:
         """Set a key to the only candidate, or list the candidates for the user to decide.
 
@@ -52,6 +52,7 @@ class _Decisions:
             candidates: each a value and why it may be the one.
             default: what holds if nothing is decided.
             absent: why there is not a candidate.
+            criterion: which one of several it is.
 
         Returns:
             The value, if there is only one.
@@ -64,7 +65,8 @@ class _Decisions:
             self.settings.append(Setting(key, value, reason, is_set=False))
         if candidates:
             names = ", ".join(value for value, _ in candidates)
-            self.undecided.append(f"{key}: {names}; until it is decided, {default} counts")
+            choice = f"take {criterion}; " if criterion else ""
+            self.undecided.append(f"{key}: {names}; {choice}until it is decided, {default} counts")
         else:
             self.settings.append(Setting(key, default, absent, is_set=False))
         return None
@@ -141,7 +143,7 @@ def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | Non
         (each.name, f"{len(each.bookings)} of {each.sampled} sampled documents are bookings")
         for each in candidates
     ]
-    return made.choose("source", reasons, _SOURCE, "")
+    return made.choose("source", reasons, _SOURCE, "", "the one that the application books in")
 
 
 def _target_setting(made: _Decisions, source: str, sampled: Sequence[Sampled]) -> None:
@@ -171,18 +173,30 @@ def _choose_people(
     defaults = DEFAULT_PEOPLE_FIELDS
     clients, experts = ids_of(bookings, "clientId"), ids_of(bookings, "expertId")
     users = _choose_holder(made, "users", "clientId", holders_of(clients, inspector, names))
+    absent = None if users is not None else _not_looked_for(made, "users")
+    nothing = FieldsFound((), "")
     if users is not None:
         chosen[users.name] = Role.USERS, users
-        _choose_field(made, "user_id_field", user_id_fields(users, bookings), defaults.user_id)
-        _choose_field(made, "user_email_field", email_fields(users, bookings), defaults.email)
+    found = nothing if users is None else user_id_fields(users, bookings)
+    _choose_field(made, "user_id_field", found, defaults.user_id, absent)
+    found = nothing if users is None else email_fields(users, bookings)
+    _choose_field(made, "user_email_field", found, defaults.email, absent)
     others = [name for name in names if name not in chosen]
     holder = _choose_holder(made, "experts", "expertId", holders_of(experts, inspector, others))
     if holder is not None:
         chosen[holder.name] = Role.EXPERTS, holder
-        nothing = FieldsFound((), "")
-        found = nothing if users is None else expert_user_fields(holder, users.name, inspector)
-        _choose_field(made, "expert_user_field", found, defaults.expert_user)
+    found = nothing if users is None or holder is None else expert_user_fields(holder, users.name, inspector)
+    absent = absent or (None if holder is not None else _not_looked_for(made, "experts"))
+    _choose_field(made, "expert_user_field", found, defaults.expert_user, absent)
     return chosen
+
+
+def _not_looked_for(made: _Decisions, key: str) -> str:
+    """Return why fields in a collection of people were not looked for, which was not chosen."""
+    is_open = any(each.startswith(f"{key}: ") for each in made.undecided)
+    return (
+        f"Not looked for, because {f'{key} is undecided' if is_open else f'no collection of {key} was found'}"
+    )
 
 
 def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Holder]) -> Holder | None:
@@ -192,12 +206,16 @@ def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Hold
         for each in likely
     ]
     absent = f"No collection has values of {name} as _id; only bookings without user ids and emails need it"
-    value = made.choose(key, reasons, key, absent)
+    criterion = f"the one in which the application looks {key} up"
+    value = made.choose(key, reasons, key, absent, criterion)
     return next((each for each in likely if each.name == value), None)
 
 
-def _choose_field(made: _Decisions, key: str, found: FieldsFound, default: str) -> None:
-    absent = "Not found: only bookings without user ids and emails need it"
+def _choose_field(
+    made: _Decisions, key: str, found: FieldsFound, default: str, absent: str | None = None
+) -> None:
+    """Decide about a field of people; ``absent`` says why it was not looked for, if it was not."""
+    absent = absent or "Not found: only bookings without user ids and emails need it"
     made.choose(key, [(name, found.reason) for name in found.names], default, absent)
 
 

@@ -1,5 +1,7 @@
 """The report of init."""
 
+import shlex
+
 from pydantic import Field
 
 from booking_migrate.bson.format import Line
@@ -7,6 +9,10 @@ from booking_migrate.dry_run.outcome import Reference
 from booking_migrate.errors import ExitCode
 from booking_migrate.init.outcome import BookingsFound, CollectionFound, InitOutcome, Setting
 from booking_migrate.reports.model import NextStep, Part, Report, part_of
+
+_STREAM = "-"
+_DEFAULT_FILE = "booking-migrate.toml"
+"""The file that is written if none is named."""
 
 
 class InitPart(Part):
@@ -34,10 +40,14 @@ class InitReport(Report):
 
 def report_of_init(outcome: InitOutcome, *, run_id: str, config: str, seconds: float) -> InitReport:
     """Build the report of init; ``config`` is the file that was written."""
-    steps = [NextStep(text=f"Decide {each}.") for each in outcome.undecided]
-    if config != "-":
-        following = f"booking-migrate dry-run --config {config}"
-        steps.append(NextStep(text="Show what would be migrated, without writing:", command=following))
+    steps = list[NextStep]()
+    if config == _STREAM:
+        command = f"booking-migrate init --output {_DEFAULT_FILE}"
+        steps.append(NextStep(text="Write it to a file:", command=command))
+    steps += [NextStep(text=f"Decide {each}.") for each in outcome.undecided]
+    file = _DEFAULT_FILE if config == _STREAM else shlex.quote(config)
+    following = f"booking-migrate dry-run --config {file}"
+    steps.append(NextStep(text="Show what would be migrated, without writing:", command=following))
     source = next((each.value for each in outcome.settings if each.key == "source" and each.is_set), "")
     target = next((each.value for each in outcome.settings if each.key == "target"), "")
     return InitReport(

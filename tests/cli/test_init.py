@@ -158,6 +158,9 @@ def test_several_candidates(run: Run, database: Db, workspace: Path) -> None:
         '# users = "members"',
     ):
         assert f"\n{line}\n" in text
+    assert "; take the one that the application books in; until it is decided, bookings counts" in text
+    for key in ("user_id_field", "user_email_field", "expert_user_field"):
+        assert f"# Not looked for, because users is undecided.\n# {key} = " in text
     assert "legacy" not in text
     assert "kept bookings" in {each["role"] for each in report["init"]["collections"]}
     assert 0 == run("dry-run", "--config", "booking-migrate.toml").exit_code
@@ -199,7 +202,8 @@ def test_an_empty_database(run: Run, database: Db, workspace: Path) -> None:
 
     assert (5, 5) == (empty.exit_code, without.exit_code)
     assert f"database {database.name} does not have any documents (at " in empty.stderr
-    assert "hint: Is it the right database? Name another one with --db." in empty.stderr
+    assert "hint: Is it the right database? " in empty.stderr
+    assert "Name it with --db:\n  booking-migrate init --db " in empty.stderr
     assert "holds bookings; 1 collection has documents: orders" in without.stderr
     assert [] == list(workspace.iterdir())
 
@@ -217,7 +221,15 @@ def test_a_file_that_exists_is_kept(run: Run, database: Db, workspace: Path) -> 
 
     assert (5, 0, 0) == (refused.exit_code, printed.exit_code, replaced.exit_code)
     assert "source = 'mine'\n" == kept
-    assert "booking-migrate init --overwrite" in refused.stderr
+    assert [
+        "Nothing was written.",
+        "hint: Use it as it is:",
+        "  booking-migrate dry-run --config booking-migrate.toml",
+        "Or write another file:",
+        "  booking-migrate init --output booking-migrate_2.toml",
+        "Only if nothing in booking-migrate.toml is needed any more, replace it, and what it holds is lost:",
+        "  booking-migrate init --overwrite",
+    ] == refused.stderr.splitlines()[1:]
     assert path.read_text("utf-8") == printed.stdout
     assert "bookings" == tomllib.loads(printed.stdout)["source"]
     assert "booking-migrate dry-run --config booking-migrate.toml" in replaced.stdout
