@@ -220,7 +220,7 @@ def _refuse_unready(
     certain = [Privilege("dropCollection", name) for name in dropped]
     if keeps_index and open_legacy_index(connection, places.source).found() is None:
         certain.append(Privilege("createIndex", places.source))
-    refuse_unready(row, places, connection, certain)
+    refuse_unready(row, places, connection, certain, option="--keep-index" if keeps_index else "")
 
 
 def _with_index(outcome: FinalizeOutcome, connection: Connection, given: FinalizeOptions) -> FinalizeOutcome:

@@ -26,6 +26,7 @@ from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.dry_run.needs import inspect_surroundings
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.migrate.lookup import Directory
+from booking_migrate.preflight.outcome import PreflightOutcome
 from booking_migrate.preflight.run import COMMANDS, IN_PLACE, PreflightPlan
 from booking_migrate.preflight.run import preflight as look
 from booking_migrate.reports.model import Report
@@ -41,8 +42,8 @@ place that will be written to (tried out with client documents made of the oldes
 unfinished runs, and other programs that are connected.
 
 With a COMMAND the exit code is 5 if something prevents it. Without one, each command has its verdict, and the exit code is 0.
-What the server does not say is named, with the role that shows it, and prevents nothing. Use --max-lag and --block-all-writes
-if migrate or cutover will have them.
+What the server does not say is named, with the role that shows it, and prevents nothing. Use --max-lag, --block-all-writes
+and --keep-index if migrate, cutover or finalize will have them.
 
 \b
 [bold]Examples[/bold]
@@ -84,6 +85,9 @@ class Intention(Group, panel=OUTPUT):
     )
     block_all_writes: bool = option(
         False, "What cutover will have: --block-all-writes takes privileges more.", show_default=False
+    )
+    keep_index: bool = option(
+        False, "What finalize will have: --keep-index takes a privilege more.", show_default=False
     )
     rejected: RejectedPolicy | None = option(None, "What cutover will do with rejected bookings.")
     role: bool = option(False, "Show the command that creates a role with what it takes, and nothing else.")
@@ -137,6 +141,7 @@ def _preflight(
                 archive=lambda name: open_in_place(sides.connection, source=places.source, archive=name),
                 limits_lag=intention.max_lag is not None,
                 blocks_all_writes=intention.block_all_writes,
+                keeps_index=intention.keep_index,
             ),
             commands,
         )
@@ -148,7 +153,15 @@ def _preflight(
         target=places.target,
         seconds=context.seconds,
         is_asked=command is not None,
-        role=create_role(database, [each.row for each in outcome.verdicts]) if intention.role else None,
+        role=_role(database, outcome, keeps_index=intention.keep_index) if intention.role else None,
+    )
+
+
+def _role(database: str, outcome: PreflightOutcome, *, keeps_index: bool) -> str:
+    """Return the command that creates a role with what the commands that were looked at take."""
+    makes_index = keeps_index and any(each.command == "finalize" for each in outcome.verdicts)
+    return create_role(
+        database, [each.row for each in outcome.verdicts], ("createIndex",) if makes_index else ()
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
 from booking_migrate.dry_run.needs import ServerSurroundings
-from booking_migrate.errors import NotPermitted, Refused
+from booking_migrate.errors import SAME_COMMAND, NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
@@ -70,6 +70,9 @@ class PreflightPlan:
     blocks_all_writes: bool = False
     """Whether cutover will have --block-all-writes."""
 
+    keeps_index: bool = False
+    """Whether finalize will have --keep-index."""
+
 
 def preflight(plan: PreflightPlan, commands: tuple[str, ...] = COMMANDS) -> PreflightOutcome:
     """Look at everything that some commands need.
@@ -128,7 +131,11 @@ def _applications(plan: PreflightPlan) -> Check:
 
 def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
     names = (*plan.around.known, plan.request.source, plan.request.target)
-    yield check_privileges(plan.inspector, row, names)
+    if command == "finalize" and plan.keeps_index:
+        made = [Privilege("createIndex", plan.request.source)]
+        yield check_privileges(plan.inspector, row, names, made, option="--keep-index")
+    else:
+        yield check_privileges(plan.inspector, row, names)
     if command == "control":
         # What it changes is one value in the journal.
         return
@@ -170,7 +177,7 @@ def _lag(plan: PreflightPlan) -> Check:
     """Return whether the lag of the secondaries can be measured, which --max-lag limits."""
     lag = plan.stores.lag.seconds(waits=False)
     if isinstance(lag, str):
-        hint = "Leave out --max-lag, and secondaries may fall behind."
+        hint = "If secondaries may fall behind, leave out --max-lag."
         return Check("lag", State.OBSTACLE, f"the lag of the secondaries cannot be measured: {lag}", hint)
     return Check("lag", State.FINE, f"the slowest secondary is {lag:.0f} s behind")
 
@@ -200,9 +207,11 @@ def _documents(plan: PreflightPlan, *, is_in_place: bool) -> Iterator[Check]:
     except Refused as error:
         yield Check("documents", State.UNKNOWN, error.message, error.hint)
         return
-    refusal = refusal_of(facts.name, found)
+    refusal = refusal_of(facts.name, found, in_place=is_in_place)
     if refusal is not None:
-        yield Check("documents", State.OBSTACLE, refusal.message, refusal.hint)
+        # The command that would be refused is not the one that runs.
+        hint = refusal.hint.replace(SAME_COMMAND, "booking-migrate migrate ...")
+        yield Check("documents", State.OBSTACLE, refusal.message, hint)
         return
     for each in findings_of(facts.name, found):
         yield Check("documents", State.CAUTION, each.title, each.advice)
@@ -299,7 +308,7 @@ def _run(plan: PreflightPlan, command: str) -> Check:
             if command == "finalize"
             else f"no run has written to {request.target}"
         )
-        return Check("runs", State.OBSTACLE, found, "booking-migrate status shows every run.")
+        return Check("runs", State.OBSTACLE, found, "To see every run: booking-migrate status")
     gone = check_result(command, run, plan.inspector, journal, plan.archive)
     return gone or Check("runs", State.FINE, f"run {run.run_id} is {in_words(run.state)}")
 

@@ -97,10 +97,16 @@ def task_of(command: str) -> Task:
     raise KeyError(command)
 
 
-def create_role(database: str, commands: Sequence[str]) -> str:
-    """Return the command of the shell that creates a role with what some commands need, and nothing else."""
+def create_role(database: str, commands: Sequence[str], more: Sequence[str] = ()) -> str:
+    """Return the command of the shell that creates a role with what some commands need, and nothing else.
+
+    Args:
+        database: where they work.
+        commands: the commands, as the table has them.
+        more: the actions that their options take beside that.
+    """
     tasks = [task_of(command) for command in commands]
-    actions = dict.fromkeys(action for task in tasks for action in task.actions)
+    actions = dict.fromkeys([*(action for task in tasks for action in task.actions), *more])
     cluster = dict.fromkeys(action for task in tasks for action in task.cluster_actions)
     privileges = [
         {"resource": {"db": database, "collection": ""}, "actions": list(actions)},
