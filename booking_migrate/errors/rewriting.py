@@ -15,7 +15,7 @@ class NotLiveYet(Refused):
     command: str
     effect = "Nothing was changed."
     message = "the client documents of {target} are not live: {reason}"
-    hint = "Rewrite references after the cut-over: {command}"
+    hint = "References are rewritten and verified after the cut-over: {command}"
 
     @property
     def reason(self) -> str:
