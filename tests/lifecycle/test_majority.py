@@ -213,7 +213,8 @@ def test_a_majority_that_is_lost_behind_the_fence(lossy: ReplicaSet, losing: Cal
     """A cut-over ends with 10 and the source accepts writes again; when the secondary is back, the same command completes it."""
     bookings = lossy.client()["swapped"].bookings
     bookings.insert_many(map(booking, range(8)))
-    cutover = ("cutover", "--yes")
+    # Noticing that a member is down takes longer than writes may be refused by default.
+    cutover = ("cutover", "--yes", "--max-outage", "60s")
     codes = [run(lossy, "swapped", step).returncode for step in ("migrate", "verify")]
     lost = losing(Step.FENCED, "swapped", *cutover)
     bookings.insert_one(booking(8))

@@ -12,6 +12,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import client_document_id, session_id
 from tests.properties.test_migration import CLIENTS, IDS, bookings
 from tests.support.booking_map import comparable, derived_map, read_map
+from tests.support.examples import examples
 from tests.support.migration import migrate
 
 Document = dict[str, Any]
@@ -19,7 +20,7 @@ Document = dict[str, Any]
 _NAMES = ("bookings", "clients", "booking_migrate_rejected")
 
 FEW = settings(
-    max_examples=settings().max_examples // 4, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(12, one_of=4), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

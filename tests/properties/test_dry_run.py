@@ -12,6 +12,7 @@ from booking_migrate.dry_run.outcome import DryRunOutcome
 from booking_migrate.runs.plan import MigrationOutcome
 from tests.properties.test_migration import as_dump, bookings
 from tests.support.dry_run import dry_run
+from tests.support.examples import examples
 from tests.support.migration import migrate
 
 Document = dict[str, Any]
@@ -49,9 +50,7 @@ def test_a_dry_run_of_files_foretells_every_count(documents: list[Document], nam
             assert len(documents) == _drawn(told)
 
 
-@settings(
-    max_examples=settings().max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(10, one_of=6), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents=bookings(), first=st.integers(0, 12))
 def test_a_dry_run_of_collections_foretells_every_count(
     database: Database[Document], server_uri: str, documents: list[Document], first: int

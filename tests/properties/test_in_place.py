@@ -17,6 +17,7 @@ from booking_migrate.cli.app import app
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.raw import find_raw
 from tests.properties.test_migration import Document, bookings
+from tests.support.examples import examples
 from tests.support.migration import client_documents, migrate
 
 
@@ -31,9 +32,7 @@ def _contents(uri: str, database: str, name: str) -> list[bytes]:
         return sorted(find_raw(connection.collection(name), {}))
 
 
-@settings(
-    max_examples=settings().max_examples // 6, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(9, one_of=6), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(documents=bookings(), batch=st.integers(1, 5))
 def test_in_place_is_side_by_side(
     database: Database[Document], server_uri: str, documents: list[Document], batch: int

@@ -17,6 +17,7 @@ from booking_migrate.bson.order import element_key
 from booking_migrate.cli.app import app
 from booking_migrate.stores.mongo.raw import as_driver_document
 from tests.properties.test_migration import Document, bookings
+from tests.support.examples import examples
 
 DECLARED = {0, 3, 5}
 """How a command may end: done, with rejected bookings, or refused."""
@@ -80,9 +81,7 @@ def test_files(raws: list[bytes], target: str) -> None:
         check("--source", str(source), "--target", str(Path(name) / target), documents=len(raws))
 
 
-@settings(
-    max_examples=settings().max_examples // 8, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(7, one_of=8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raws=damaged(), is_indexed=st.booleans())
 def test_database(
     database: Database[dict[str, Any]], server_uri: str, raws: list[bytes], is_indexed: bool

@@ -10,20 +10,26 @@ from tests.simulation.window_mutants import MUTANTS
 from tests.simulation.window_schedule import run_window_seed, simulated_window
 from tests.simulation.world import Violation
 
-_SEEDS, _PROCESSES = 300, 2
+_PROCESSES = 2
 _SEEDS_OF_MUTANTS = 400
 _SHOWN_BY = {
-    "POSITION_BEFORE_CHANGES": 78,
+    "POSITION_BEFORE_CHANGES": 24,
     "FEED_FROM_THE_COMPARISON": 131,
-    "TAIL_IN_TWO_STEPS": 145,
-    "FENCE_NOT_REREAD": 197,
+    "PARTS_NOT_NOTED": 74,
+    "GROUP_NOT_CLOSED": 26,
+    "FENCE_NOT_REREAD": 208,
+    "FENCE_LEFT": 36,
+    "DDL_OUTLIVES_PROCESS": 153,
+    "TAIL_IN_TWO_STEPS": 221,
+    "TAIL_FORGETS_OTHERS": 257,
 }
 """Seeds that show what few schedules do: they are tried first, and the others if the schedules have changed since."""
 
 
-def test_nothing_is_lost_in_any_schedule() -> None:
+@pytest.mark.parametrize(("first", "end"), [(0, 150), pytest.param(150, 1500, marks=pytest.mark.slow)])
+def test_nothing_is_lost_in_any_schedule(first: int, end: int) -> None:
     """After the rollback every booking is there once, with what both applications did to it, whatever the schedule."""
-    failures = list(search(run_window_seed, 0, _SEEDS, _PROCESSES, within=simulated_window))
+    failures = list(search(run_window_seed, first, end, _PROCESSES, within=simulated_window))
 
     assert not failures, "\n".join(failures)
 

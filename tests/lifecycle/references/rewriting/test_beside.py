@@ -127,7 +127,7 @@ def stopped_before_the_end(application: Application, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(rewrite._Rewriting, "_end_beside_others", end)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(each, marks=pytest.mark.slow) for each in (1, 2, 3))])
 def test_every_acknowledged_reference_resolves(
     seed: int, database: Db, server_uri: str, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
