@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from booking_migrate.runs.background import in_background
 
 BATCH_BYTES = 4 * 1024 * 1024
-"""A batch has no more documents than this, or one that is larger: its note is one document."""
+"""A batch has no more documents than this, or one that is larger."""
 
 
 def regrouped(batches: Iterable[list[bytes]], size: int) -> Iterator[list[bytes]]:

@@ -3,7 +3,7 @@
 Values are compared with their type, as bytes would be.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -13,10 +13,7 @@ from bson.errors import BSONError
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import (
-    ARRAY,
     CODEC,
-    DOCUMENT,
-    element_of,
     elements,
     identity_of,
     read_value,
@@ -26,6 +23,7 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.positions import names_in, rebuilt, value_at
 from booking_migrate.references.values import Occurrence, occurrences, replaced
 from booking_migrate.stores.reference_journal import ABSENT, DOCUMENT_ID, DocumentChange, FieldChange
 from booking_migrate.stores.references import BookingState, NewIds
@@ -43,8 +41,9 @@ TAKEN = "taken"
 
 _IN_DOCUMENT_ID = f"{DOCUMENT_ID}."
 
-Guard = Mapping[str, tuple[Any, ...]]
-"""Conditions of a field that have to hold when it is written: by concrete path, one of these values."""
+Guard = Sequence[tuple[str, tuple[Any, ...]]]
+"""Conditions that have to hold when a document is written: a concrete path, and the values of which it has one. Two fields may
+have different conditions of one path."""
 
 
 class Left(NamedTuple):
@@ -136,7 +135,7 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
     raw = found.raw
     changes: list[FieldChange] = []
     added: dict[str, _Added] = {}
-    guard: dict[str, tuple[Any, ...]] = {}
+    guard: list[tuple[str, tuple[Any, ...]]] = []
     for of, value in found.values:
         new = _new_ids(value, known)
         if not new:
@@ -150,13 +149,14 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
             tally.count(of, ALREADY)
         else:
             changes.append(FieldChange(of.field, value.path, value.value, after))
-            guard.update({_beside(of, value.path, path)[0]: values for path, values in of.when.items()})
+        if not is_same or of.add:
+            guard += [(_beside(raw, of, value.path, path)[0], values) for path, values in of.when.items()]
         ids = next(iter(new.values()))
         for path, to in of.add.items():
-            place, is_list = _beside(of, value.path, path)
-            if not (is_same and is_list):
-                added.setdefault(place, _Added(path, is_list)).values.append(_chosen(ids, to))
-    changes += [each for place, one in added.items() if (each := one.change(raw, place)) is not None]
+            place, is_list = _beside(raw, of, value.path, path)
+            one = added.setdefault(place, _Added(path, is_list))
+            one.values.append((_chosen(ids, to), is_same))
+    changes += _merged([each for place, one in added.items() if (each := one.change(raw, place)) is not None])
     if not changes:
         return None
     change = DocumentChange(identity_of(raw), sha256(raw).digest(), _with_whole_id(raw, changes))
@@ -184,15 +184,52 @@ class _Added:
     is_list: bool
     """Whether the references are elements of an array, so that the field gets an array, too."""
 
-    values: list[Any] = field(default_factory=list)
+    values: list[tuple[Any, bool]] = field(default_factory=list)
+    """The new ids, each with whether the reference is its own new id: then a second rewrite finds it again."""
 
     def change(self, raw: bytes, place: str) -> FieldChange | None:
         """Return the change; None if the field has that value already."""
         before = value_at(raw, place)
-        after: Any = self.values[0]
+        after: Any = self.values[0][0]
         if self.is_list:
-            after = [*(before if isinstance(before, list) else ()), *self.values]
-        return None if _is_same(before, after) else FieldChange(self.name, place, before, after)
+            there = before if isinstance(before, list) else None
+            after = [*(there or ()), *(each for each, is_same in self.values if there is None or not is_same)]
+        if _is_same(before, after):
+            return None
+        if before is ABSENT:
+            return _with_parents(raw, FieldChange(self.name, place, before, after))
+        return FieldChange(self.name, place, before, after)
+
+
+def _with_parents(raw: bytes, change: FieldChange) -> FieldChange:
+    """Return the addition of a field as that of the first document on its path that is missing: an undo removes that."""
+    names = change.path.split(".")
+    depth = next(at for at in range(1, len(names) + 1) if value_at(raw, ".".join(names[:at])) is ABSENT)
+    after = change.after
+    for name in reversed(names[depth:]):
+        after = {name: after}
+    missing = len(names) - depth
+    of = ".".join(change.field.split(".")[: -missing or None])
+    return FieldChange(of, ".".join(names[:depth]), ABSENT, after)
+
+
+def _merged(additions: Sequence[FieldChange]) -> list[FieldChange]:
+    """Return additions, those that make the same document as one."""
+    merged: dict[str, FieldChange] = {}
+    for each in additions:
+        other = merged.get(each.path)
+        after = each.after if other is None else _united(other.after, each.after)
+        merged[each.path] = each._replace(after=after)
+    return list(merged.values())
+
+
+def _united(one: Any, other: Any) -> Any:
+    if type(one) is not dict or type(other) is not dict:
+        return other
+    return {
+        **one,
+        **{name: _united(one[name], value) if name in one else value for name, value in other.items()},
+    }
 
 
 def _new_ids(value: Occurrence, known: Known) -> Mapping[bytes, NewIds]:
@@ -222,40 +259,22 @@ def _leave(of: ReferenceField, raw: bytes, value: Occurrence, known: Known, tall
         tally.count(of, ALREADY)
 
 
-def _beside(of: ReferenceField, path: str, other: str) -> tuple[str, bool]:
+def _beside(raw: bytes, of: ReferenceField, path: str, other: str) -> tuple[str, bool]:
     """Return the concrete path of a field beside a reference, and whether the reference is an element of an array.
 
     Args:
+        raw: the document.
         of: the field of the reference.
         path: the reference's concrete path.
         other: a configured path; one with another parent is its own concrete path.
     """
-    names, places = of.field.split("."), path.split(".")
-    position = 0
-    for name in names[:-1]:
-        position = places.index(name, position) + 1
-    last = places.index(names[-1], position)
+    places = path.split(".")
+    last = names_in(raw, places)[of.field.count(".")]
     in_array = any(each.isdigit() for each in places[last + 1 :])
     prefix = f"{of.parent}." if of.parent else ""
     if not other.startswith(prefix):
         return other, in_array
     return ".".join([*places[:last], other[len(prefix) :]]), in_array
-
-
-def value_at(raw: bytes, path: str) -> Any:
-    """Return the value at a concrete path, decoded (or `Opaque`); `ABSENT` if a document does not have it."""
-    document = raw
-    names = path.split(".")
-    for number, name in enumerate(names):
-        element = next((each for each in elements(document) if each.name == name.encode()), None)
-        if element is None:
-            return ABSENT
-        if number == len(names) - 1:
-            return read_value(element)
-        if element.kind not in (DOCUMENT, ARRAY):
-            return ABSENT
-        document = element.value
-    return ABSENT
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -307,10 +326,21 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
         before = next((found.path for found in places if _is_same(found.value, each.before)), None)
         if before is not None:
             used.add(before)
+        elif each.before is ABSENT and type(each.after) is dict:
+            parts = reversal(raw, noted._replace(changes=tuple(_leaves(each))))
+            back += [part._replace(before=ABSENT, after=part.before) for part in parts.changes]
+            kept += [each] if parts.kept else []
         elif not _is_same(look(each.path), each.before):
             kept.append(each)
     turned = tuple(each._replace(before=each.after, after=each.before) for each in back)
     return Reversal(turned, tuple(kept))
+
+
+def _leaves(change: FieldChange) -> Iterator[FieldChange]:
+    """Yield the addition of a document as those of its fields: others have added to it, or an array has it elsewhere."""
+    for name, value in change.after.items():
+        part = FieldChange(f"{change.field}.{name}", f"{change.path}.{name}", ABSENT, value)
+        yield from _leaves(part) if type(value) is dict else (part,)
 
 
 def _looker(raw: bytes) -> Callable[[str], Any]:
@@ -333,33 +363,3 @@ def _looker(raw: bytes) -> Callable[[str], Any]:
 
 def _places(raw: bytes, change: FieldChange) -> Sequence[Occurrence]:
     return occurrences(raw, ReferenceField("", change.field))
-
-
-def rebuilt(raw: bytes, changes: Sequence[FieldChange]) -> bytes:
-    """Return a document with changes made to its `_id` and its other fields, byte for byte as the server would make them.
-
-    Args:
-        raw: the document.
-        changes: what to change; fields that are added come last, `ABSENT` removes one.
-    """
-    for each in changes:
-        raw = _with(raw, each.path.split("."), each.after)
-    return raw
-
-
-def _with(raw: bytes, names: Sequence[str], value: Any) -> bytes:
-    name, *rest = names
-    parts = list(elements(raw))
-    position = next((at for at, part in enumerate(parts) if part.name == name.encode()), None)
-    if rest:
-        if position is None:
-            return raw
-        inner = _with(parts[position].value, rest, value)
-        parts[position] = parts[position]._replace(value=inner)
-    elif value is ABSENT:
-        parts = [part for part in parts if part.name != name.encode()]
-    elif position is None:
-        parts.append(element_of(name, value))
-    else:
-        parts[position] = element_of(name, value)
-    return wrap(parts)

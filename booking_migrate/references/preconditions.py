@@ -5,8 +5,9 @@ from functools import partial
 from itertools import islice
 
 from booking_migrate.errors import DocumentIdToClient, PlaceNotFound, UniqueIndexInTheWay, UnusablePlace
-from booking_migrate.references.changes import Planned, rebuilt
+from booking_migrate.references.changes import Planned
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.writer import Place
 from booking_migrate.stores.destination import CollectionFacts
 

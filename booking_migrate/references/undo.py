@@ -17,11 +17,12 @@ from booking_migrate.domain.session import booking_of_session
 from booking_migrate.errors import NoRewrite, ReferenceContended
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.references.batches import ahead, regrouped
-from booking_migrate.references.changes import find, rebuilt, reversal
+from booking_migrate.references.changes import find, reversal
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.rewrite import LOCK
 from booking_migrate.references.values import replaced
-from booking_migrate.references.writer import Place
+from booking_migrate.references.writer import EXACT_FROM, Place
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.locks import Holder, LockStore
@@ -197,40 +198,53 @@ class _Undoing:
         """Restore the old ids of a note's documents, and read them again; counted is what the last look finds."""
         place = self._place(note.collection)
         left = note.written
-        for _round in range(_MOST_ROUNDS):
+        taken: set[bytes] = set()
+        for number in range(_MOST_ROUNDS):
             now = _now(place, left)
             pending = []
             for each in left:
                 raw = _document_of(each, now)
                 if raw is None:
                     counts.gone += 1
-                elif back := reversal(raw, each).changes:
+                    continue
+                stays = _own_id(each) if each.identity in taken else ()
+                if back := [one for one in reversal(raw, each).changes if not (stays and one.is_document_id)]:
                     pending.append((each, raw, back))
                 else:
-                    _count(note.collection, each, raw, counts, kept)
+                    _count(note.collection, each, raw, counts, kept, stays=stays)
             if not pending:
                 return
-            self._write(place, pending)
+            taken |= self._write(place, pending, is_exact=number >= EXACT_FROM)
             left = [each for each, _raw, _changes in pending]
         raise ReferenceContended(note.collection, display_id(left[0].document_id))
 
     def _write(
-        self, place: Place, pending: Sequence[tuple[DocumentChange, bytes, Sequence[FieldChange]]]
-    ) -> None:
-        """Write old ids where the documents still are what was read; the caller looks again."""
+        self,
+        place: Place,
+        pending: Sequence[tuple[DocumentChange, bytes, Sequence[FieldChange]]],
+        *,
+        is_exact: bool,
+    ) -> frozenset[bytes]:
+        """Write old ids where the documents still are what was read; the caller looks again.
+
+        Returns:
+            The identities of noted documents that keep their new `_id`, since another one has the old one now.
+        """
         from booking_migrate.stores.mongo.referring_writes import Move, Update  # noqa: PLC0415
 
-        updates, moves = [], []
-        for _noted, raw, changes in pending:
+        updates, moves, moved = [], [], []
+        for noted, raw, changes in pending:
             if any(each.is_document_id for each in changes):
                 moves.append(Move(raw, rebuilt(raw, changes)))
+                moved.append(noted.identity)
             else:
-                updates.append(Update(identity_of(raw), changes, {}))
+                updates.append(Update(identity_of(raw), changes, (), raw if is_exact else None))
         self._lock.confirm()
         if updates:
             place.writes.write(updates)
         if moves:
-            place.writes.move(moves)
+            return frozenset(moved[at] for at in place.writes.move(moves).taken)
+        return frozenset()
 
     def compute(self) -> None:
         """Restore ids that follow from session ids, in the named fields: of ObjectIds, whose mapping is a bijection."""
@@ -253,7 +267,7 @@ class _Undoing:
         """Restore the ids in some documents."""
         left = list(raws)
         done: dict[bytes, int] = {}
-        for _round in range(_MOST_ROUNDS):
+        for number in range(_MOST_ROUNDS):
             pending = [(raw, changes) for raw in left if (changes := self._computed(fields, raw))]
             if not pending:
                 self.outcome.counts.documents += len(done)
@@ -270,7 +284,7 @@ class _Undoing:
                 self.outcome.counts.values += sum(done.values())
                 return
             done.update({each.identity: len(changes) for each, _raw, changes in noted})
-            self._write(place, noted)
+            self._write(place, noted, is_exact=number >= EXACT_FROM)
             ids = [each.document_id for each, _raw, _changes in noted]
             left = list(place.writes.find(ids).values())
         raise ReferenceContended(place.writes.name, display_id(value_in(left[0], b"_id")))
@@ -310,9 +324,21 @@ class _Computed(NamedTuple):
         return all(sort_key(each) in known for each in self.new)
 
 
-def _count(collection: str, noted: DocumentChange, raw: bytes, counts: UndoCounts, kept: list[Kept]) -> None:
-    """Count a document that was read again and needs no further change."""
-    changed = reversal(raw, noted).kept
+def _own_id(noted: DocumentChange) -> tuple[FieldChange, ...]:
+    return tuple(each for each in noted.changes if each.is_document_id)
+
+
+def _count(
+    collection: str,
+    noted: DocumentChange,
+    raw: bytes,
+    counts: UndoCounts,
+    kept: list[Kept],
+    *,
+    stays: tuple[FieldChange, ...],
+) -> None:
+    """Count a document that was read again and needs no further change; its `_id` may have to stay."""
+    changed = (*reversal(raw, noted).kept, *stays)
     counts.kept += len(changed)
     counts.values += len(noted.changes) - len(changed)
     counts.documents += len(changed) < len(noted.changes)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferenceContended
-from booking_migrate.references.changes import Planned, is_after, is_before, rebuilt, reversal
+from booking_migrate.references.changes import Planned, is_before, reversal
 from booking_migrate.references.drain import OthersWrites
+from booking_migrate.references.noting import noted_together
+from booking_migrate.references.positions import rebuilt
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, Note
 from booking_migrate.stores.references import ReferringCollection
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites, MovesDone
 
 _MOST_ROUNDS = 30
-_EXACT_FROM = 3
+EXACT_FROM = 3
 """From which round on documents are compared as a whole: a path that is a number may mean two things in a query."""
 
 _PAUSE_SECONDS = 0.05
@@ -84,8 +86,17 @@ class Writer:
 
         Raises:
             ReferenceContended: a document changes again and again.
-            ReferencesRefused: the server refuses a document; the others are written.
+            ReferencesRefused: the server refuses a document, or it cannot be noted; the others are written.
         """
+        done = [self._write(place, group) for group in noted_together(place.writes.name, planned)]
+        return Written(
+            done[-1].name,
+            [each for one in done for each in one.written],
+            [each for one in done for each in one.taken],
+        )
+
+    def _write(self, place: Place, planned: Sequence[Planned]) -> Written:
+        """Note and write what has its place in one note."""
         written: list[DocumentChange] = []
         taken: list[Planned] = []
         name, collection = "", place.writes.name
@@ -93,7 +104,7 @@ class Writer:
             changes = tuple(each.change for each in planned)
             self._lock.confirm()
             name = self._journal.note(self._rewrite_id, self._lock.token, Note("", collection, changes))
-            missed = self._send(place, planned, is_exact=number >= _EXACT_FROM)
+            missed = self._send(place, planned, is_exact=number >= EXACT_FROM)
             without = sorted({*missed.void, *missed.taken})
             if without:
                 self._journal.void(name, without)
@@ -103,7 +114,7 @@ class Writer:
             planned = self._replan(collection, list(place.writes.find(ids).values()))
             if not planned:
                 return Written(name, written, taken)
-            if number >= _EXACT_FROM:
+            if number >= EXACT_FROM:
                 sleep(_PAUSE_SECONDS)
         raise ReferenceContended(collection, display_id(planned[0].change.document_id))
 
@@ -175,7 +186,7 @@ class Writer:
         documents = [each for at, each in enumerate(note.documents) if at not in note.void]
         now = self._now(place, documents)
         updates = [
-            Update(each.identity, each.changes, {})
+            Update(each.identity, each.changes, ())
             for each in documents
             if each.new_id is ABSENT
             and (raw := now.get(each.identity)) is not None
@@ -203,7 +214,8 @@ def _stands(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
         raw = now.get(change.identity)
         return raw is not None and bool(reversal(raw, change).changes)
     raw = next((each for each in now.values() if _has_id(each, change.new_id)), None)
-    return change.identity not in now and raw is not None and is_after(raw, change.changes)
+    # Its other fields may be others already: the application writes.
+    return change.identity not in now and raw is not None
 
 
 def _has_id(raw: bytes, document_id: object) -> bool:

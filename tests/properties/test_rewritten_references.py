@@ -17,8 +17,9 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import session_id
 from booking_migrate.references import values
-from booking_migrate.references.changes import Known, Planned, Tally, find, plan_change, rebuilt, reversal
+from booking_migrate.references.changes import Known, Planned, Tally, find, plan_change, reversal
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites, Move, Update
@@ -118,7 +119,7 @@ def test_the_server_makes_what_is_planned_and_an_undo_restores_every_byte(
     back = reversal(after, change)
     assert not back.kept
     if change.new_id is ABSENT:
-        assert writes.write([Update(identity_of(after), back.changes, {})])
+        assert writes.write([Update(identity_of(after), back.changes, ())])
     else:
         assert not any(writes.move([Move(after, rebuilt(after, back.changes))]))
     assert raw == _only(collection)

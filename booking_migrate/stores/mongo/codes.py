@@ -19,6 +19,9 @@ class Trouble(StrEnum):
     OVERLOAD = "a server that is overloaded"
 
 
+PATH_NOT_VIABLE = 28
+"""A path leads through a value that has no fields, or through an array without a position."""
+
 DUPLICATE_KEY = 11000
 """A unique index refuses a document."""
 

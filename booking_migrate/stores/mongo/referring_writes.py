@@ -24,7 +24,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferencesRefused
-from booking_migrate.stores.mongo.codes import PASSING
+from booking_migrate.stores.mongo.codes import PASSING, PATH_NOT_VIABLE
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
@@ -51,8 +51,8 @@ class Update(NamedTuple):
     """The BSON of ``{_id}``."""
 
     changes: Sequence[FieldChange]
-    guard: Mapping[str, tuple[Any, ...]]
-    """What else has to hold: by concrete path, one of these values."""
+    guard: Sequence[tuple[str, tuple[Any, ...]]]
+    """What else has to hold: a concrete path has one of these values."""
 
     whole: bytes | None = None
     """The document that it has to be still, BSON; None: only the values that are changed count."""
@@ -110,7 +110,11 @@ class MongoReferringWrites:
         for group in _groups(updates):
             operations = [_operation(each) for each in group]
             answer = write(self._collection, partial(self._send, operations))
-            refused = [each for each in answer.get("writeErrors", ()) if each["code"] not in PASSING]
+            refused = [
+                each
+                for each in answer.get("writeErrors", ())
+                if each["code"] not in PASSING and not _is_elsewhere(each["code"], group[each["index"]])
+            ]
             if refused:
                 raise self._refused(group[refused[0]["index"]].identity, refused)
             is_all = is_all and answer["n"] == len(operations)
@@ -233,17 +237,26 @@ class MongoReferringWrites:
         return MovesDone(changed, taken)
 
 
+def _is_elsewhere(code: int, update: Update) -> bool:
+    """Return whether an array is now on the path to a value: the condition looks into it, but a change does not."""
+    return code == PATH_NOT_VIABLE and update.whole is None
+
+
 class _WithoutTransactions(Exception):
     """The server has no transactions."""
 
 
 def _sorted_out(moves: Sequence[Move], now: Mapping[bytes, bytes]) -> tuple[list[int], list[int], list[Move]]:
-    """Return the positions of the changed and of the taken ones, and the others."""
+    """Return the positions of the changed and of the taken ones, and those that are to be moved."""
     changed, taken, good = [], [], []
     for position, each in enumerate(moves):
-        if now.get(identity_of(each.before)) != each.before:
+        old, new = (now.get(identity_of(raw)) for raw in each)
+        if old is None and new == each.after:
+            # An earlier attempt has done it, and its answer was lost.
+            continue
+        if old != each.before:
             changed.append(position)
-        elif identity_of(each.after) in now:
+        elif new is not None:
             taken.append(position)
         else:
             good.append(each)
@@ -318,7 +331,7 @@ def _thorough_operation(document_id: Any, update: Update) -> Mapping[str, Any]:
             if type(each.before) is not list:
                 no_array = wrap([element_of("$type", 4)])
                 asked.append(_field(each.path, Element(DOCUMENT, b"$not", no_array)))
-    asked += [any_of(path, list(values)) for path, values in update.guard.items()]
+    asked += [any_of(path, list(values)) for path, values in update.guard]
     if update.whole is not None:
         asked[1:] = [_is_whole(update.whole)]
     set_ = [element_of(each.path, each.after) for each in update.changes if each.after is not ABSENT]

@@ -83,7 +83,7 @@ def planned(document: Document, *names: str) -> Planned:
     numbers = {old(number): number for number in range(20)}
     changes = tuple(FieldChange(name, name, document[name], new(numbers[document[name]])) for name in names)
     identity = bson.encode({"_id": document["_id"]})
-    return Planned(DocumentChange(identity, sha256(raw).digest(), changes), {}, raw)
+    return Planned(DocumentChange(identity, sha256(raw).digest(), changes), (), raw)
 
 
 def plan_again(collection: str, raws: Sequence[bytes]) -> list[Planned]:

@@ -1,0 +1,58 @@
+"""Which changes are noted together: a note is one document."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import element_of
+from booking_migrate.bson.format import display_id
+from booking_migrate.errors import ReferencesRefused
+from booking_migrate.references.changes import Planned
+from booking_migrate.stores.reference_journal import ABSENT
+
+_NOTE_BYTES = 8 * 1024 * 1024
+_MOST_NOTE_BYTES = 15 * 1024 * 1024
+"""A note is one document, and the update of one document is one, too: 16 MiB at most."""
+
+_CHANGE_BYTES = 80
+_DOCUMENT_BYTES = 120
+"""About how many bytes a change and a document have in a note beside names and values, which an update has twice."""
+
+
+def noted_together(collection: str, planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
+    """Yield changes in groups of which each has its place in one note: many ids in an array take more of it than of the array.
+
+    Raises:
+        ReferencesRefused: one document has too many references for a note. The groups before it were yielded.
+    """
+    group: list[Planned] = []
+    total = 0
+    for each in planned:
+        own = _noted_bytes(each)
+        if own > _MOST_NOTE_BYTES:
+            if group:
+                yield group
+            problem = f"its {len(each.change.changes):,} references are too large to be noted together"
+            raise ReferencesRefused(collection, display_id(each.change.document_id), problem)
+        if group and total + own > _NOTE_BYTES:
+            yield group
+            group, total = [], 0
+        group.append(each)
+        total += own
+    if group:
+        yield group
+
+
+def _noted_bytes(planned: Planned) -> int:
+    """Return about how many bytes the changes of a document have, in a note or in the command that writes them."""
+    size = _DOCUMENT_BYTES + len(planned.change.identity)
+    for name, path, before, after in planned.change.changes:
+        size += _CHANGE_BYTES + len(name) + 2 * len(path) + _bytes_of(before) + _bytes_of(after)
+    return size
+
+
+def _bytes_of(value: Any) -> int:
+    if type(value) is ObjectId:
+        return len(value.binary)
+    return 0 if value is ABSENT else len(element_of("", value).value)
