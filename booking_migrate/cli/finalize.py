@@ -162,9 +162,7 @@ def _finalize_in_place(
             journal = open_journal(opened).journal
             chosen = engine.runs_to_finalize(journal, source=source, archive=archive, is_named=is_named)[0]
             if chosen.state is not RunState.FINALIZED:
-                what = (
-                    f"finalize of run {chosen.run_id} (drops {archive}; no rollback is possible after that)"
-                )
+                what = f"finalize of run {chosen.run_id} (drops {archive}; {_ended(given)})"
                 confirm_by_name(what, archive)
 
         def verify() -> VerificationOutcome:
@@ -251,6 +249,16 @@ def _is_kept(swapped: RunRecord, places: Places) -> bool:
         return collection_exists(opened, swapped.legacy or "")
 
 
+def _ended(given: FinalizeOptions) -> str:
+    """Return what is not possible after a finalize."""
+    if given.drop_legacy_ids:
+        return (
+            "removes legacyBookingId from all sessions; no rollback is possible after that, "
+            "nor can references be rewritten or restored"
+        )
+    return "no rollback is possible after that"
+
+
 def _question(
     run: RunRecord,
     found: OldBookings | None,
@@ -258,6 +266,7 @@ def _question(
     proven: str = "",
     *,
     is_kept: bool = False,
+    ended: str,
 ) -> str:
     """Return what a finalize of a cut-over does and ends, as it is to be confirmed.
 
@@ -267,9 +276,10 @@ def _question(
         dropped: the names of what is dropped; none: the kept copy, as far as is known.
         proven: what the verification has shown, with a separator behind it.
         is_kept: whether a process keeps the reverse window.
+        ended: what is not possible after that.
     """
     names = " and ".join(dropped) or run.legacy
-    said = [f"{proven}drops {names}", "no rollback is possible after that"]
+    said = [f"{proven}drops {names}", ended]
     if is_kept:
         said.append(f"its reverse window, open until {run.window['ends_at']:%H:%M:%S} UTC, ends")
     elif run.window:
@@ -303,19 +313,20 @@ def _finalize_cut_over(
                 opened, swapped, lambda: carried_bookings(swapped, stores), seconds=seconds
             )
 
+        question = partial(_question, swapped, ended=_ended(given))
         held = stores.locks.look(swapped.target)
         is_kept = held is not None and held.is_live and held.holder.command == WINDOW_COMMAND
         if not is_confirmed and not is_interactive():
             # Before the lock is asked for: a reverse window would end for nothing.
-            raise NotConfirmed(_question(swapped, old_bookings(_COUNTING_SECONDS), is_kept=is_kept))
+            raise NotConfirmed(question(old_bookings(_COUNTING_SECONDS), is_kept=is_kept))
         if not is_confirmed and is_kept:
-            confirm_by_name(_question(swapped, old_bookings(), is_kept=True), swapped.legacy or "")
+            confirm_by_name(question(old_bookings(), is_kept=True), swapped.legacy or "")
             is_confirmed = True
 
         def confirm(verification: VerificationOutcome, dropped: Sequence[str]) -> None:
             if not is_confirmed:
                 proven = f"proven; booked since: {plural(verification.later_sessions, 'session')}; "
-                confirm_by_name(_question(swapped, old_bookings(), dropped, proven), dropped[0])
+                confirm_by_name(question(old_bookings(), dropped, proven), dropped[0])
 
         def verify() -> VerificationOutcome:
             inputs = stack.enter_context(open_verify_inputs(places, context.listener))

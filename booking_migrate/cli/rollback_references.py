@@ -12,7 +12,7 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_rewrite import field_of
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.errors import NoRewrite, NotConfirmed, ReferencesStand
+from booking_migrate.errors import NoRewrite, NotConfirmed, OldIdsDropped, ReferencesStand
 from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
@@ -21,7 +21,7 @@ from booking_migrate.references.writer import Place
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.rewriting import report_of_undo
 from booking_migrate.runs.regulator import Regulator
-from booking_migrate.stores.connection import Connection, open_inspector, open_journal
+from booking_migrate.stores.connection import Connection, open_inspector, open_journal, open_legacy_index
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open_references import open_references
 from booking_migrate.stores.open_rewriting import open_reference_journal, open_referring_writes
@@ -57,6 +57,7 @@ def roll_back_references(
 
     Raises:
         NoRewrite: nothing is known to undo.
+        OldIdsDropped: the old ids would lead nowhere.
         NotConfirmed: the user did not confirm.
     """
     fields = tuple(map(field_of, given.field or ())) or references_of(ctx)
@@ -65,6 +66,8 @@ def roll_back_references(
         where = str(context.asked.server.get("database") or "this database")
         rewrites = choose_rewrites(journal, where=where, run_id=run_id, has_fields=bool(fields))
         live, old_ids = _live(opened, rewrites, where)
+        if live.state is RunState.FINALIZED and not open_legacy_index(opened, live.source).has_old_ids():
+            raise OldIdsDropped(live.source)
         inspector = open_inspector(opened, live.source)
         refuse_lacking(inspector, "rollback --references", [live.source])
         if not yes:

@@ -23,6 +23,21 @@ class NotLiveYet(Refused):
         return f"its newest run is {self.state}" if self.state else "no run into it is known"
 
 
+class OldIdsDropped(Refused):
+    """Old ids would lead nowhere: finalize has removed them from the sessions, and the old bookings are dropped."""
+
+    collection: str
+    effect = "Nothing was changed."
+    message = (
+        "references cannot be restored: the sessions in {collection} have no legacyBookingId any more, "
+        "so old ids would lead nowhere"
+    )
+    hint = (
+        "It was removed by finalize --drop-legacy-ids, after the old bookings were dropped. "
+        "References with new ids work as they are."
+    )
+
+
 class OtherRewriteOpen(Refused):
     """A rewrite was begun with other fields, and is not complete."""
 

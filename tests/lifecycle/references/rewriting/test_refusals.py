@@ -170,3 +170,24 @@ def test_excluded_fields_stay(database: Db, command: Run, tables: str) -> None:
     assert {each["_id"] for each in database.notes.find()} == {old(number) for number in range(30)}
     assert before["reviews"] != after["reviews"]
     assert 2 == command(*REWRITE, "--config", tables, "--exclude", "payment").returncode
+
+
+@pytest.mark.parametrize("dropped", [True, False])
+def test_an_undo_after_finalize_needs_the_old_ids_in_the_sessions(
+    dropped: bool, database: Db, command: Run
+) -> None:
+    """After finalize references can be restored, unless it has removed the old ids, which would lead nowhere then."""
+    database.bookings.insert_many(map(booking, range(5)))
+    database.orders.insert_one({"_id": 1, "b": old(1)})
+    for name in ("migrate", "verify", "cutover"):
+        yes = ["--yes"] if name == "cutover" else []
+        assert 0 == command(name, "--target", "clients", "--quiet", *yes).returncode
+    assert 0 == command(*REWRITE, *FIELD).returncode
+    more = ["--drop-legacy-ids"] if dropped else []
+    ended = command("finalize", "--source", "bookings", "--yes", "--quiet", *more)
+    assert 0 == ended.returncode, ended.stderr
+    done = command(*UNDO)
+
+    assert {"_id": 1, "b": new(1) if dropped else old(1)} == database.orders.find_one()
+    assert (5 if dropped else 0) == done.returncode, done.stderr
+    assert not dropped or "legacyBookingId" in message(done)
