@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -24,6 +24,7 @@ from booking_migrate.references.outcome import FindOutcome
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.references import FindReport, report_of_find
+from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_references import OpenReferences, open_references
 from booking_migrate.stores.places import CollectionPlace, parse_place
 
@@ -114,13 +115,18 @@ def _find(
     with connection.open() as opened:
         opened.contact(given.source)
         places = open_references(opened, source=given.source, target=given.target)
+        if places.run is None:
+            # A name that does not exist would look like a database without references.
+            open_reader(parse_place(given.source), opened).check()
         names = _chosen(given.collection, places)
+        time_series = () if given.collection else tuple(places.inspector.time_series())
         outcome = find_references(
             [places.referring(name) for name in names],
             places.ids,
             sample=given.sample,
             listener=context.listener,
         )
+    outcome = replace(outcome, time_series=time_series)
     text = references_text(outcome)
     if _is_stream(section):
         sys.stdout.write(text)

@@ -89,7 +89,9 @@ def find_references(
                 unreadable.append(collection.name)
             else:
                 found += search.found(collection.name)
-    return FindOutcome(tuple(found), tuple(searched), tuple(unreadable), sample, monotonic() - began)
+    return FindOutcome(
+        tuple(found), tuple(searched), tuple(unreadable), sample=sample, seconds=monotonic() - began
+    )
 
 
 def _least(total: int | None, sample: int | None) -> int | None:

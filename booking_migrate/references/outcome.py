@@ -90,6 +90,9 @@ class FindOutcome:
     unreadable: tuple[Line, ...] = ()
     """Collections that this user may not read."""
 
+    time_series: tuple[Line, ...] = ()
+    """Time series, which are not searched."""
+
     sample: int | None = None
     """How many documents of each collection were looked at, at most; None: all of them."""
 

@@ -28,6 +28,12 @@ _MOST_TYPES = 5
 _LEAST_OTHERS = 0.5
 """The share of the values that are not ids of bookings beside which the type has to be another one."""
 
+_CLOSE = 0.9
+"""The share of the best one's values from which on another one is as good."""
+
+_TYPE_NAMES = ("type", "kind", "model", "ref", "class", "entity", "collection")
+"""What fields that say a type are called, at the end of their names."""
+
 
 def is_looked_at(number: int) -> bool:
     """Return whether the texts beside a value are counted; ``number`` counts the values of its kind, hits or others."""
@@ -65,7 +71,10 @@ class Siblings:
         if not self._hits or not self._misses:
             return None
         found = [each for each in self._conditions() if each.others >= _LEAST_OTHERS * self._misses]
-        return max(found, key=lambda each: (each.others, -len(each.values)), default=None)
+        best = max((each.others for each in found), default=0)
+        # Some other text separates them as well by chance; a name, and the same document, say which one is meant.
+        close = [each for each in found if each.others >= _CLOSE * best]
+        return max(close, key=_rank, default=None)
 
     def _conditions(self) -> Iterator[Condition]:
         for path, counted in self._texts.items():
@@ -77,6 +86,13 @@ class Siblings:
             others = self._misses - sum(other[text] for text in types)
             if types.total() == self._hits and others > 0 and are_types:
                 yield Condition(path, tuple(text for text, _ in types.most_common()), others)
+
+
+def _rank(condition: Condition) -> tuple[bool, bool, int, int]:
+    """Return how likely a condition says the type of a reference, to be compared."""
+    name = condition.field.rpartition(".")[2].lower()
+    is_type = name.endswith(_TYPE_NAMES)
+    return is_type, "." in condition.field, condition.others, -len(condition.values)
 
 
 def _texts_beside(raw: bytes, candidate: Candidate) -> Iterator[tuple[str, str]]:

@@ -60,6 +60,7 @@ class FindReport(Report):
     fields: tuple[FoundFieldPart, ...] = Field(description="by collection and field")
     searched: tuple[SearchedPart, ...]
     unreadable: tuple[Line, ...] = Field(description="collections that this user may not read")
+    time_series: tuple[Line, ...] = Field(description="time series, which are not searched")
     sample: int | None = Field(
         description="how many documents of each collection were read at most; null: all"
     )

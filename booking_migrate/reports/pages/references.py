@@ -32,8 +32,11 @@ def _verdict(report: FindReport) -> Verdict:
     )
     if report.unreadable:
         looked += f" {plural(len(report.unreadable), 'collection')} could not be read."
+    if report.time_series:
+        looked += f" {plural(len(report.time_series), 'time series', 'time series')} were not searched."
     if not count:
-        mood = Mood.CAUTION if report.unreadable or report.sample is not None else Mood.GOOD
+        is_whole = report.sample is None and not report.unreadable and not report.time_series
+        mood = Mood.GOOD if is_whole else Mood.CAUTION
         return Verdict(mood, "No field holds ids of bookings", looked)
     collections = len({each.collection for each in report.fields})
     headline = f"{plural(count, 'field')} of {plural(collections, 'collection')} hold ids of bookings"
@@ -69,7 +72,13 @@ def _sections(report: FindReport) -> Iterator[Section]:
     )
     yield Section(
         title="Not searched",
-        items=tuple(Item(f"{each}: this user may not read it", Mood.CAUTION) for each in report.unreadable),
+        items=(
+            *(Item(f"{each}: this user may not read it", Mood.CAUTION) for each in report.unreadable),
+            *(
+                Item(f"{each}: a time series; look yourself for ids of bookings in it", Mood.CAUTION)
+                for each in report.time_series
+            ),
+        ),
     )
 
 

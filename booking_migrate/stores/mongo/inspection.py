@@ -115,6 +115,17 @@ class MongoInspector:
             if not is_map(each.get("options", {}))
         )
 
+    def time_series(self) -> Sequence[str]:
+        """Return the names of the time series, sorted."""
+        chosen = {"type": "timeseries"}
+        return sorted(
+            read(
+                self._anchor,
+                lambda: self._database.list_collection_names(filter=chosen, authorizedCollections=True),
+                waits=False,
+            )
+        )
+
     def sample(self, name: str, size: int) -> Iterator[bytes]:
         """Return this number of documents of a collection by chance, or all if there are fewer; whole, as BSON."""
         return self.referring(name).sample(size)

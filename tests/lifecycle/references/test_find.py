@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,23 @@ def _fill(server: Server) -> None:
     lists = [{"resource": {"db": "shop", "collection": ""}, "actions": ["listCollections"]}]
     shop.command("createRole", "clerk", privileges=reads + lists, roles=[])
     shop.command("createUser", "clerk", pwd="pw", roles=["clerk"])
+
+
+def test_time_series_are_named(shop: Db, command: Run) -> None:
+    """Time series are not searched, and the report names them."""
+    shop.create_collection("metrics", timeseries={"timeField": "at", "metaField": "m"})
+    shop.metrics.insert_one({"at": datetime(2026, 1, 1, tzinfo=UTC), "m": {"bookingId": IDS[0]}})
+    done = command("references", "find", "--json")
+    page = command("references", "find")
+
+    assert ["metrics"] == json.loads(done.stdout)["time_series"]
+    assert "metrics: a time series" in page.stdout
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_source_that_does_not_exist_is_refused(command: Run) -> None:
+    """A misspelled source is not taken for a database without references."""
+    done = command("references", "find", "--source", "bokings", "--json")
+
+    assert 5 == done.returncode
+    assert "bookings" in json.loads(done.stdout)["error"]["hint"]

@@ -92,3 +92,20 @@ def test_some_of_very_many_are_looked_at() -> None:
 
     assert list(range(1, 1001)) == looked_at[:1000]
     assert 150 < len(looked_at[1000:]) < 250
+
+
+def test_a_text_that_separates_by_chance() -> None:
+    """Of two texts that separate equally well, the one that is called a type, or is in the same document, is taken."""
+    kinds = ["booking"] * HITS + ["expert"] * 3
+    texts = ["hello"] * HITS + ["reminder"] * 3
+    called = [
+        {"body": text, "data": {"type": kind, "id": ObjectId()}}
+        for kind, text in zip(kinds, texts, strict=True)
+    ]
+    beside = [
+        {"body": text, "data": {"about": kind, "id": ObjectId()}}
+        for kind, text in zip(kinds, texts, strict=True)
+    ]
+
+    assert Condition("data.type", ("booking",), 3) == condition(called)
+    assert Condition("data.about", ("booking",), 3) == condition(beside)
