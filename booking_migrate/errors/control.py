@@ -65,5 +65,9 @@ class SettingNotTaken(Refused):
     taken: Sequence[str]
     """What can be asked of it."""
 
+    continuation: str = ""
+    """How to continue the run with the setting; empty if an option of the command does not do that."""
+
+    change = either("continuation", "\n{continuation}", "")
     message = "{setting} does not apply to {command} of run {run_id}"
-    hint = "What applies to it: {taken}. {setting} is chosen when the command is started."
+    hint = "What applies to it: {taken}. {setting} is chosen when the command is started.{change}"

@@ -224,11 +224,18 @@ class Finalized(NothingToDo):
 
     run_id: str
     archive: str
+    source: str
+    begin: str
+    """What moved the old bookings away: ``the cut-over``, or ``the migration in place``."""
+
     effect = "Nothing was changed."
     message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
     hint = (
-        "finalize cannot be undone, and the live collection stays as it is. If you need the old bookings, restore them from a "
-        "backup under another name."
+        "finalize cannot be undone, and {source} stays as it is. If you need the old bookings, restore them under another name.\n"
+        "DUMP is the folder that mongodump wrote, URI the connection string without a database. If the backup was made before "
+        "{begin}: mongorestore --uri URI --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP\n"
+        "If it was made between {begin} and finalize: "
+        "mongorestore --uri URI --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP"
     )
 
 
@@ -247,7 +254,10 @@ class OldBookingsLost(Refused):
         " Or migrate only the bookings that are still in the old shape: {going_on}",
         "\nDUMP is the folder that mongodump wrote, URI the connection string without a database. If the backup was made after the "
         "cut-over: mongorestore --uri URI --nsInclude '*.{kept}' DUMP\n"
-        "If it is older, what was booked between it and the cut-over is missing, and the old bookings have their old name in it: "
+        "Only if no such backup exists, use an older one. After rollback, what was booked between it and the cut-over is in {source} "
+        "as sessions of client documents only, which the old application does not read (with --discard-later, it is lost); rejected "
+        "bookings that the cut-over left out are missing; and bookings deleted in that time are back. If that is not acceptable, "
+        "do not roll back: {source} stays live as it is, complete. Otherwise, as the old bookings have their old name in it: "
         "mongorestore --uri URI --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP",
     )
     effect = "Nothing was changed."

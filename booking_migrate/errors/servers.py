@@ -193,11 +193,12 @@ class NoTransactions(Refused):
     effect = "Nothing was written."
     message = "a migration in place needs transactions, and {hosts} is not a replica set"
     hint = (
-        "Leave out --in-place: side by side, a standalone server will do. Or make it a replica set (mongod --replSet, "
-        "rs.initiate()). Or stop the application, and only then use --without-transactions."
+        "If the application reads the old shape, which is usual, migrate side by side, which works on a standalone server: "
+        f"{SAME_COMMAND} without --in-place\n"
+        "Only if it reads both shapes and writes the new one: make the server a replica set (mongod --replSet, rs.initiate()), "
+        f"then run the same command again: {SAME_COMMAND}\n"
+        f"Or, for such an application too, stop it first and migrate without transactions: {SAME_COMMAND} --without-transactions"
     )
-    again = ""
-    again_without = "--in-place"
 
 
 class LagNotMeasurable(Refused):

@@ -77,7 +77,8 @@ def choose_runs(
 
 
 def _finalized(run: RunRecord) -> Finalized:
-    return Finalized(run.run_id, run.archive or run.legacy or "the archive")
+    begin = "the cut-over" if run.archive is None else "the migration in place"
+    return Finalized(run.run_id, run.archive or run.legacy or "the archive", run.source, begin)
 
 
 def _refuse_later(runs: Sequence[RunRecord], run: RunRecord) -> None:

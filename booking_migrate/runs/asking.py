@@ -11,7 +11,7 @@ from booking_migrate.errors import (
     SettingNotTaken,
     SeveralAtWork,
 )
-from booking_migrate.runs.commands import abort_of
+from booking_migrate.runs.commands import abort_of, command_of
 from booking_migrate.runs.control import (
     MIGRATE,
     ROLLBACK,
@@ -50,6 +50,9 @@ class Chosen:
     commands: Sequence[str]
     is_alive: bool
     """Whether one of them works at this moment."""
+
+    is_followed: bool = False
+    """Whether the run is followed at this moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,8 @@ def _holder(run: RunRecord, locks: LockStore) -> str:
 def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str]) -> Chosen:
     run = each.run
     if commands:
-        return Chosen(run, commands, each.is_alive or VERIFY in commands)
+        is_followed = each.is_alive and _holder(run, locks) == FOLLOW_COMMAND
+        return Chosen(run, commands, each.is_alive or VERIFY in commands, is_followed)
     paused = [
         request.command
         for request in in_force(run, (MIGRATE, ROLLBACK, VERIFY))
@@ -140,7 +144,7 @@ def ask(journal: RunJournal, chosen: Chosen, values: Values, by: str) -> Asked:
     Raises:
         SettingNotTaken: none of the commands takes one of the settings; nothing is recorded.
     """
-    takers = {setting: _takers(chosen, setting) for setting in values}
+    takers = {setting: _takers(chosen, setting, value) for setting, value in values.items()}
     changed = list[tuple[str, Setting]]()
     for setting, value in values.items():
         for command in takers[setting]:
@@ -168,15 +172,31 @@ def _end_handed_down(journal: RunJournal, chosen: Chosen, by: str) -> None:
             journal.ask(other.run_id, MIGRATE, Setting.PAUSE.value, {"value": False, "by": by})
 
 
-def _takers(chosen: Chosen, setting: Setting) -> Sequence[str]:
+def _takers(chosen: Chosen, setting: Setting, value: float | bool | None) -> Sequence[str]:
     taken = {command: _taken(chosen.run, command) for command in chosen.commands}
     takers = [command for command, settings in taken.items() if setting in settings]
     if not takers:
         everything = [each for each in Setting if any(each in settings for settings in taken.values())]
         raise SettingNotTaken(
-            chosen.run.run_id, " and ".join(taken), setting.value, [each.value for each in everything]
+            chosen.run.run_id,
+            " and ".join(taken),
+            setting.value,
+            [each.value for each in everything],
+            _continuation(chosen, setting, value),
         )
     return takers
+
+
+def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) -> str:
+    """Return how migrate is continued with another number of processes, which has no influence on the result."""
+    if setting is not Setting.WORKERS or value is None or MIGRATE not in chosen.commands:
+        return ""
+    follow = " --follow" if chosen.is_followed else ""
+    command = f"{command_of(chosen.run, MIGRATE)}{follow} --workers {value:g}"
+    kept = "--max-rate and --max-lag, if they were given, are to be added"
+    if not chosen.is_alive:
+        return f"To continue migrate with that number ({kept}): {command}"
+    return f"Stop migrate (Ctrl-C; what was written is kept), then continue it with that number ({kept}): {command}"
 
 
 def _taken(run: RunRecord, command: str) -> frozenset[Setting]:

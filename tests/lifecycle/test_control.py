@@ -183,6 +183,8 @@ def test_settings(environment: dict[str, str], command: Run, tmp_path: Path) -> 
     assert 5 == refused.returncode
     assert "workers does not apply to migrate" in " ".join(refused.stderr.split())
     assert "hint: What applies to it: pause, max-rate, max-lag" in " ".join(refused.stderr.split())
+    assert "--in-place" in refused.stderr
+    assert refused.stderr.rstrip().endswith("--workers 2")
     assert 0 == faster.returncode, faster.stderr
     assert 0 == process.returncode, errors
     assert f"max-rate is 1 from now on, set by {ME}" in errors
@@ -252,6 +254,7 @@ def test_a_paused_follower(database: Db, environment: dict[str, str], command: R
         process.kill()
 
     assert "workers does not apply to migrate" in " ".join(refused.stderr.split())
+    assert refused.stderr.rstrip().endswith("--follow --workers 3")
     assert "paused" in run["follow"]["not_ready"]
     assert run["follow"]["oplog_seconds_left"] is not None
     assert ("meanwhile", "meanwhile") != (before, after)

@@ -277,3 +277,27 @@ def test_the_same_data_can_be_migrated_again(database: Db, command: Run, before:
     assert [3, 0, 0] == codes
     assert 18 + 3 == len(sessions)
     assert before
+
+
+@pytest.mark.parametrize(
+    ("more", "is_kept"), [([], True), (["--convert-later"], True), (["--discard-later"], False)]
+)
+def test_an_older_backup_as_the_kept_copy(database: Db, command: Run, more: list[str], is_kept: bool) -> None:
+    """What it lacks stays a session and is no old booking again, or is lost if later changes are dropped; deleted bookings are back."""
+    database.bookings.insert_many(map(booking, range(12)))
+    backup = list(database.bookings.find())
+    database.bookings.delete_one({"_id": booking(0)["_id"]})
+    database.bookings.insert_one(booking(12))
+    for words in (("migrate",), ("verify", "--recheck", "0"), ("cutover", "--yes")):
+        assert 0 == command(words[0], *PLACES, *words[1:], "--quiet").returncode
+    (kept,) = (name for name in database.list_collection_names() if name.startswith("bookings_legacy"))
+    options = database[kept].options()
+    database.drop_collection(kept)
+    database.create_collection(kept, **options).insert_many(backup)
+    ended = command(*ROLLBACK, *more)
+    old = {each["_id"] for each in database.bookings.find({"sessions": {"$exists": False}})}
+    sessions = database.bookings.count_documents({"sessions.legacyBookingId": booking(12)["_id"]})
+
+    assert ended.returncode in {0, 3}, ended.stderr
+    assert {each["_id"] for each in backup} == old
+    assert int(is_kept) == sessions
