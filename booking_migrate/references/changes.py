@@ -14,6 +14,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import (
     CODEC,
+    element_of,
     elements,
     identity_of,
     read_value,
@@ -283,12 +284,14 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def is_after(raw: bytes, changes: Sequence[FieldChange]) -> bool:
     """Return whether a document has all values that changes make, where they make them."""
-    return all(_is_same(value_at(raw, each.path), each.after) for each in changes)
+    look = _looker(raw)
+    return all(_is_same(look(each.path), each.after) for each in changes)
 
 
 def is_before(raw: bytes, changes: Sequence[FieldChange]) -> bool:
     """Return whether a document has all values that changes replace, where they replace them."""
-    return all(_is_same(value_at(raw, each.path), each.before) for each in changes)
+    look = _looker(raw)
+    return all(_is_same(look(each.path), each.before) for each in changes)
 
 
 class Reversal(NamedTuple):
@@ -314,18 +317,17 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
         else:
             moved.append(each)
     kept: list[FieldChange] = []
+    by_field: dict[str, _Unused] = {}
     for each in moved:
         if each.field == each.path and _is_same(look(each.path), each.before):
             continue
-        places = [found for found in _places(raw, each) if found.path not in used]
-        place = next((found.path for found in places if _is_same(found.value, each.after)), None)
+        if each.field not in by_field:
+            by_field[each.field] = _Unused(raw, each.field, used)
+        place = by_field[each.field].take(each.after)
         if place is not None:
-            used.add(place)
             back.append(each._replace(path=place))
+        elif by_field[each.field].take(each.before) is not None:
             continue
-        before = next((found.path for found in places if _is_same(found.value, each.before)), None)
-        if before is not None:
-            used.add(before)
         elif each.before is ABSENT and type(each.after) is dict:
             parts = reversal(raw, noted._replace(changes=tuple(_leaves(each))))
             back += [part._replace(before=ABSENT, after=part.before) for part in parts.changes]
@@ -336,6 +338,32 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
     return Reversal(turned, tuple(kept))
 
 
+class _Unused:
+    """The places of one field that no change was found at yet, by their values."""
+
+    def __init__(self, raw: bytes, field: str, used: set[str]) -> None:
+        self._used = used
+        self._paths: dict[tuple[int, bytes], list[str]] = {}
+        for each in reversed(occurrences(raw, ReferenceField("", field))):
+            self._paths.setdefault(_spelled(each.value), []).append(each.path)
+
+    def take(self, value: Any) -> str | None:
+        """Return the first place with a value, and use it up; None if all of them are used, or it is `ABSENT`."""
+        paths = [] if value is ABSENT else self._paths.get(_spelled(value), [])
+        while paths:
+            path = paths.pop()
+            if path not in self._used:
+                self._used.add(path)
+                return path
+        return None
+
+
+def _spelled(value: Any) -> tuple[int, bytes]:
+    """Return the type and the bytes of a value."""
+    element = element_of("", value)
+    return element.kind, element.value
+
+
 def _leaves(change: FieldChange) -> Iterator[FieldChange]:
     """Yield the addition of a document as those of its fields: others have added to it, or an array has it elsewhere."""
     for name, value in change.after.items():
@@ -344,7 +372,7 @@ def _leaves(change: FieldChange) -> Iterator[FieldChange]:
 
 
 def _looker(raw: bytes) -> Callable[[str], Any]:
-    """Return what finds the value at a concrete path of a document, as `value_at` does; ObjectIds without taking bytes apart."""
+    """Return what finds the value at a concrete path of a document, as `value_at` does; ids and texts without taking bytes apart."""
     try:
         document: Any = decode(raw, CODEC)
     except (BSONError, OverflowError, RecursionError, UnicodeError):
@@ -353,13 +381,12 @@ def _looker(raw: bytes) -> Callable[[str], Any]:
     def look(path: str) -> Any:
         found = document
         for name in path.split("."):
-            if type(found) is not dict:
+            if type(found) is dict:
+                found = found.get(name, ABSENT)
+            elif type(found) is list and name.isdecimal() and name == str(int(name)):
+                found = found[int(name)] if int(name) < len(found) else ABSENT
+            else:
                 return value_at(raw, path)
-            found = found.get(name, ABSENT)
-        return found if type(found) is ObjectId or found is ABSENT else value_at(raw, path)
+        return found if type(found) in (ObjectId, str) or found is ABSENT else value_at(raw, path)
 
     return look
-
-
-def _places(raw: bytes, change: FieldChange) -> Sequence[Occurrence]:
-    return occurrences(raw, ReferenceField("", change.field))
