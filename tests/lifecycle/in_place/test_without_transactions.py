@@ -55,9 +55,7 @@ def test_standalone_server(standalone: Server) -> None:
 
     assert 5 == refused.returncode
     assert "is not a replica set" in refused.stderr
-    assert "stop the application, and only then use --without-transactions" in " ".join(
-        refused.stderr.split()
-    )
+    assert "stop it first and migrate without transactions" in " ".join(refused.stderr.split())
     assert before == untouched
     assert (3, 20) == (done.returncode, json.loads(done.stdout)["counts"]["migrated"])
     assert 0 == proven.returncode, proven.stderr
