@@ -18,6 +18,7 @@ from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.proof import fields_of_rewrites
 from booking_migrate.references.rewrite import RewriteOutcome, RewritePlan
 from booking_migrate.references.rewrite import rewrite as rewrite_references
 from booking_migrate.references.writer import Place
@@ -33,6 +34,7 @@ from booking_migrate.stores.open_rewriting import (
     open_referring_changes,
     open_referring_writes,
 )
+from booking_migrate.stores.reference_journal import RewriteState, in_effect
 
 HELP = """
 After a cut-over or a migration in place: where the config file's tables called references say so, or --field, each id of an old
@@ -40,7 +42,8 @@ booking becomes the sessionId of its session, or the _id of its client document,
 one. Ids of rejected bookings and of no booking stay, and are counted and listed; with rejected ones the exit code is 3.
 
 It works beside the application: each change is noted first, and written only if the reference is still what was read; documents
-that others write meanwhile are looked at again until nothing is left. If it is interrupted, run it again: it continues. Run
+that others write meanwhile are looked at again until nothing is left. If it is interrupted, run it again: it continues, also without
+naming fields. Run
 twice, it changes nothing. To undo it: rollback --references.
 
 \b
@@ -250,6 +253,12 @@ def choose_run(journal: JournalPlaces, chosen: ChosenRun) -> RunRecord:
     return newest
 
 
+def _unfinished_fields(connection: Connection, live: RunRecord) -> tuple[ReferenceField, ...]:
+    """Return the recorded fields of a rewrite that was interrupted; empty without one."""
+    known = in_effect(open_reference_journal(connection).rewrites(), live=live.source)
+    return fields_of_rewrites([each for each in known if each.state is RewriteState.WRITING])
+
+
 def _rewrite(
     connection: Connection,
     fields: Sequence[ReferenceField],
@@ -259,10 +268,11 @@ def _rewrite(
     *,
     yes: bool,
 ) -> RewriteReport:
-    if not fields:
-        raise NoReferences("references rewrite")
     journal = open_journal(connection)
     live = choose_run(journal, chosen)
+    fields = fields or _unfinished_fields(connection, live)
+    if not fields:
+        raise NoReferences("references rewrite")
     inspector = open_inspector(connection, live.source)
     refuse_lacking(inspector, "references rewrite", [live.source, *(each.collection for each in fields)])
     if pace.max_lag is not None:

@@ -19,8 +19,11 @@ from booking_migrate.cli.parameters import Group as OptionGroup
 from booking_migrate.cli.parameters import option
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import ExitCode, NoRun, NotPermitted
+from booking_migrate.quantities import plural
+from booking_migrate.references.rewrite import LOCK as REFERENCES_LOCK
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.lifecycle_outcomes import report_of_status
+from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.followed import OplogReach
 from booking_migrate.runs.status import file_status
@@ -33,6 +36,8 @@ from booking_migrate.stores.locks import birth_of
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
 from booking_migrate.stores.open_follow import cluster_time_of, oldest_change
+from booking_migrate.stores.open_rewriting import open_reference_journal
+from booking_migrate.stores.reference_journal import RewriteState, in_effect
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now. Of several runs each takes
@@ -156,7 +161,27 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
             exists=partial(collection_exists, connection),
             reach=lambda: _reach(connection),
         )
-        yield report_of_status(found, run_id=own_id, target=target)
+        report = report_of_status(found, run_id=own_id, target=target)
+        yield report.model_copy(update={"next_steps": tuple(_unfinished_rewrites(connection))})
+
+
+def _unfinished_rewrites(connection: Connection) -> Iterator[NextStep]:
+    """Yield the commands that continue a rewrite of references that has not ended, or undo it."""
+    held = open_journal(connection).locks.look(REFERENCES_LOCK)
+    undo = "booking-migrate rollback --references"
+    for record in in_effect(open_reference_journal(connection).rewrites()):
+        if record.state is RewriteState.DONE:
+            continue
+        is_undone = record.state is RewriteState.UNDOING
+        what = "Restoring references" if is_undone else "A rewrite of references"
+        done = f"{what} ({record.rewrite_id}) has changed {plural(record.documents, 'document')}"
+        if held is not None and held.is_live:
+            yield NextStep(text=f"{done} and is running ({held.holder.command}).")
+            continue
+        again = undo if is_undone else f"booking-migrate references rewrite --run {record.run_id}"
+        yield NextStep(text=f"{done} and was interrupted. Continue it:", command=again)
+        if not is_undone:
+            yield NextStep(text="Only to restore the old ids instead:", command=undo)
 
 
 def _reach(connection: Connection) -> OplogReach | None:

@@ -1,6 +1,7 @@
 """A rewrite or its undo, killed at every step: the same command completes it, with the result that it has without a kill."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -126,3 +127,25 @@ def test_other_fields_follow_a_rewrite_that_has_written_nothing(
     assert 0 == command(*REWRITE, *one).returncode
     assert 0 == command(*REWRITE, "--config", tables).returncode
     assert expected(COUNT) == found(database)
+
+
+def test_status_names_the_command_that_continues(
+    database: Db, command: Run, environment: Mapping[str, str], tables: str
+) -> None:
+    """Status names an interrupted rewrite, and its command completes it without the config file; so it does for an undo."""
+    before = hashes(database)
+    assert -9 == killed_around(f"after {JOURNAL}.note", 6, environment, *REWRITE, *SMALL, "--config", tables)
+    page = command("status").stdout
+    steps = json.loads(command("status", "--json").stdout)["next_steps"]
+
+    assert "was interrupted" in page
+    assert "rollback --references" in page
+    done = command(*shlex.split(steps[0]["command"])[1:], "--yes")
+    assert 0 == done.returncode, done.stderr
+    assert expected(COUNT) == found(database)
+    assert [] == json.loads(command("status", "--json").stdout)["next_steps"]
+    assert -9 == killed_around(f"after {JOURNAL}.drop", 3, environment, *UNDO)
+    (step,) = json.loads(command("status", "--json").stdout)["next_steps"]
+    undone = command(*shlex.split(step["command"])[1:], "--yes")
+    assert 0 == undone.returncode, undone.stderr
+    assert before == hashes(database)
