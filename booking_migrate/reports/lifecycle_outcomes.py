@@ -312,8 +312,9 @@ def report_of_finalize(
 
 
 _REMOVAL = NextStep(
-    text="If status does not have to show these runs any more, remove their records (rejected bookings stay), in mongosh:",
-    command="db.getCollectionNames().filter(name => /^booking_migrate_(runs|ranges|before|locks|dirty|window)$/.test(name))"
+    text="If status does not have to show these runs any more, and references will not be restored (rollback --references needs these "
+    "records), remove them (rejected bookings stay), in mongosh:",
+    command="db.getCollectionNames().filter(name => /^booking_migrate_(runs|ranges|before|locks|dirty|window|references|reference_notes)$/.test(name))"
     ".forEach(name => db.getCollection(name).drop())",
 )
 

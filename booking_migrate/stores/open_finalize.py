@@ -36,7 +36,10 @@ def records_left(connection: Connection) -> Sequence[str]:
     Raises:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
-    from booking_migrate.stores.mongo import dirty, journal, locks, window
+    from booking_migrate.stores.mongo import dirty, journal, locks, reference_journal, window
 
-    names = (journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS, dirty.COLLECTION, window.COLLECTION)
+    names = (
+        *(journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS, dirty.COLLECTION, window.COLLECTION),
+        *(reference_journal.REWRITES, reference_journal.NOTES),
+    )
     return [name for name in (*names, REJECTS_COLLECTION) if collection_exists(connection, name)]

@@ -184,8 +184,13 @@ def test_an_undo_after_finalize_needs_the_old_ids_in_the_sessions(
         assert 0 == command(name, "--target", "clients", "--quiet", *yes).returncode
     assert 0 == command(*REWRITE, *FIELD).returncode
     more = ["--drop-legacy-ids"] if dropped else []
-    ended = command("finalize", "--source", "bookings", "--yes", "--quiet", *more)
+    ended = command("finalize", "--source", "bookings", "--yes", "--json", *more)
     assert 0 == ended.returncode, ended.stderr
+    report = json.loads(ended.stdout)
+    assert {"booking_migrate_references", "booking_migrate_reference_notes"} <= set(
+        report["finalized"]["records"]
+    )
+    assert "rollback --references needs these records" in report["next_steps"][-1]["text"]
     done = command(*UNDO)
 
     assert {"_id": 1, "b": new(1) if dropped else old(1)} == database.orders.find_one()
