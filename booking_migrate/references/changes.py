@@ -90,6 +90,10 @@ class Tally:
             named = display_id(value_in(document, b"_id"))
             self.samples.append(Left(of.collection, of.field, named, path, display_id(value), reason))
 
+    def written(self) -> "Tally":
+        """Return what was written of it, without what was only seen."""
+        return Tally({key: number for key, number in self.values.items() if key[2] in (REWRITTEN, ADDED)})
+
     def add(self, other: "Tally") -> None:
         """Add another one."""
         for key, number in other.values.items():

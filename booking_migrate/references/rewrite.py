@@ -131,13 +131,13 @@ class _Rewriting:
         record = self._record or plan.journal.create(_new_record(plan, begin))
         self._outcome = RewriteOutcome(record, tally_of(record), resumed=is_resumed)
         self._outcome.documents, self._outcome.scanned = record.documents, record.looked_at
+        self._reached = dict(record.reached)
+        self._scanned = list(record.scanned)
+        # It begins the scan again if what others wrote is not known.
         self._others = self._follow(record, begin)
         self._writer = Writer(plan.journal, lock, record.rewrite_id, self._others, self._replan)
         self._handled: Position | None = None
         """Up to where the writes of others are handled."""
-
-        self._reached = dict(record.reached)
-        self._scanned = list(record.scanned)
 
     def _follow(self, record: RewriteRecord, now: Timestamp | None) -> OthersWrites | None:
         """Open the feed where an earlier process has left it, or from now on."""
@@ -156,6 +156,8 @@ class _Rewriting:
             self._plan.journal.save(record.rewrite_id, reached={}, scanned=[], position={}, begun_time=now)
             self._outcome.record = record.model_copy(update={"reached": {}, "scanned": ()})
             self._reached, self._scanned = {}, []
+            # What was seen is seen again; what was written is not written again.
+            self._outcome.tally, self._outcome.scanned = self._outcome.tally.written(), 0
             others = follow(following.open_feed, now)
         return others
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from booking_migrate.references import drain, rewrite
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
 from tests.support.killed_calls import killed_around
-from tests.support.references import expected, found
+from tests.support.references import expected, found, new, old
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -149,3 +150,22 @@ def test_status_names_the_command_that_continues(
     undone = command(*shlex.split(step["command"])[1:], "--yes")
     assert 0 == undone.returncode, undone.stderr
     assert before == hashes(database)
+
+
+def test_lost_history_begins_again(
+    database: Db, command: Run, environment: Mapping[str, str], tables: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the oplog no longer has what was written since a kill, everything is read again, and what is left is counted once."""
+    assert -9 == killed_around(f"after {JOURNAL}.note", 12, environment, *REWRITE, *SMALL, "--config", tables)
+    assert new(1) == database.payments.find_one({"_id": 1}, {"bookingId": 1})["bookingId"]  # type: ignore[index]
+    database.payments.update_one({"_id": 1}, {"$set": {"bookingId": old(1)}})
+    follow, calls = drain.follow, iter([True])
+    monkeypatch.setattr(rewrite, "follow", lambda *given: None if next(calls, False) else follow(*given))
+    done = command(*REWRITE, *SMALL, "--config", tables)
+    report = json.loads(done.stdout)
+    ids = next(each for each in report["fields"] if each["field"] == "bookingIds")
+
+    assert 0 == done.returncode, done.stderr
+    assert expected(COUNT) == found(database)
+    # Each has one id of no booking.
+    assert COUNT == ids["unknown"]
