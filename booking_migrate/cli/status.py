@@ -128,6 +128,8 @@ def _checked(report: LifeReport) -> LifeReport:
         each.stale or each.state is RunState.FAILED or (each.refuses_writes_since and not each.alive)
         for each in report.runs
     )
+    # A rewrite of references that was interrupted.
+    is_bad = is_bad or any(each.command for each in report.next_steps)
     return report.model_copy(update={"exit_code": ExitCode.REFUSED}) if is_bad else report
 
 

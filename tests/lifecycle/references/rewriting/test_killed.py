@@ -139,12 +139,14 @@ def test_status_names_the_command_that_continues(
     page = command("status").stdout
     steps = json.loads(command("status", "--json").stdout)["next_steps"]
 
+    assert 5 == command("status", "--check", "--quiet").returncode
     assert "was interrupted" in page
     assert "rollback --references" in page
     done = command(*shlex.split(steps[0]["command"])[1:], "--yes")
     assert 0 == done.returncode, done.stderr
     assert expected(COUNT) == found(database)
     assert [] == json.loads(command("status", "--json").stdout)["next_steps"]
+    assert 0 == command("status", "--check", "--quiet").returncode
     assert -9 == killed_around(f"after {JOURNAL}.drop", 3, environment, *UNDO)
     (step,) = json.loads(command("status", "--json").stdout)["next_steps"]
     undone = command(*shlex.split(step["command"])[1:], "--yes")
