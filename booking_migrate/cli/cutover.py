@@ -36,7 +36,6 @@ from booking_migrate.cli.references_look import warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cli.window import DEFAULT_OUTAGE, check_window, keep_window, parse_outage, parse_window
-from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -54,6 +53,7 @@ from booking_migrate.reports.lifecycle_outcomes import (
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import outage
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import (
@@ -122,7 +122,10 @@ class CutoverOptions(Group, panel=RULES):
         metavar="DURATION",
     )
     attempts: int = option(
-        10, "Try so often to stay within --max-outage, with growing pauses.", metavar="N", min=1
+        Limits().attempts,
+        "Try so often to stay within --max-outage, with growing pauses.",
+        metavar="N",
+        min=1,
     )
     at_rest: bool = option(
         False,

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
-from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import Limits
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open_follow import (
     count_bookings,

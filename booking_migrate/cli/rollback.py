@@ -33,7 +33,6 @@ from booking_migrate.cli.window import (
     parse_outage,
     restoration_places,
 )
-from booking_migrate.cutover.fencing import Limits
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
@@ -47,6 +46,7 @@ from booking_migrate.reports.text import outage
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.states import LIVE, UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.connection import open_inspector, open_journal
@@ -124,7 +124,7 @@ class DiscardOptions(Group, panel=RULES):
         metavar="DURATION",
     )
     attempts: int = option(
-        10,
+        Limits().attempts,
         "In a reverse window: try so often to stay within --max-outage, with growing pauses.",
         metavar="N",
         min=1,

@@ -20,6 +20,7 @@ from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.window import Window, check_window_of
 from booking_migrate.rollback.window_parts import WindowParts
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed
@@ -44,7 +45,7 @@ from booking_migrate.stores.open_window import (
     window_names,
 )
 
-DEFAULT_OUTAGE = "500ms"
+DEFAULT_OUTAGE = f"{Limits().outage * 1000:g}ms"
 _OUTAGE = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)")
 _WINDOW = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -59,9 +60,9 @@ def parse_outage(text: str) -> float:
     seconds = _seconds(_OUTAGE, text)
     if not seconds:
         advice = (
-            "it is a number with ms or s, such as 500ms."
+            f"it is a number with ms or s, such as {DEFAULT_OUTAGE}."
             if seconds is None
-            else "no cut-over is possible without refusing writes for a moment; 500ms is usual."
+            else f"no cut-over is possible without refusing writes for a moment; {DEFAULT_OUTAGE} is usual."
         )
         raise typer.BadParameter(advice, param_hint="--max-outage")
     return seconds

@@ -16,6 +16,7 @@ from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.follower import Drained, Follower
+from booking_migrate.runs.plan import Limits
 
 _ROUNDS = 100
 """The maximum number of rounds before an attempt."""
@@ -48,16 +49,6 @@ class Swap(Protocol):
 
     def swap(self, seconds: float) -> Timestamp:
         """Rename the target to the source's name in one atomic step; return its cluster time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """For how long and how often writes may be refused."""
-
-    outage: float = 0.5
-    """Seconds from the fence to the swap."""
-
-    attempts: int = 10
 
 
 @dataclass(slots=True)

@@ -12,13 +12,14 @@ from typing import Any, Protocol, TypeVar
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.cutover.fencing import Fencing, FencingParts, Limits, LiveReport, Swap
+from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport, Swap
 from booking_migrate.errors import CutoverFailed, CutoverTooSlow
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower
 from booking_migrate.follow.part import Kept
 from booking_migrate.runs.background import meanwhile
+from booking_migrate.runs.plan import Limits
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome
 

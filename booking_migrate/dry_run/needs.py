@@ -21,7 +21,7 @@ from booking_migrate.errors import SAME_COMMAND, Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.quantities import agreed, size
-from booking_migrate.runs.plan import Finding, MigrationPlan
+from booking_migrate.runs.plan import Finding, Limits, MigrationPlan
 from booking_migrate.stores.cutover import OptionNote, options_after
 from booking_migrate.stores.destination import (
     CollectionFacts,
@@ -53,9 +53,6 @@ _SAFETY = 2
 
 _TIMES_AT_REST = 4
 """How many times as long as `migrate` a cut-over refuses writes that reads everything behind the fence."""
-
-_LIMIT = 0.5
-"""The limit of a cut-over beside the application, by default."""
 
 _FIXED_SECONDS = 0.05
 """What fence, drain and rename take beside the changes."""
@@ -250,10 +247,11 @@ def _cutover(inspector: "MongoInspector", around: ServerSurroundings, seconds: f
             f"`migrate` when measured; the estimate is {_TIMES_AT_REST} times"
         )
         return CutoverNeeds(False, reason, rate, _TIMES_AT_REST * seconds, basis)
-    limit = f"it depends on the rate of changes, not on the amount of data, and `--max-outage` limits it ({_LIMIT} s)"
+    longest = Limits().outage
+    limit = f"it depends on the rate of changes, not on the amount of data, and `--max-outage` limits it ({longest} s)"
     if rate is None:
-        return CutoverNeeds(True, None, None, _LIMIT, f"the rate of changes is unknown; {limit}")
-    outage = min(_FIXED_SECONDS + rate * _SECONDS_PER_RATE, _LIMIT)
+        return CutoverNeeds(True, None, None, longest, f"the rate of changes is unknown; {limit}")
+    outage = min(_FIXED_SECONDS + rate * _SECONDS_PER_RATE, longest)
     return CutoverNeeds(
         True, None, rate, outage, f"the source has about {rate:.3g} changes a second; {limit}"
     )

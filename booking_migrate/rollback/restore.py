@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
-from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.carried_changes import ChangesSince
@@ -31,6 +30,7 @@ from booking_migrate.follow.selection import groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.reopening import Exists
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard

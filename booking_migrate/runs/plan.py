@@ -54,6 +54,16 @@ class MigrationPlan:
     """The Dask scheduler whose workers do it instead, as ``dask://host:port``. Has no influence on the result."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """For how long and how often a cut-over, or a rollback out of a reverse window, may refuse writes."""
+
+    outage: float = 0.5
+    """Seconds from the fence to the swap."""
+
+    attempts: int = 10
+
+
 class ExpectedCounts(BaseModel):
     """What the dry-run counted; a migration shows it beside what it counts, and compares nothing with it."""
 

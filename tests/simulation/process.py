@@ -14,7 +14,6 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.cli.cutover_parts import _without_position
 from booking_migrate.cli.following import is_proven, position_of
 from booking_migrate.cutover import fencing, recovery, refusal
-from booking_migrate.cutover.fencing import Limits
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -31,7 +30,7 @@ from booking_migrate.runs import lock as run_lock
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Limits, MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory, PointHistory
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard

@@ -8,13 +8,13 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from booking_migrate.cutover.fencing import Limits
 from booking_migrate.errors import BookingMigrateError, RollbackTooSlow
 from booking_migrate.rollback import relocations, window
 from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.rollback.run import roll_back
 from booking_migrate.rollback.window import Window
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.journal import RunState
