@@ -35,9 +35,17 @@ from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.references_look import warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
-from booking_migrate.cli.window import DEFAULT_OUTAGE, check_window, keep_window, parse_outage, parse_window
+from booking_migrate.cli.window import (
+    DEFAULT_OUTAGE,
+    attempts_option,
+    check_window,
+    keep_window,
+    outage_option,
+    parse_outage,
+    parse_window,
+)
 from booking_migrate.cutover.live import Following
-from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverPlan, legacy_name
+from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverPlan
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.recovery import abort
 from booking_migrate.cutover.run import cut_over
@@ -116,17 +124,10 @@ class CutoverOptions(Group, panel=RULES):
         "Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
         negatable=True,
     )
-    max_outage: str = option(
-        DEFAULT_OUTAGE,
-        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted.",
-        metavar="DURATION",
+    max_outage: str = outage_option(
+        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted."
     )
-    attempts: int = option(
-        Limits().attempts,
-        "Try so often to stay within --max-outage, with growing pauses.",
-        metavar="N",
-        min=1,
-    )
+    attempts: int = attempts_option("Try so often to stay within --max-outage, with growing pauses.")
     at_rest: bool = option(
         False,
         "Refuse writes while everything is read and compared again, instead of following the application.",
@@ -238,7 +239,7 @@ def _cutover(
         )
         if options.abort:
             live = open_live(sides.connection, source=places.source, target=places.target)
-            tail = open_tail(follow, legacy=legacy_name)
+            tail = open_tail(follow)
             return report_of_abort(abort(stores, live, request, tail), seconds=context.seconds)
         refuse_unready("cutover", places, sides.connection)
         if options.reverse_window is not None:
@@ -248,14 +249,8 @@ def _cutover(
                 return keep_window(
                     follow, request, options.reverse_window, CutoverOutcome(known), context, is_new=False
                 )
-        return _carry_out(
-            follow,
-            request,
-            _verification(places, rules, contract, sides, context.listener),
-            options,
-            context,
-            yes=yes,
-        )
+        verify_all = _verification(places, rules, contract, sides, context.listener)
+        return _carry_out(follow, request, verify_all, options, context, yes=yes)
 
 
 def _carry_out(
@@ -299,7 +294,7 @@ def _carry_out(
             before=before,
             is_guarded=not options.no_guard,
             follow=following,
-            tail=open_tail(follow, legacy=legacy_name),
+            tail=open_tail(follow),
         )
     )
     if options.keep_index:
@@ -366,7 +361,7 @@ def _following(
         said = f"the application's writes cannot be followed ({reason}): they are refused until everything is read again"
         follow.listener.notify(Warned(said))
         return None
-    return open_following(follow, options.limits, verify, legacy=legacy_name)
+    return open_following(follow, options.limits, verify)
 
 
 def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> None:

@@ -18,6 +18,7 @@ from booking_migrate.stores.open_follow import (
     open_kept_copy,
     open_swap,
 )
+from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome
 
 
@@ -25,8 +26,6 @@ def open_following(
     context: FollowContext,
     limits: Limits,
     verify: Callable[[str], VerificationOutcome],
-    *,
-    legacy: Callable[[RunRecord], str],
 ) -> Callable[[RunRecord, HeldLock], Following]:
     """Return a function that opens the parts for a live cut-over of a run.
 
@@ -34,7 +33,6 @@ def open_following(
         context: what following takes.
         limits: for how long writes may be refused.
         verify: verifies the whole target against the collection of a name.
-        legacy: returns the name of the kept copy.
     """
 
     def opened(run: RunRecord, lock: HeldLock) -> Following:
@@ -43,7 +41,7 @@ def open_following(
         feed, is_lost = context.begin(run)
         finished = FinishedRun(context.stores, run, lock, HeldHistory)
         journal = context.stores.journal
-        copy = legacy(run)
+        copy = kept_copy(run.source, run.run_id)
 
         def prepare() -> None:
             places.links.prepare()
@@ -73,14 +71,12 @@ def open_following(
     return opened
 
 
-def open_tail(
-    context: FollowContext, *, legacy: Callable[[RunRecord], str]
-) -> Callable[[RunRecord, HeldLock], TailParts]:
+def open_tail(context: FollowContext) -> Callable[[RunRecord, HeldLock], TailParts]:
     """Return a function that opens the parts for what passed the fence of a run's cut-over; arguments as `open_following`."""
 
     def opened(run: RunRecord, lock: HeldLock) -> TailParts:
         connection, names = context.sides.connection, context.names
-        copy = legacy(run)
+        copy = kept_copy(run.source, run.run_id)
         places = context.open_places(after_swap=copy)
         finished = FinishedRun(context.stores, run, lock, HeldHistory)
         return TailParts(

@@ -20,7 +20,6 @@ from booking_migrate.cli.next_steps import (
 )
 from booking_migrate.cli.open import OpenPlaces, Places, current_plan, migration_plan, open_places
 from booking_migrate.cli.options import (
-    DEFAULT_TARGET,
     OUTPUT,
     PLACES,
     ConnectionOptions,
@@ -53,6 +52,7 @@ from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.connection import open_inspector, open_journal
 from booking_migrate.stores.open import CollectionPlace, Connection, JsonFormat, parse_place, sample
+from booking_migrate.stores.places import DEFAULT_TARGET
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import PreviewTarget, open_preview
 from booking_migrate.stores.readers import Absence

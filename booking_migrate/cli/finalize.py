@@ -50,11 +50,12 @@ from booking_migrate.stores.connection import (
     open_live,
 )
 from booking_migrate.stores.cutover import OldBookings
-from booking_migrate.stores.in_place import default_archive, open_in_place
+from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import Connection
 from booking_migrate.stores.open_finalize import collection_exists, has_guard, records_left
 from booking_migrate.stores.open_follow import open_dirty
+from booking_migrate.stores.own_collections import default_archive
 from booking_migrate.stores.privilege import Privilege
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 

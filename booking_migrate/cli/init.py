@@ -19,10 +19,8 @@ from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.init import InitReport, report_of_init
 from booking_migrate.stores.connection import open_inspector
 from booking_migrate.stores.open import open_reader, parse_place
+from booking_migrate.stores.places import DEFAULT_SOURCE
 from booking_migrate.stores.ports import DocumentReader
-
-_ANCHOR = "bookings"
-"""Any collection: the database is looked at through one."""
 
 HELP = """
 It finds collections of bookings, client documents, users and experts, the fields and currencies in use, and fields elsewhere that
@@ -70,8 +68,9 @@ def _init(connection: ConnectionOptions, config: ConfigOptions, context: run.Run
             raise OutputExists(str(config.output), f"booking-migrate dry-run --config {path}")
     context.listener.notify(PhaseStarted("looking at the database", None))
     with connection.open() as opened:
-        opened.contact(_ANCHOR)
-        inspector = open_inspector(opened, _ANCHOR)
+        # Any collection will do: the database is looked at through one.
+        opened.contact(DEFAULT_SOURCE)
+        inspector = open_inspector(opened, DEFAULT_SOURCE)
 
         def open_source(name: str) -> DocumentReader:
             return open_reader(parse_place(name), opened)

@@ -12,7 +12,8 @@ from booking_migrate.reports.model import Report, report_of_migration
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunSession
-from booking_migrate.stores.in_place import default_archive, open_in_place
+from booking_migrate.stores.in_place import open_in_place
+from booking_migrate.stores.own_collections import default_archive
 
 if TYPE_CHECKING:
     from booking_migrate.cli.migrate import InPlaceOptions

@@ -45,7 +45,8 @@ from booking_migrate.stores.open import (
     written_beside,
 )
 from booking_migrate.stores.open_workers import Shared, share
-from booking_migrate.stores.places import refuse_own
+from booking_migrate.stores.own_collections import refuse_own
+from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
 from booking_migrate.stores.ports import ComparedReader, TargetWriter
 from booking_migrate.stores.privilege import Privilege
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader
@@ -134,8 +135,8 @@ class Places:
         """Return where users and experts are, and whether they have to exist, by the option that names them."""
         found = {}
         for option, name, default in (
-            ("--users", self.people.users, "users"),
-            ("--experts", self.people.experts, "experts"),
+            ("--users", self.people.users, DEFAULT_USERS),
+            ("--experts", self.people.experts, DEFAULT_EXPERTS),
         ):
             if name is not None:
                 found[option] = (parse_place(name), True)

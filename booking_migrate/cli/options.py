@@ -21,8 +21,9 @@ from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
 from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.open import Connection, JsonFormat
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION, default_archive
+from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
 
-DEFAULT_TARGET = "bookings_consolidated"
 _NAMES = PeopleFields()
 
 PLACES = "Places"
@@ -127,7 +128,7 @@ def workers_option(text: str) -> Any:
 def source_option() -> Any:
     """Return the option ``--source``."""
     text = "Where the bookings are: a collection, a file, or -."
-    return option("bookings", text, metavar="PLACE", panel=PLACES)
+    return option(DEFAULT_SOURCE, text, metavar="PLACE", panel=PLACES)
 
 
 def keep_index_option() -> Any:
@@ -139,7 +140,7 @@ def keep_index_option() -> Any:
 def archive_option() -> Any:
     """Return the option ``--archive``."""
     text = "The collection that old bookings are moved to, whole."
-    return option(None, text, metavar="NAME", panel=IN_PLACE, show_default="SOURCE_legacy")
+    return option(None, text, metavar="NAME", panel=IN_PLACE, show_default=default_archive("SOURCE"))
 
 
 def json_format_option() -> Any:
@@ -160,7 +161,7 @@ class PlaceOptions(Group, panel=PLACES):
         None,
         "Where rejected bookings go.",
         metavar="FILE",
-        show_default="TARGET.rejected.jsonl, or collection booking_migrate_rejected",
+        show_default=f"TARGET.rejected.jsonl, or collection {REJECTS_COLLECTION}",
     )
     json_format: JsonFormat | None = json_format_option()
 

@@ -10,7 +10,6 @@ from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
 from booking_migrate.cli.open import Places, migration_plan, open_places, open_run_stores, run_request
 from booking_migrate.cli.options import (
-    DEFAULT_TARGET,
     OUTPUT,
     PLACES,
     ConnectionOptions,
@@ -35,6 +34,7 @@ from booking_migrate.runs.privileges import create_role
 from booking_migrate.stores.connection import open_inspector, open_live
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.open import CollectionPlace, parse_place
+from booking_migrate.stores.places import DEFAULT_TARGET
 
 HELP = """
 It takes seconds, whatever the size of the data: the server, the privileges of this user, validators and unique indexes of the

@@ -10,7 +10,6 @@ from booking_migrate.cli.cutover_parts import open_tail
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.open import Places, open_places
 from booking_migrate.cli.options import ConnectionOptions, PeopleOptions
-from booking_migrate.cutover.plan import legacy_name
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
@@ -25,6 +24,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import options_as_text
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import JsonFormat
+from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
 
 _CONTRACT = "contract."
 
@@ -104,7 +104,7 @@ def recorded_tail(
             listener=listener,
             signal_guard=signal_guard,
         )
-        return open_tail(context, legacy=legacy_name)(run, lock)
+        return open_tail(context)(run, lock)
 
     return opened
 
@@ -112,10 +112,10 @@ def recorded_tail(
 def _places(run: RunRecord, fields: PeopleFields, connection: ConnectionOptions) -> Places:
     json_format = run.options.get("json-format")
 
-    def named(kind: str) -> str | None:
+    def named(kind: str, default: str) -> str | None:
         """Return the place of people, if it is not the default one, which need not exist."""
         place = run.options.get(kind)
-        return None if place == kind else place
+        return None if place == default else place
 
     return Places(
         source=run.source,
@@ -123,8 +123,8 @@ def _places(run: RunRecord, fields: PeopleFields, connection: ConnectionOptions)
         rejects=None,
         json_format=None if json_format is None else JsonFormat(json_format),
         people=PeopleOptions(
-            users=named("users"),
-            experts=named("experts"),
+            users=named("users", DEFAULT_USERS),
+            experts=named("experts", DEFAULT_EXPERTS),
             user_id_field=fields.user_id,
             user_email_field=fields.email,
             expert_user_field=fields.expert_user,

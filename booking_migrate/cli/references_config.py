@@ -11,7 +11,7 @@ from booking_migrate.cli.config_file import ConfigFile, file_of
 from booking_migrate.cli.config_values import near
 from booking_migrate.errors import BadConfiguration, NoReferences
 from booking_migrate.references.fields import NewId, ReferenceField
-from booking_migrate.stores.places import is_own
+from booking_migrate.stores.own_collections import is_own
 
 REFERENCES = "references"
 """The key of the tables."""

@@ -9,13 +9,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.next_steps import same_command
-from booking_migrate.cli.options import (
-    DEFAULT_TARGET,
-    OUTPUT,
-    PLACES,
-    ConnectionOptions,
-    OutputOptions,
-)
+from booking_migrate.cli.options import OUTPUT, PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import BadConfiguration, OutputExists
 from booking_migrate.init.references_text import references_text
@@ -26,7 +20,7 @@ from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.references import FindReport, report_of_find
 from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_references import OpenReferences, open_references
-from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET, CollectionPlace, parse_place
 
 HELP = """
 It reads every document of the other collections, and looks up each value that could be an id: ObjectIds, UUIDs, and their digits as
@@ -49,7 +43,7 @@ class FindPlaces(Group, panel=PLACES):
     """Whose ids are looked for, and where."""
 
     source: str = option(
-        "bookings", "The collection of bookings; after a cut-over, the live one.", metavar="NAME"
+        DEFAULT_SOURCE, "The collection of bookings; after a cut-over, the live one.", metavar="NAME"
     )
     target: str = option(
         DEFAULT_TARGET, "The collection of client documents, if it is another one.", metavar="NAME"

@@ -11,7 +11,7 @@ from booking_migrate.errors import BadPlace
 from booking_migrate.references.keep import keep_live_index
 from booking_migrate.reports.booking_map import KeptIndexReport, report_of_kept_index
 from booking_migrate.stores.connection import open_journal, open_legacy_index
-from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.places import DEFAULT_SOURCE, CollectionPlace, parse_place
 
 HELP = """
 References to old bookings are left as they are, and work on: by the index on sessions.legacyBookingId an old id finds its session.
@@ -29,7 +29,9 @@ it. For a collection that is not live yet: cutover --keep-index.
 class KeepPlaces(Group, panel=PLACES):
     """Which collection."""
 
-    source: str = option("bookings", "The live collection, which has client documents.", metavar="COLLECTION")
+    source: str = option(
+        DEFAULT_SOURCE, "The live collection, which has client documents.", metavar="COLLECTION"
+    )
 
 
 def keep(

@@ -20,7 +20,6 @@ from booking_migrate.cli.open import (
     open_run_stores,
 )
 from booking_migrate.cli.options import (
-    DEFAULT_TARGET,
     PLACES,
     ConnectionOptions,
     OutputOptions,
@@ -43,6 +42,7 @@ from booking_migrate.runs.plan import Counts, MigrationPlan
 from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.open import CollectionPlace, JsonFormat, Place, open_reader, parse_place
 from booking_migrate.stores.open_map import MapFilePlace, MapPlace, open_map, parse_map_place
+from booking_migrate.stores.places import DEFAULT_TARGET
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.stores.preview import open_preview
 

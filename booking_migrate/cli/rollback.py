@@ -11,14 +11,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.open import current_process, open_run_stores
-from booking_migrate.cli.options import (
-    DEFAULT_TARGET,
-    RULES,
-    ConnectionOptions,
-    OutputOptions,
-    RunOptions,
-    YesOption,
-)
+from booking_migrate.cli.options import RULES, ConnectionOptions, OutputOptions, RunOptions, YesOption
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.recorded import recorded_tail
 from booking_migrate.cli.rollback_references import (
@@ -28,8 +21,9 @@ from booking_migrate.cli.rollback_references import (
 )
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.window import (
-    DEFAULT_OUTAGE,
+    attempts_option,
     open_window,
+    outage_option,
     parse_outage,
     restoration_places,
 )
@@ -59,6 +53,7 @@ from booking_migrate.stores.open import (
     parse_place,
 )
 from booking_migrate.stores.open_finalize import collection_exists
+from booking_migrate.stores.places import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
@@ -118,16 +113,11 @@ class DiscardOptions(Group, panel=RULES):
         "After a cut-over: make old bookings of sessions booked since, where their fields allow it; by default in a reverse window.",
         negatable=True,
     )
-    max_outage: str = option(
-        DEFAULT_OUTAGE,
-        "In a reverse window: refuse writes for at most this long; an attempt that takes longer is aborted and repeated.",
-        metavar="DURATION",
+    max_outage: str = outage_option(
+        "In a reverse window: refuse writes for at most this long; an attempt that takes longer is aborted and repeated."
     )
-    attempts: int = option(
-        Limits().attempts,
-        "In a reverse window: try so often to stay within --max-outage, with growing pauses.",
-        metavar="N",
-        min=1,
+    attempts: int = attempts_option(
+        "In a reverse window: try so often to stay within --max-outage, with growing pauses."
     )
 
     @property

@@ -1,6 +1,5 @@
 """The one place where a command runs: its errors become messages, reports and exit codes."""
 
-import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,6 +39,7 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
 from booking_migrate.reports.model import ReadingReport, Report, render_json
 from booking_migrate.runs.signals import SignalGuard
+from booking_migrate.stores.own_collections import new_run_id
 from booking_migrate.stores.places import uses_files_only
 
 STANDARD_STREAM = "-"
@@ -306,11 +306,6 @@ def _check_reports(asked: Invocation) -> None:
         for place in (*asked.places, asked.output.config):
             if place is not None and is_same_file(path, place):
                 raise BadConfiguration(option, f"{str(path)!r} is also read or written as {str(place)!r}")
-
-
-def new_run_id() -> str:
-    """Return a name for a run that sorts by time and is unique, such as ``20261123T151100Z-ab12cd``."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:

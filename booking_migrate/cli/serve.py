@@ -37,7 +37,14 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.connection import describe
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.own_collections import SLOTS
+from booking_migrate.stores.places import (
+    DEFAULT_EXPERTS,
+    DEFAULT_SOURCE,
+    DEFAULT_USERS,
+    CollectionPlace,
+    parse_place,
+)
 
 HELP = """
 Bookings are served in the new structure, whether they are migrated, half migrated or not at all.
@@ -67,15 +74,13 @@ client from having two client documents, and one of the experts by their user. R
   booking-migrate service-indexes --json
 """
 
-SLOTS = "booking_migrate_slots"
-
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions(Group, panel=PLACES):
     """What the service works with."""
 
     source: str = option(
-        "bookings", "The bookings: old ones, client documents, or both.", metavar="COLLECTION"
+        DEFAULT_SOURCE, "The bookings: old ones, client documents, or both.", metavar="COLLECTION"
     )
 
 
@@ -234,7 +239,7 @@ def open_service_collections(
         BadPlace: a place is not a collection.
         MissingUri, BadConfiguration: no server or no database is given, or the connection string cannot be used.
     """
-    names = (live.source, people.users or "users", people.experts or "experts")
+    names = (live.source, people.users or DEFAULT_USERS, people.experts or DEFAULT_EXPERTS)
     for name in names:
         if not isinstance(parse_place(name), CollectionPlace):
             raise BadPlace(name, "the service works with collections only")

@@ -86,7 +86,6 @@ def report_usage_error(error: typer.TyperException, words: Sequence[str], comman
     if not _wants_json(words) or getattr(error, "param_hint", None) == _SWITCH:
         return
     # Here, because help and completion import none of it.
-    from booking_migrate.cli.run import new_run_id  # noqa: PLC0415
     from booking_migrate.errors import ExitCode  # noqa: PLC0415
     from booking_migrate.reports.model import ErrorReport, Report, render_json  # noqa: PLC0415
 
@@ -96,6 +95,8 @@ def report_usage_error(error: typer.TyperException, words: Sequence[str], comman
         message=str(error.format_message()),
         hint=f"booking-migrate {command} --help".replace("  ", " ") + " lists every option.",
     )
+    from booking_migrate.stores.own_collections import new_run_id  # noqa: PLC0415
+
     report = Report(
         command=command,
         run_id=new_run_id(),

@@ -19,6 +19,7 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.reports.lifecycle_outcomes import report_of_view
 from booking_migrate.reports.model import Report
 from booking_migrate.stores.connection import PeopleNames, Shape, open_views
+from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
 
 HELP = """
 No document is written. By default the view shows client documents in the old shape: one document per booking, with its
@@ -70,7 +71,7 @@ def view(
 ) -> None:
     """Parse, create or drop the view, and make the report."""
     source, name = given.source, given.name
-    fields = PeopleNames(people.users or "users", people.experts or "experts", people.fields)
+    fields = PeopleNames(people.users or DEFAULT_USERS, people.experts or DEFAULT_EXPERTS, people.fields)
     shape = Shape.NEW if given.new_shape else Shape.OLD
 
     def body(context: run.RunContext) -> Report:

@@ -3,11 +3,13 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import typer
 from bson.timestamp import Timestamp
 
 from booking_migrate.cli.following import FollowContext
+from booking_migrate.cli.parameters import option
 from booking_migrate.cli.run import RunContext
 from booking_migrate.cutover.plan import CutoverOutcome
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -49,6 +51,16 @@ DEFAULT_OUTAGE = f"{Limits().outage * 1000:g}ms"
 _OUTAGE = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)")
 _WINDOW = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def outage_option(text: str) -> Any:
+    """Return the option ``--max-outage``."""
+    return option(DEFAULT_OUTAGE, text, metavar="DURATION")
+
+
+def attempts_option(text: str) -> Any:
+    """Return the option ``--attempts``."""
+    return option(Limits().attempts, text, metavar="N", min=1)
 
 
 def parse_outage(text: str) -> float:

@@ -9,7 +9,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.document import elements
 from booking_migrate.cutover.catch_up import CaughtUp, catch_up
 from booking_migrate.cutover.live import Following, LivePreparation
-from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
+from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan
 from booking_migrate.cutover.readiness import RESOLVE_CONFLICTS, RejectedPolicy
 from booking_migrate.cutover.recovery import (
     bookings_of,
@@ -35,6 +35,7 @@ from booking_migrate.runs.provenance import JournalHistory
 from booking_migrate.runs.states import check_transition
 from booking_migrate.stores.cutover import IndexNote
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome
 
 _EXAMPLES = 5
@@ -58,7 +59,7 @@ class Attempt:
         self._follow = plan.follow
         self._is_guarded = plan.is_guarded
         self._plan_tail = plan.tail
-        self._legacy = legacy_name(run)
+        self._legacy = kept_copy(run.source, run.run_id)
 
     def carry_out(self) -> CutoverOutcome:
         """Cut over, or leave the source live and unchanged."""

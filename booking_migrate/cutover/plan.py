@@ -84,11 +84,6 @@ TAIL_UNREAD = "tail_unread"
 """The key in a run's record of why the tail is not known."""
 
 
-def legacy_name(run: RunRecord) -> str:
-    """Return the name of the collection that keeps the copy of the source."""
-    return f"{run.source}_legacy_{run.run_id}"
-
-
 @dataclass(frozen=True, slots=True)
 class CutoverPlan:
     """What a cut-over does, and the parts that it works with."""

@@ -10,7 +10,7 @@ from booking_migrate.runs.commands import CARRYING, LEAVING, command_of, cutover
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.places import REJECTS_COLLECTION
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_value
-from booking_migrate.cutover.plan import TAIL_UNREAD, legacy_name
+from booking_migrate.cutover.plan import TAIL_UNREAD
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.tail import TailChanges, TailParts, apply_tail
 from booking_migrate.errors import (
@@ -16,6 +16,7 @@ from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import check_transition, newest_result
 from booking_migrate.stores.cutover import IndexNote, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.own_collections import kept_copy
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -104,7 +105,7 @@ def recover(
     run = _lifted(run, live, stores)
     live.remove_carried(bookings_of(stores.target.rejects()))
     live.unguard()
-    live.drop(run.legacy or legacy_name(run))
+    live.drop(run.legacy or kept_copy(run.source, run.run_id))
     check_transition(run, RunState.DONE)
     return stores.journal.save(
         run.run_id,

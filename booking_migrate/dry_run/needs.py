@@ -31,20 +31,12 @@ from booking_migrate.stores.destination import (
     examine,
     refusal_of,
 )
-from booking_migrate.stores.places import REJECTS_COLLECTION
+from booking_migrate.stores.own_collections import JOURNAL, REJECTS_COLLECTION
 from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
-
-STATE = (
-    "booking_migrate_runs",
-    "booking_migrate_ranges",
-    "booking_migrate_before",
-    "booking_migrate_locks",
-)
-"""The collections in which runs are kept."""
 
 _WRITING = ("find", "insert", "update", "remove")
 
@@ -311,7 +303,9 @@ def _wanted(around: ServerSurroundings) -> Iterator[MissingPrivilege]:
     if target is None:
         return
     reads = [Privilege("find", name) for name in (source, *around.people) if name is not None]
-    writes = [Privilege(action, name) for name in (target, REJECTS_COLLECTION, *STATE) for action in _WRITING]
+    writes = [
+        Privilege(action, name) for name in (target, REJECTS_COLLECTION, *JOURNAL) for action in _WRITING
+    ]
     own = [Privilege("createIndex", target), Privilege("listIndexes", target)]
     needed = {"migrate": [*reads, *writes, *own, Privilege("listCollections", "")]}
     undo = [*writes, *(Privilege(action, target) for action in ("dropCollection", "dropIndex"))]

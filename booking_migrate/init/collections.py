@@ -1,6 +1,5 @@
 """Which collections hold bookings and client documents, judged by a sample of each."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import FIELDS, Presence
 from booking_migrate.errors import BadPlace, NotPermitted
 from booking_migrate.init.outcome import BookingsFound, CollectionFound, Role
+from booking_migrate.stores.own_collections import has_old_bookings
 from booking_migrate.stores.places import CollectionPlace, parse_place
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ _FEWEST = 6
 _SHARE = 0.5
 """Which part of a sample decides what a collection holds."""
 
-_KEPT = re.compile(r"_legacy(_\d{8}T\d{6}Z-[0-9a-f]{6})?$")
-
 
 @dataclass(slots=True)
 class Sampled:
@@ -48,7 +46,7 @@ class Sampled:
         least = max(1, _SHARE * self.sampled)
         if self.bookings and len(self.bookings) + self.client_documents >= least:
             # A collection that is migrated in place has both, and is a source.
-            return Role.KEPT if _KEPT.search(self.name) else Role.BOOKINGS
+            return Role.KEPT if has_old_bookings(self.name) else Role.BOOKINGS
         return Role.CLIENT_DOCUMENTS if self.client_documents >= least else Role.OTHER
 
     def found(self, inspector: "MongoInspector") -> CollectionFound:

@@ -26,13 +26,11 @@ from booking_migrate.init.people import (
     holders_of,
     user_id_fields,
 )
+from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
 from booking_migrate.stores.ports import DocumentReader
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
-
-_TARGET = "bookings_consolidated"
-_SOURCE = "bookings"
 
 
 @dataclass(slots=True)
@@ -101,7 +99,7 @@ def look(
     _database_setting(made, inspector.database, database)
     source = _choose_source(made, candidates)
     bookings = [booking for each in candidates if source in (None, each.name) for booking in each.bookings]
-    _target_setting(made, source or _SOURCE, sampled)
+    _target_setting(made, source or DEFAULT_SOURCE, sampled)
     others = [each.name for each in sampled if each.role is Role.OTHER]
     people = _choose_people(made, bookings, inspector, others)
     found = describe_bookings(bookings)
@@ -143,13 +141,13 @@ def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | Non
         (each.name, f"{len(each.bookings)} of {each.sampled} sampled documents are bookings")
         for each in candidates
     ]
-    return made.choose("source", reasons, _SOURCE, "", "the one that the application books in")
+    return made.choose("source", reasons, DEFAULT_SOURCE, "", "the one that the application books in")
 
 
 def _target_setting(made: _Decisions, source: str, sampled: Sequence[Sampled]) -> None:
     """Name the target: a collection that is empty, does not exist, or has client documents."""
     taken = {each.name for each in sampled if each.sampled and each.role is not Role.CLIENT_DOCUMENTS}
-    name = _TARGET if source == _SOURCE else f"{source}_consolidated"
+    name = DEFAULT_TARGET if source == DEFAULT_SOURCE else f"{source}_consolidated"
     number = 1
     while (name if number == 1 else f"{name}_{number}") in taken:
         number += 1

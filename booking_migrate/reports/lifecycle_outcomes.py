@@ -11,6 +11,7 @@ from booking_migrate.runs.commands import command_of, conversion_of, rollback_of
 from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.own_collections import records_pattern
 
 if TYPE_CHECKING:
     # The caller that has an outcome has loaded its module; other commands do not need it.
@@ -314,7 +315,7 @@ def report_of_finalize(
 _REMOVAL = NextStep(
     text="If status does not have to show these runs any more, and references will not be restored (rollback --references needs these "
     "records), remove them (rejected bookings stay), in mongosh:",
-    command="db.getCollectionNames().filter(name => /^booking_migrate_(runs|ranges|before|locks|dirty|window|references|reference_notes)$/.test(name))"
+    command=f"db.getCollectionNames().filter(name => /{records_pattern()}/.test(name))"
     ".forEach(name => db.getCollection(name).drop())",
 )
 

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, UNDOABLE, options_as_text
-from booking_migrate.stores.in_place import default_archive
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
+from booking_migrate.stores.own_collections import default_archive
+from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
 
-_PEOPLE = {"users": "users", "experts": "experts"}
+_PEOPLE = {"users": DEFAULT_USERS, "experts": DEFAULT_EXPERTS}
 """Options of every command that converts, with their defaults."""
 
 _RULES = (

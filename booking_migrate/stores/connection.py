@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
 from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri, before_start
+from booking_migrate.stores.own_collections import JOURNAL, REJECTS_COLLECTION, RUNS, refuse_own, restored
 from booking_migrate.stores.places import (
-    REJECTS_COLLECTION,
+    DEFAULT_EXPERTS,
+    DEFAULT_USERS,
     CollectionPlace,
     Place,
     last_part,
     parse_place,
-    refuse_own,
 )
 
 if TYPE_CHECKING:
@@ -194,8 +195,7 @@ def open_journal(connection: Connection) -> JournalPlaces:
     """Return the journal and the locks of the connection's database."""
     from booking_migrate.stores.mongo import journal, locks, replica_set  # noqa: PLC0415
 
-    names = (journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS)
-    runs, ranges, before, held = map(connection.collection, names)
+    runs, ranges, before, held = map(connection.collection, JOURNAL)
     return JournalPlaces(
         journal.MongoJournal(runs, ranges, before),
         locks.MongoLocks(held),
@@ -209,7 +209,6 @@ def may_write_journal(connection: Connection) -> bool:
     Raises:
         ConnectionProblem: the server cannot be asked.
     """
-    from booking_migrate.stores.mongo.journal import RUNS  # noqa: PLC0415
     from booking_migrate.stores.privilege import Privilege  # noqa: PLC0415
 
     wanted = [Privilege(action, RUNS) for action in ("find", "update")]
@@ -277,8 +276,8 @@ def open_restored(connection: Connection, *, source: str, run_id: str) -> MongoR
     """Return the collection in which the old bookings of a live one come together again when its cut-over is rolled back."""
     from booking_migrate.stores.mongo import rollback  # noqa: PLC0415
 
-    name = f"booking_migrate_restored_{run_id}"
-    return rollback.MongoRestored(connection.collection(name), connection.collection(source))
+    names = (restored(run_id), source)
+    return rollback.MongoRestored(*map(connection.collection, names))
 
 
 class Shape(StrEnum):
@@ -295,8 +294,8 @@ class Shape(StrEnum):
 class PeopleNames:
     """Where the server looks up users and experts for bookings that lack them."""
 
-    users: str = "users"
-    experts: str = "experts"
+    users: str = DEFAULT_USERS
+    experts: str = DEFAULT_EXPERTS
     fields: PeopleFields = DEFAULT_PEOPLE_FIELDS
 
 

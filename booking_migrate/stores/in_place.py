@@ -15,7 +15,8 @@ from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import RangeNote
-from booking_migrate.stores.places import REJECTS_COLLECTION, CollectionPlace, parse_place, refuse_own
+from booking_migrate.stores.own_collections import BEFORE, RANGES, REJECTS_COLLECTION, RUNS, refuse_own
+from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.stores.ports import ComparedReader, Replacement
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-DEFAULT_ARCHIVE_SUFFIX = "_legacy"
 
 CLAIMED_BOOKINGS = "sessions.legacyBookingId_1"
 """The name of the index by which the sessions of a booking are found in any client's documents."""
@@ -144,11 +144,6 @@ class Unit(Protocol):
         """
 
 
-def default_archive(source: str) -> str:
-    """Return the archive of a collection unless the user says otherwise."""
-    return source + DEFAULT_ARCHIVE_SUFFIX
-
-
 def open_in_place(
     connection: Connection, *, source: str, archive: str, has_transactions: bool = True
 ) -> "MongoInPlace":
@@ -170,9 +165,7 @@ def open_in_place(
     from booking_migrate.stores.mongo import in_place, journal  # noqa: PLC0415
     from booking_migrate.stores.mongo import in_place_units as units  # noqa: PLC0415
 
-    runs, ranges, before = (
-        connection.collection(name) for name in (journal.RUNS, journal.RANGES, journal.BEFORE)
-    )
+    runs, ranges, before = (connection.collection(name) for name in (RUNS, RANGES, BEFORE))
     places = units.InPlacePlaces(
         connection.collection(source),
         connection.collection(archive),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.events import Listener, NullListener
 from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION, refuse_own
 from booking_migrate.stores.places import (
-    REJECTS_COLLECTION,
     CollectionPlace,
     FileFormat,
     FilePlace,
@@ -22,7 +22,6 @@ from booking_migrate.stores.places import (
     StreamPlace,
     last_part,
     parse_place,
-    refuse_own,
     rejects_beside,
     written_beside,
 )

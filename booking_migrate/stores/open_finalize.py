@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.places import REJECTS_COLLECTION
+from booking_migrate.stores.own_collections import RECORDS, REJECTS_COLLECTION
 
 
 def collection_exists(connection: Connection, name: str) -> bool:
@@ -36,10 +36,4 @@ def records_left(connection: Connection) -> Sequence[str]:
     Raises:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
-    from booking_migrate.stores.mongo import dirty, journal, locks, reference_journal, window
-
-    names = (
-        *(journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS, dirty.COLLECTION, window.COLLECTION),
-        *(reference_journal.REWRITES, reference_journal.NOTES),
-    )
-    return [name for name in (*names, REJECTS_COLLECTION) if collection_exists(connection, name)]
+    return [name for name in (*RECORDS, REJECTS_COLLECTION) if collection_exists(connection, name)]

@@ -12,7 +12,8 @@ from booking_migrate.errors import StreamUnavailable, UnusablePlace
 from booking_migrate.events import NullListener
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position, Role, TargetChanges
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.places import REJECTS_COLLECTION, last_part
+from booking_migrate.stores.own_collections import DIRTY, REJECTS_COLLECTION
+from booking_migrate.stores.places import last_part
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
 from booking_migrate.stores.readers import Kind, PeopleReader
 from booking_migrate.stores.rejects import RejectedRecords
@@ -216,9 +217,9 @@ def open_dirty(connection: Connection, run_id: str) -> DirtyStore:
     Raises:
         MissingUri, BadConfiguration: as `open_followed_places`.
     """
-    from booking_migrate.stores.mongo.dirty import COLLECTION, MongoDirty
+    from booking_migrate.stores.mongo.dirty import MongoDirty
 
-    return MongoDirty(connection.collection(COLLECTION), run_id)
+    return MongoDirty(connection.collection(DIRTY), run_id)
 
 
 def open_kept_copy(connection: Connection, source: str, copy: str) -> "KeptCopy":

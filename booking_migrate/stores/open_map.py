@@ -9,13 +9,8 @@ from booking_migrate.errors import BadPlace
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.atomic import StandardOutput, check_standard_output, open_output
 from booking_migrate.stores.files.booking_map import MapFile, MapFormat
-from booking_migrate.stores.places import (
-    CollectionPlace,
-    StreamPlace,
-    parse_place,
-    refuse_own,
-    stem_and_suffix,
-)
+from booking_migrate.stores.own_collections import refuse_own
+from booking_migrate.stores.places import CollectionPlace, StreamPlace, parse_place, stem_and_suffix
 
 if TYPE_CHECKING:
     from booking_migrate.stores.booking_map import BookingMap

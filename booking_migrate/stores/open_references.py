@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from booking_migrate.errors import NotPermitted
 from booking_migrate.stores.connection import Connection, open_inspector, open_journal
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.places import CollectionPlace, is_own, parse_place
+from booking_migrate.stores.own_collections import is_own
+from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.stores.references import OldIds, ReferringCollection
 
 if TYPE_CHECKING:

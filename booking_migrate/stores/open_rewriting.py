@@ -8,6 +8,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.stores.changes import ChangeFeed, Position, Role
 from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.own_collections import REFERENCE_NOTES, REWRITES
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
@@ -24,9 +25,9 @@ class ReferringChanges(NamedTuple):
 
 def open_reference_journal(connection: Connection) -> "MongoReferenceJournal":
     """Return the journal of rewritten references. Nothing is contacted yet."""
-    from booking_migrate.stores.mongo.reference_journal import NOTES, REWRITES, MongoReferenceJournal
+    from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
 
-    return MongoReferenceJournal(connection.collection(REWRITES), connection.collection(NOTES))
+    return MongoReferenceJournal(connection.collection(REWRITES), connection.collection(REFERENCE_NOTES))
 
 
 def open_referring_writes(connection: Connection, name: str) -> "MongoReferringWrites":

@@ -11,7 +11,8 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position, TargetChanges
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed
-from booking_migrate.stores.places import REJECTS_COLLECTION, last_part
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION, WINDOW
+from booking_migrate.stores.places import last_part
 from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.rejects import RejectedRecords
 
@@ -99,7 +100,7 @@ def open_window_places(
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
     from booking_migrate.stores.mongo.reader import MongoReader, SnapshotFetch
-    from booking_migrate.stores.mongo.window import COLLECTION, MongoWindowNotes, client_values
+    from booking_migrate.stores.mongo.window import MongoWindowNotes, client_values
 
     fetch = SnapshotFetch()
     live, before, ready, rejected = (
@@ -125,7 +126,7 @@ def open_window_places(
         copy=KeptCopy(live, ready),
         compare=KeptCopy(before, ready).compare,
         links=links,
-        notes=MongoWindowNotes(connection.collection(COLLECTION), run_id),
+        notes=MongoWindowNotes(connection.collection(WINDOW), run_id),
         rejected_of=lambda ids: RejectedRecords(rejected.name, lambda: links.rejected_records(ids)),
         now=lambda: cluster_time(live),
         prepare=lambda: _prepare(links, (before, live, ready)),

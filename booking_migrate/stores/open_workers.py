@@ -10,7 +10,8 @@ from booking_migrate.stores.chunks import Chunk
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunJournal
 from booking_migrate.stores.locks import LockStore
-from booking_migrate.stores.places import REJECTS_COLLECTION, CollectionPlace, Place, last_part
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION
+from booking_migrate.stores.places import CollectionPlace, Place, last_part
 from booking_migrate.stores.ports import TargetWriter
 from booking_migrate.stores.readers import Kind, PeopleReader
 

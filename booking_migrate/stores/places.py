@@ -8,6 +8,7 @@ from enum import Enum, StrEnum
 from pathlib import Path
 
 from booking_migrate.errors import BadPlace
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION
 
 
 class FileFormat(Enum):
@@ -32,6 +33,9 @@ class JsonFormat(StrEnum):
     PLAIN = "plain"
     """Plain JSON: known ids and dates are strings, and ``$`` means nothing."""
 
+
+DEFAULT_SOURCE, DEFAULT_TARGET = "bookings", "bookings_consolidated"
+DEFAULT_USERS, DEFAULT_EXPERTS = "users", "experts"
 
 SIDECAR_SUFFIX = ".run.json"
 """What the record of a run is called beside the target file that the run wrote."""
@@ -206,26 +210,7 @@ def folder_advice(name: str) -> str:
 
 def _collection(name: str) -> str:
     stem = name.rpartition("/")[2].partition(".")[0]
-    return stem if _COLLECTION.fullmatch(stem) and not _TOOL.search(stem) else "bookings"
-
-
-REJECTS_COLLECTION = "booking_migrate_rejected"
-"""Where a database keeps the rejected bookings, unless the user says otherwise."""
-
-
-def is_own(name: str) -> bool:
-    """Return whether a collection of this name is one in which the program keeps its own records."""
-    return name.startswith("booking_migrate_")
-
-
-def refuse_own(name: str) -> None:
-    """Refuse a name of the collections in which the program keeps its own records.
-
-    Raises:
-        BadPlace: it is one.
-    """
-    if is_own(name):
-        raise BadPlace(name, "the program keeps its own records in collections of such names")
+    return stem if _COLLECTION.fullmatch(stem) and not _TOOL.search(stem) else DEFAULT_SOURCE
 
 
 def last_part(name: str) -> str:
@@ -236,7 +221,7 @@ def last_part(name: str) -> str:
 def rejects_beside(place: Place) -> Path:
     """Return where the rejected bookings of a file or stream are kept unless the user says otherwise."""
     return Path(
-        f"{place.name}.rejected.jsonl" if isinstance(place, FilePlace) else "booking_migrate_rejected.jsonl"
+        f"{place.name}.rejected.jsonl" if isinstance(place, FilePlace) else f"{REJECTS_COLLECTION}.jsonl"
     )
 
 

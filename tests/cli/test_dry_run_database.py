@@ -9,8 +9,6 @@ from bson.datetime_ms import DatetimeMS
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 
-from booking_migrate.dry_run.needs import STATE
-from booking_migrate.stores.mongo import journal, locks
 from tests.support.booking_lines import EXPERT, booking, client
 from tests.support.bookings import ABSENT
 from tests.support.dry_run import dry_run
@@ -56,11 +54,6 @@ def reader(guarded: Server) -> dict[str, str]:
         "authSource=admin", "authSource=shop"
     )
     return {"MONGODB_URI": uri, "BOOKING_MIGRATE_DB": "shop"}
-
-
-def test_every_collection_that_runs_write_is_asked_about() -> None:
-    """The names of the collections in which runs are kept are those that the stores use."""
-    assert {journal.RUNS, journal.RANGES, journal.BEFORE, locks.LOCKS} == set(STATE)
 
 
 def hashes(database: Db) -> dict[str, Any]:

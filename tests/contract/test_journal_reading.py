@@ -9,7 +9,8 @@ from pymongo.monitoring import CommandStartedEvent
 from booking_migrate.bson.document import write_fields
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.mongo.connection import open_collection
-from booking_migrate.stores.mongo.journal import BEFORE, RANGES, RUNS, MongoJournal
+from booking_migrate.stores.mongo.journal import MongoJournal
+from booking_migrate.stores.own_collections import BEFORE, RANGES, RUNS
 from tests.support.sent_commands import SentCommands
 from tests.support.server import Server
 

@@ -6,8 +6,8 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from booking_migrate.cutover.fencing import LiveReport
-from booking_migrate.cutover.plan import legacy_name
 from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.own_collections import kept_copy
 from tests.simulation.application import FOREIGN_FIELD, Application, Foreign
 from tests.simulation.world import SOURCE, TARGET, Violation, World, fields, timestamp
 
@@ -43,7 +43,7 @@ def check(world: World, application: Application, report: LiveReport | None) -> 
         raise Violation("the journal does not have the cut-over as complete")
     if run.fence_time is None:
         raise Violation("the journal does not have the time of the fence")
-    copy = world.collections[legacy_name(run)].documents
+    copy = world.collections[kept_copy(run.source, run.run_id)].documents
     loose = {key for key, time in application.loose.items() if timestamp(time) > run.fence_time}
     foreign = [each for each in application.foreign if timestamp(each.time) > run.fence_time]
     copies = {key for time, key in application.foreign_copies if timestamp(time) > run.fence_time}

@@ -15,7 +15,7 @@ from booking_migrate.cli.cutover_parts import _without_position
 from booking_migrate.cli.following import is_proven, position_of
 from booking_migrate.cutover import fencing, recovery, refusal
 from booking_migrate.cutover.live import Following, LivePreparation
-from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan, legacy_name
+from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.refusal import Refusal
 from booking_migrate.cutover.run import cut_over
@@ -37,6 +37,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import Holder
+from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
 from booking_migrate.verify import run as verify_run
 from booking_migrate.verify.fastpath import FastPath
@@ -223,7 +224,7 @@ class Process:
     def following(self, run: RunRecord, lock: HeldLock) -> Following:
         """Return the parts of a live cut-over."""
         places = Places(self.world)
-        copy = legacy_name(run)
+        copy = kept_copy(run.source, run.run_id)
         return Following(
             engine=self.engine(places, run, lock, is_watched=True),
             feed=self.feed(run),
@@ -254,7 +255,7 @@ class Process:
 
     def tail(self, run: RunRecord, lock: HeldLock) -> TailParts:
         """Return the parts for what passed the fence."""
-        copy = legacy_name(run)
+        copy = kept_copy(run.source, run.run_id)
         places = Places(self.world, copy, SOURCE)
         return TailParts(
             feed=Feed(self.world, run.fence_time, is_whole=True, copy=copy),

@@ -2,9 +2,10 @@
 
 from random import Random
 
-from booking_migrate.cutover.plan import CutoverOutcome, legacy_name
+from booking_migrate.cutover.plan import CutoverOutcome
 from booking_migrate.errors import BookingMigrateError, CutoverFailed, CutoverRefused
 from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.own_collections import kept_copy
 from tests.simulation.application import Application
 from tests.simulation.checks import RUN, check
 from tests.simulation.process import TEMPLATES, Process, begin, migrated
@@ -75,7 +76,7 @@ class Simulation:
             and not self.application.booked
             and not (self.application.foreign or self.application.foreign_copies)
         ):
-            found = Process(world).verify(legacy_name(world.runs[RUN]), SOURCE)
+            found = Process(world).verify(kept_copy(world.runs[RUN].source, RUN), SOURCE)
             if found.mismatch_count:
                 raise Violation(f"the verifier finds {found.mismatch_count} mismatches")
 

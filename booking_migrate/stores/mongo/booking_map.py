@@ -15,6 +15,7 @@ from booking_migrate.stores.mongo.administration import create, rename
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import insert_absent
+from booking_migrate.stores.own_collections import map_beside
 
 _FIELDS = ("_id", *NAMES[1:])
 _VALIDATOR: Mapping[str, Any] = {
@@ -42,7 +43,7 @@ class MapCollection(BookingMap):
         """
         self.name = collection.name
         self._collection = collection
-        self._beside = collection.database[f"booking_migrate_map_{collection.name}"]
+        self._beside = collection.database[map_beside(collection.name)]
         self._overwrite = overwrite
         self._has_begun = False
         self._written = 0

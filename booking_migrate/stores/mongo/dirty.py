@@ -22,8 +22,6 @@ from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, writing
 from booking_migrate.stores.mongo.retry import attempts, with_retry
 
-COLLECTION = "booking_migrate_dirty"
-
 _ENTRIES_PER_READ = 1000
 
 

@@ -43,7 +43,7 @@ from booking_migrate.stores.mongo.servers import (
     refused_login,
     without_primary,
 )
-from booking_migrate.stores.places import is_own
+from booking_migrate.stores.own_collections import is_own
 
 _OUT_OF_REACH = frozenset({Trouble.PRIMARY, Trouble.SERVER})
 """Other members, or the primary, cannot be reached."""

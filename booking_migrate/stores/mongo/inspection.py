@@ -29,7 +29,7 @@ from booking_migrate.stores.mongo.referring import MongoReferring
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 from booking_migrate.stores.mongo.validator_rules import rules_broken
-from booking_migrate.stores.places import is_own
+from booking_migrate.stores.own_collections import is_own
 from booking_migrate.stores.privilege import Privilege
 
 T = TypeVar("T")

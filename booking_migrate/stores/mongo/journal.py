@@ -28,7 +28,6 @@ from booking_migrate.stores.journal import (
     Span,
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
-from booking_migrate.stores.mongo.dirty import COLLECTION as DIRTY
 from booking_migrate.stores.mongo.dirty import MongoDirty
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.journal_notes import (
@@ -40,10 +39,7 @@ from booking_migrate.stores.mongo.journal_notes import (
 )
 from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.scan import scan_by_id
-
-RUNS = "booking_migrate_runs"
-RANGES = "booking_migrate_ranges"
-BEFORE = "booking_migrate_before"
+from booking_migrate.stores.own_collections import DIRTY, RUNS
 
 _RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""

@@ -17,9 +17,6 @@ from booking_migrate.stores.mongo.failures import read, write, writing
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 
-LOCKS = "booking_migrate_locks"
-"""The collection's name."""
-
 _EXPIRED = {"$lt": ["$until", "$$NOW"]}
 
 

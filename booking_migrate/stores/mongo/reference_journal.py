@@ -36,9 +36,6 @@ from booking_migrate.stores.reference_journal import (
     RewriteState,
 )
 
-REWRITES = "booking_migrate_references"
-NOTES = "booking_migrate_reference_notes"
-
 _ARRAY = 0x04
 _NAMES_AT_ONCE = 1000
 

@@ -18,8 +18,6 @@ from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.open_window import Related
 
-COLLECTION = "booking_migrate_window"
-
 
 class MongoWindowNotes:
     """The notes of one run.

@@ -1,0 +1,87 @@
+"""The names of the collections that the program makes: how each is made, and how it is recognised.
+
+Those in which it keeps its own records begin with ``booking_migrate_``; those with old bookings have the name of the source first.
+"""
+
+import re
+import secrets
+from datetime import UTC, datetime
+
+from booking_migrate.errors import BadPlace
+
+_PREFIX = "booking_migrate_"
+
+RUNS = f"{_PREFIX}runs"
+RANGES = f"{_PREFIX}ranges"
+BEFORE = f"{_PREFIX}before"
+LOCKS = f"{_PREFIX}locks"
+DIRTY = f"{_PREFIX}dirty"
+WINDOW = f"{_PREFIX}window"
+REWRITES = f"{_PREFIX}references"
+REFERENCE_NOTES = f"{_PREFIX}reference_notes"
+
+JOURNAL = (RUNS, RANGES, BEFORE, LOCKS)
+"""What every run writes."""
+
+RECORDS = (*JOURNAL, DIRTY, WINDOW, REWRITES, REFERENCE_NOTES)
+"""What is known of runs and rewrites. Rejected bookings are not in it."""
+
+REJECTS_COLLECTION = f"{_PREFIX}rejected"
+"""Where a database keeps the rejected bookings, unless the user says otherwise."""
+
+SLOTS = f"{_PREFIX}slots"
+"""What the service writes with every booking."""
+
+_RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
+_ARCHIVE = "_legacy"
+_WITH_OLD_BOOKINGS = re.compile(rf"{_ARCHIVE}(_{_RUN_ID})?\Z")
+
+
+def new_run_id() -> str:
+    """Return a name for a run that sorts by time and is unique, such as ``20261123T151100Z-ab12cd``."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def default_archive(source: str) -> str:
+    """Return the archive of a collection that is migrated in place, unless the user says otherwise."""
+    return f"{source}{_ARCHIVE}"
+
+
+def kept_copy(source: str, run_id: str) -> str:
+    """Return the collection that keeps the copy of a source after the cut-over of a run."""
+    return f"{source}{_ARCHIVE}_{run_id}"
+
+
+def restored(run_id: str) -> str:
+    """Return the collection in which the old bookings come together again when the cut-over of a run is rolled back."""
+    return f"{_PREFIX}restored_{run_id}"
+
+
+def map_beside(name: str) -> str:
+    """Return the collection in which a map of old ids is built before it takes the name that the user has chosen."""
+    return f"{_PREFIX}map_{name}"
+
+
+def records_pattern() -> str:
+    """Return a regular expression that matches the names in `RECORDS` and no others."""
+    return f"^{_PREFIX}({'|'.join(name.removeprefix(_PREFIX) for name in RECORDS)})$"
+
+
+def has_old_bookings(name: str) -> bool:
+    """Return whether a collection of this name is an archive or a kept copy, by `default_archive` and `kept_copy`."""
+    return _WITH_OLD_BOOKINGS.search(name) is not None
+
+
+def is_own(name: str) -> bool:
+    """Return whether a collection of this name is one in which the program keeps its own records."""
+    return name.startswith(_PREFIX)
+
+
+def refuse_own(name: str) -> None:
+    """Refuse a name of the collections in which the program keeps its own records.
+
+    Raises:
+        BadPlace: it is one.
+    """
+    if is_own(name):
+        raise BadPlace(name, "the program keeps its own records in collections of such names")
