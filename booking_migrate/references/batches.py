@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from typing import TypeVar
 
 from booking_migrate.runs.background import in_background
+
+Item = TypeVar("Item")
 
 BATCH_BYTES = 4 * 1024 * 1024
 """A batch has no more documents than this, or one that is larger."""
@@ -24,13 +27,13 @@ def regrouped(batches: Iterable[list[bytes]], size: int) -> Iterator[list[bytes]
         yield group
 
 
-def ahead(batches: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
-    """Yield the same batches, of which the next is read on another thread while the caller works on one."""
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield the same items, such as batches, of which the next is read on another thread while the caller works on one."""
 
-    def take() -> list[bytes] | None:
-        return next(batches, None)
+    def take() -> Item | None:
+        return next(items, None)
 
-    coming: Future[list[bytes] | None] = in_background(take, name="references")
-    while (batch := coming.result()) is not None:
+    coming: Future[Item | None] = in_background(take, name="references")
+    while (item := coming.result()) is not None:
         coming = in_background(take, name="references")
-        yield batch
+        yield item

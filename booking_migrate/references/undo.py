@@ -66,6 +66,12 @@ class UndoCounts:
         """Return them as values of BSON."""
         return {name: getattr(self, name) for name in ("documents", "identical", "values", "kept", "gone")}
 
+    def restored(self, values: int) -> None:
+        """Count a document that is byte for byte what it was."""
+        self.documents += 1
+        self.identical += 1
+        self.values += values
+
 
 class Kept(NamedTuple):
     """A value that an undo keeps, as text."""
@@ -172,7 +178,7 @@ class _Undoing:
         counts = UndoCounts(**record.undo_counts)
         kept = [Kept(**each) for each in record.kept]
         plan.listener.notify(PhaseStarted("restoring references", record.documents or None))
-        for note in journal.newest_first(record.rewrite_id):
+        for note in ahead(journal.newest_first(record.rewrite_id)):
             if record.undone and note.name >= record.undone:
                 # Its counts are saved; only the drop was lost.
                 journal.drop(note.name)
@@ -206,6 +212,9 @@ class _Undoing:
                 raw = _document_of(each, now)
                 if raw is None:
                     counts.gone += 1
+                    continue
+                if sha256(raw).digest() == each.digest:
+                    counts.restored(len(each.changes))
                     continue
                 stays = _own_id(each) if each.identity in taken else ()
                 if back := [one for one in reversal(raw, each).changes if not (stays and one.is_document_id)]:
@@ -337,12 +346,11 @@ def _count(
     *,
     stays: tuple[FieldChange, ...],
 ) -> None:
-    """Count a document that was read again and needs no further change; its `_id` may have to stay."""
+    """Count a document that others have changed, too, and that needs no further change; its `_id` may have to stay."""
     changed = (*reversal(raw, noted).kept, *stays)
     counts.kept += len(changed)
     counts.values += len(noted.changes) - len(changed)
     counts.documents += len(changed) < len(noted.changes)
-    counts.identical += sha256(raw).digest() == noted.digest
     named = display_id(value_in(raw, b"_id"))
     kept += [
         Kept(collection, named, each.path, display_id(each.after))
