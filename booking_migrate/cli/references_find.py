@@ -25,7 +25,7 @@ from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET, Collec
 HELP = """
 It reads every document of the other collections, and looks up each value that could be an id: ObjectIds, UUIDs, and their digits as
 text or within a text, in arrays, in embedded documents, in DBRefs, and as _id. Of each field it says how many values are ids of
-bookings and how many of none, which field beside it says the type, and which indexes and validators concern it.
+bookings, how many are new ids already, and how many are neither, which field beside it says the type, and which indexes and validators concern it.
 
 It works before a migration and after a cut-over. Nothing is written to the server: a user who may only read is enough.
 
@@ -117,6 +117,7 @@ def _find(
         outcome = find_references(
             [places.referring(name) for name in names],
             places.ids,
+            new_ids=places.ids,
             sample=given.sample,
             listener=context.listener,
         )

@@ -21,6 +21,8 @@ def references_text(outcome: FindOutcome) -> str:
 def _table(found: FoundField) -> Iterator[str]:
     forms = ", ".join(f"{form} {count}" for form, count in found.forms.items())
     yield f"# {found.hits} of {found.values} values are ids of bookings: {forms}."
+    if new := found.sessions + found.client_documents:
+        yield f"# {new} of the others are new ids already, of sessions or client documents."
     if found.condition is not None:
         yield (
             f"# {found.condition.others} of the others that were looked at have another "

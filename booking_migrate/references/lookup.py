@@ -50,6 +50,23 @@ def look_up(old_ids: OldIds, found: Sequence[Found]) -> Known:
     return Known(states, frozenset(new))
 
 
+def new_ids_among(old_ids: OldIds, values: Sequence[Any]) -> tuple[set[bytes], set[bytes]]:
+    """Return the sort keys of those decoded values that are ids of sessions, and of those that are ids of client documents.
+
+    For a search, where there may be no index on old ids: an ObjectId is that of a session if the booking is known that it
+    would be of.
+
+    Raises:
+        ConnectionProblem, NotPermitted, UnusablePlace: a collection cannot be read.
+    """
+    computed = {
+        sort_key(booking_of_session(each)): sort_key(each) for each in values if type(each) is ObjectId
+    }
+    known = old_ids.known([ObjectId(key[1:]) for key in computed])
+    sessions = {computed[key] for key in known} | old_ids.other_sessions(values)
+    return sessions, old_ids.existing((), values)[1] - sessions
+
+
 def _resolved(old_ids: OldIds, asked: Mapping[bytes, Any]) -> dict[bytes, NewIds | BookingState]:
     states: dict[bytes, NewIds | BookingState] = {}
     values = iter(asked.values())

@@ -52,6 +52,10 @@ class FoundField:
     hits: int
     """How many of them are, or in a text have, the id of a booking."""
 
+    sessions: int = 0
+    client_documents: int = 0
+    """How many of the others are new ids already: of sessions, of client documents."""
+
     forms: Mapping[Form, int] = dataclasses.field(default_factory=dict)
     """The hits by their form."""
 
@@ -66,8 +70,13 @@ class FoundField:
 
     @property
     def misses(self) -> int:
-        """Return how many values are ids of no booking: of other things, or of bookings that are gone."""
+        """Return how many values are not ids of old bookings."""
         return self.values - self.hits
+
+    @property
+    def others(self) -> int:
+        """Return how many values are neither old ids nor new ones: of other things, or of bookings that are gone."""
+        return self.misses - self.sessions - self.client_documents
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +101,9 @@ class FindOutcome:
 
     time_series: tuple[Line, ...] = ()
     """Time series, which are not searched."""
+
+    only_new: tuple[FoundField, ...] = ()
+    """Fields without a hit that have new ids: they are rewritten already, or only the new application writes them."""
 
     sample: int | None = None
     """How many documents of each collection were looked at, at most; None: all of them."""

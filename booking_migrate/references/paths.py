@@ -45,7 +45,9 @@ _MOST_DANGLING = 5
 class PathNode:
     """One path of a collection, and what was counted there."""
 
-    __slots__ = ("_form", "_last", "children", "dangling", "documents", "forms", "hits", "path", "values")
+    __slots__ = (
+        "_form", "_last", "children", "client_documents", "dangling", "documents", "forms", "hits", "path", "sessions", "values"
+    )  # fmt: skip
 
     def __init__(self, path: str) -> None:
         """Begin to count at a path."""
@@ -57,6 +59,10 @@ class PathNode:
 
         self.values = 0
         self.hits = 0
+        self.sessions = 0
+        self.client_documents = 0
+        """Values that are new ids already: of sessions, of client documents."""
+
         self.forms: Counter[Form] = Counter()
         special = form_of(path, None)
         self._form = special if special in (Form.DBREF, Form.DOCUMENT_ID) else Form.OBJECT_ID
@@ -73,17 +79,28 @@ class PathNode:
             number: that of its document, which grows.
             is_hit: whether it is, or has, the id of a booking.
         """
-        self.values += 1
-        if self._last != number:
-            self._last = number
-            self.documents += 1
+        self._count(number)
         if is_hit:
             self.hits += 1
             self.forms[self._form if candidate[2] == OBJECT_ID else form_at(candidate)] += 1
             return self.hits
         if len(self.dangling) < _MOST_DANGLING:
             self.dangling[candidate[1][0]] = None
-        return self.values - self.hits
+        return self.values - self.hits - self.sessions - self.client_documents
+
+    def count_new(self, number: int, *, is_session: bool) -> None:
+        """Count a value that is a new id already: of a session, or of a client document."""
+        self._count(number)
+        if is_session:
+            self.sessions += 1
+        else:
+            self.client_documents += 1
+
+    def _count(self, number: int) -> None:
+        self.values += 1
+        if self._last != number:
+            self._last = number
+            self.documents += 1
 
 
 Candidate = tuple[PathNode, tuple[bytes, ...], int, int]

@@ -37,9 +37,14 @@ class FoundFieldPart(Part):
     documents: int = Field(description="documents with at least one value there that could be an id")
     values: int = Field(description="values there that could be ids")
     hits: int = Field(description="of those, ids of bookings")
-    misses: int = Field(description="of those, ids of no booking: of other things, or dangling")
+    misses: int = Field(description="the other values; the following three add up to it")
+    sessions: int = Field(
+        description="of those, ids of sessions: rewritten already, or written by the new application"
+    )
+    client_documents: int = Field(description="of those, ids of client documents")
+    others: int = Field(description="of those, ids of other things, or dangling")
     forms: dict[Form, int] = Field(description="the hits by how they spell the id")
-    dangling: tuple[Id, ...] = Field(description="some values that are ids of no booking")
+    dangling: tuple[Id, ...] = Field(description="some of the others")
     condition: ConditionPart | None = Field(
         description="a field that says the type of a polymorphic reference; null if none separates the two"
     )
@@ -57,7 +62,12 @@ class SearchedPart(Part):
 class FindReport(Report):
     """What references find found."""
 
-    fields: tuple[FoundFieldPart, ...] = Field(description="by collection and field")
+    fields: tuple[FoundFieldPart, ...] = Field(
+        description="those with ids of old bookings, by collection and field"
+    )
+    only_new: tuple[FoundFieldPart, ...] = Field(
+        description="fields that have new ids and no old ones: a rewrite would find nothing"
+    )
     searched: tuple[SearchedPart, ...]
     unreadable: tuple[Line, ...] = Field(description="collections that this user may not read")
     time_series: tuple[Line, ...] = Field(description="time series, which are not searched")

@@ -69,6 +69,13 @@ class OldIds(KnownIds, Protocol):
         of them at once.
         """
 
+    def other_sessions(self, ids: Sequence[Any]) -> set[bytes]:
+        """Return the sort keys of those values that are a `sessionId` which no ObjectId of a booking leads to.
+
+        The application has made them, or they are of bookings whose `_id` is of another type. Limits as for `known`; of more
+        than a million such sessions the others are not known.
+        """
+
 
 class ReferringCollection(Protocol):
     """A collection that may hold ids of bookings, as it is read.

@@ -34,6 +34,8 @@ def _verdict(report: FindReport) -> Verdict:
         looked += f" {plural(len(report.unreadable), 'collection')} could not be read."
     if report.time_series:
         looked += f" {plural(len(report.time_series), 'time series', 'time series')} were not searched."
+    if report.only_new:
+        looked += f" {plural(len(report.only_new), 'field')} with new ids only."
     if not count:
         is_whole = report.sample is None and not report.unreadable and not report.time_series
         mood = Mood.GOOD if is_whole else Mood.CAUTION
@@ -44,18 +46,27 @@ def _verdict(report: FindReport) -> Verdict:
 
 
 def _sections(report: FindReport) -> Iterator[Section]:
+    has_new = any(each.sessions or each.client_documents for each in report.fields)
     rows = tuple(
         (
             f"{each.collection}.{each.field}",
             ", ".join(each.forms),
             each.index or "none",
-            f"{grouped(each.misses)} ({_share(each.misses, each.values)})",
+            *((grouped(each.sessions + each.client_documents),) if has_new else ()),
+            f"{grouped(each.others)} ({_share(each.others, each.values)})",
             grouped(each.hits),
         )
         for each in report.fields
     )
-    head = ("Field", "Form", "Index", "Of no booking", "Of bookings")
-    yield Section(title="Fields with ids of bookings", table=Table(head, rows, right=4) if rows else None)
+    head = ("Field", "Form", "Index", *(("New ids",) if has_new else ()), "Of no booking", "Of bookings")
+    yield Section(
+        title="Fields with ids of bookings", table=Table(head, rows, right=len(head) - 1) if rows else None
+    )
+    yield Section(
+        title="Fields with new ids only",
+        facts=tuple(Figure(f"{each.collection}.{each.field}", _new_ids(each)) for each in report.only_new),
+        head=("Field", "New ids"),
+    )
     yield Section(
         title="To know before a rewrite",
         items=tuple(item for each in report.fields for item in _remarks(each)),
@@ -82,6 +93,12 @@ def _sections(report: FindReport) -> Iterator[Section]:
     )
 
 
+def _new_ids(field: FoundFieldPart) -> str:
+    """Return what the new ids of a field are of."""
+    counts = ((field.sessions, "session"), (field.client_documents, "client document"))
+    return " and ".join(f"{grouped(number)} of {name}s" for number, name in counts if number)
+
+
 def _share(part: int, whole: int) -> str:
     percent = 100 * part / whole
     return f"{percent:.0f} %" if not 0 < percent < 1 else "< 1 %"
@@ -93,11 +110,13 @@ def _remarks(field: FoundFieldPart) -> Iterator[Item]:
     if field.condition is not None:
         values = ", ".join(field.condition.values)
         yield Item(f"{name} refers to bookings where {field.condition.field} is {values}")
-    elif field.misses:
+    elif field.others:
         dangling = ", ".join(field.dangling)
         yield Item(
-            f"{name} has {plural(field.misses, 'value')} that are ids of no booking, such as {dangling}"
+            f"{name} has {plural(field.others, 'value')} that are ids of no booking, such as {dangling}"
         )
+    if field.sessions or field.client_documents:
+        yield Item(f"{name} has new ids already: {_new_ids(field)}")
     for obstacle in field.obstacles:
         yield Item(f"{name}, {obstacle.name}: {obstacle.detail}", Mood.CAUTION)
 

@@ -1,8 +1,11 @@
 """What old ids stand for in a database; see `stores.references.OldIds` for the promises."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from time import time
 from typing import Any
 
 from bson.objectid import ObjectId
@@ -10,6 +13,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
+from booking_migrate.domain.session import booking_of_session
 from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.stores.mongo.administration import FOLLOWED, has_index
 from booking_migrate.stores.mongo.connection import DriverCollection
@@ -36,6 +40,22 @@ _FLAT = re.compile(
 
 _FLAT_SESSIONS = re.compile(_SESSION, re.DOTALL).findall
 
+_WITHOUT_OBJECT_ID: Mapping[str, Any] = {
+    "$or": [
+        {LEGACY_FIELD: None},
+        {
+            LEGACY_FIELD: {
+                "$type": ["string", "binData", "int", "long", "double", "decimal", "date", "object"]
+            }
+        },
+    ]
+}
+"""Client documents with sessions that the application has made, or of bookings with other ids; the index on old ids serves it."""
+
+_MOST_OTHER_SESSIONS = 1_000_000
+_CLOCKS_DIFFER_SECONDS = 300
+"""By how much the clock of an application may be behind."""
+
 _OF_BOOKING: Mapping[str, Any] = {"_id": 1, "sessions.sessionId": 1}
 
 
@@ -60,6 +80,9 @@ class MongoOldIds(OldIds):
         """Take the places."""
         self._places = places
         self._is_checked = False
+        self._other_sessions: set[bytes] | None = None
+        self._read_at = 0.0
+        """When these were read."""
 
     @override
     def known(self, ids: Sequence[Any]) -> set[bytes]:
@@ -95,6 +118,32 @@ class MongoOldIds(OldIds):
             }
         documents = self._find(clients, "_id", document_ids, {"_id": 1, "sessions": {"$slice": 1}})
         return sessions, {id_key(raw) for raw in documents if "sessions" in read_fields(raw)}
+
+    @override
+    def other_sessions(self, ids: Sequence[Any]) -> set[bytes]:
+        clients = self._places.clients
+        if clients is None or not ids:
+            return set()
+        if self._other_sessions is None:
+            self._read_at = time()
+            query = partial(find_raw, clients, _WITHOUT_OBJECT_ID, fields=_IN_SESSIONS)
+            self._other_sessions = read(
+                clients, lambda: set(islice(_others_in(query()), _MOST_OTHER_SESSIONS))
+            )
+        asked = {sort_key(value): value for value in ids}
+        found = self._other_sessions & asked.keys()
+        since = self._read_at - _CLOCKS_DIFFER_SECONDS
+        # Sessions that the application has made since; their ids have the time.
+        late = [
+            value
+            for key, value in asked.items()
+            if key not in found and type(value) is ObjectId and value.generation_time.timestamp() >= since
+        ]
+        if late and has_index(clients, FOLLOWED):
+            made = {"$and": [{LEGACY_FIELD: None}, any_of("sessions.sessionId", late)]}
+            since_then = read(clients, lambda: set(_others_in(find_raw(clients, made, fields=_IN_SESSIONS))))
+            found |= since_then & asked.keys()
+        return found
 
     def _bookings_in(self, collection: DriverCollection, ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the sort keys of those ids that old bookings in a collection have."""
@@ -151,6 +200,17 @@ def _flat_sessions(found: "re.Match[bytes]", wanted: set[bytes]) -> Iterator[tup
         if key in wanted:
             ids = ids or (ObjectId(document), ObjectId(client))
             yield key, NewIds(ObjectId(session), *ids)
+
+
+def _others_in(documents: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the sort keys of the ids of those sessions that no ObjectId of a booking leads to."""
+    for raw in documents:
+        for session in _sessions(raw):
+            made, old = session.get("sessionId"), session.get("legacyBookingId")
+            if made is not None and not (
+                type(made) is type(old) is ObjectId and booking_of_session(made) == old
+            ):
+                yield sort_key(made)
 
 
 def _sessions(raw: bytes) -> Iterator[Mapping[str, Any]]:

@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import id_key
+from booking_migrate.domain.session import client_document_id, session_id
 from booking_migrate.references import find as finder
 from booking_migrate.stores.connection import Connection, open_inspector
 from booking_migrate.stores.mongo import referring
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.conftest import BOOKINGS, GONE, IDS
-from tests.support.booking_lines import booking
+from tests.support.booking_lines import booking, client
 from tests.support.server import Server, environment_of, guarded_server
 
 Db = Database[dict[str, Any]]
@@ -129,6 +131,42 @@ def test_after_a_cut_over(shop: Db, command: Run) -> None:
     assert 0 == command("finalize", "--yes").returncode
     assert not [name for name in shop.list_collection_names() if name.startswith("bookings_legacy")]
     assert fields_in(find(command)) == EXPECTED
+
+
+def test_new_ids_are_distinguished(shop: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids of sessions and of client documents are counted beside old ones; a field with nothing else is not proposed."""
+    steps = (("migrate", *PLACES), ("verify", *PLACES), ("cutover", *PLACES, "--yes"))
+    assert [0, 0, 0] == [command(*each).returncode for each in steps]
+    own = ObjectId()
+    shop.bookings.update_one({}, {"$push": {"sessions": {"sessionId": own, "status": "pending"}}})
+    shop.payments.update_many({}, {"$set": {"both": new_id(1), "client": client_document_id(client(0))}})
+    shop.payments.update_one({"bookingId": IDS[3]}, {"$set": {"bookingId": new_id(3)}})
+    shop.payments.update_one({"bookingId": IDS[4]}, {"$set": {"bookingId": own}})
+    shop.payments.update_one({"bookingId": IDS[5]}, {"$set": {"bookingId": client_document_id(client(1))}})
+    shop.chats.insert_one({"lines": [{"text": f"/sessions/{own}"}, {"text": f"/sessions/{new_id(2)}"}]})
+    report = find(command, "--collection", "payments", "--collection", "chats")
+
+    counts = ("hits", "misses", "sessions", "client_documents", "others")
+    by_name = {
+        f"{each['collection']}.{each['field']}": tuple(each[name] for name in counts)
+        for each in (*report["fields"], *report["only_new"])
+    }
+    assert (9, 4, 2, 1, 1) == by_name["payments.bookingId"]
+    assert (12, 2, 2, 0, 0) == by_name["chats.lines.text"]
+    # The shop's clients have ids that their documents have, too.
+    assert ["both", "client", "payer"] == [each["field"] for each in report["only_new"]]
+    assert ((0, 13, 13, 0, 0), (0, 13, 0, 13, 0)) == (by_name["payments.both"], by_name["payments.client"])
+    assert not any('"both"' in line for line in report["section"])
+    # What was passed over at first, because the field seemed to be of something else, is read again.
+    monkeypatch.setattr(finder, "_FIRST_DISTINGUISHED", 0)
+    monkeypatch.setattr(referring, "_BATCH_SIZE", 2)
+    again = find(command, "--collection", "payments", "--collection", "chats")
+    assert (report["fields"], report["only_new"]) == (again["fields"], again["only_new"])
+
+
+def new_id(number: int) -> ObjectId:
+    """The id of the session of a booking."""
+    return session_id(IDS[number], 0)
 
 
 def test_in_place(shop: Db, command: Run) -> None:
