@@ -19,6 +19,9 @@ class PhaseStarted:
     total: int | None
     """The estimated number of documents; None if it is not known."""
 
+    unit: str = "booking"
+    """What they are, for the screen."""
+
 
 @dataclass(frozen=True, slots=True)
 class Advanced:

@@ -63,7 +63,7 @@ def _audit(plan: AuditPlan, shown: Listener) -> AuditOutcome:
     lines: dict[str, list[str]] = {}
     comments: dict[str, Mapping[int, frozenset[str]]] = {}
     modules: list[Module] = []
-    shown.notify(PhaseStarted("reading the code", None))
+    shown.notify(PhaseStarted("reading the code", None, "file"))
     for source in read_sources(plan.paths, plan.base or Path.cwd(), skipped):
         program = _parsed(source, skipped)
         if program is not None:

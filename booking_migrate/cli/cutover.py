@@ -1,7 +1,6 @@
 """The command ``cutover``: make the target the live collection."""
 
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of, hooks_of
-from booking_migrate.cli.cutover_parts import open_following, open_tail
+from booking_migrate.cli.cutover_parts import open_following, open_tail, verification_against
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.open import (
     OpenPlaces,
@@ -32,9 +31,10 @@ from booking_migrate.cli.options import (
     keep_index_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_look import warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
-from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
+from booking_migrate.cli.verify_inputs import verification_plan
 from booking_migrate.cli.window import (
     DEFAULT_OUTAGE,
     attempts_option,
@@ -49,7 +49,6 @@ from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverP
 from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.recovery import abort
 from booking_migrate.cutover.run import cut_over
-from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.references.keep import keep_index
@@ -65,7 +64,6 @@ from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import (
-    client_index_check,
     open_destination,
     open_legacy_index,
     open_live,
@@ -74,8 +72,6 @@ from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import (
     CollectionPlace,
-    open_reader,
-    open_rejected_records,
     open_target,
     parse_place,
 )
@@ -249,7 +245,7 @@ def _cutover(
                 return keep_window(
                     follow, request, options.reverse_window, CutoverOutcome(known), context, is_new=False
                 )
-        verify_all = _verification(places, rules, contract, sides, context.listener)
+        verify_all = verification_against(places, rules, contract, sides, context.listener)
         return _carry_out(follow, request, verify_all, options, context, yes=yes)
 
 
@@ -265,11 +261,16 @@ def _carry_out(
     """Cut over, keep the reverse window if that was asked for, and make the report."""
     places, sides, stores = follow.places, follow.sides, follow.stores
     following = _following(follow, options, verify_all)
+    referring: list[str] = []
 
     def confirm(chosen: RunRecord) -> None:
         _warn_of_options(places, sides, context.listener)
-        warn_of_references(
-            sides.connection, source=places.source, target=places.target, listener=context.listener
+        referring[:] = warn_of_references(
+            sides.connection,
+            source=places.source,
+            target=places.target,
+            keeps_index=options.keep_index,
+            listener=context.listener,
         )
         if not yes:
             confirm_by_name(_question(chosen, options, is_followed=following is not None), chosen.source)
@@ -297,9 +298,16 @@ def _carry_out(
             tail=open_tail(follow),
         )
     )
+    index = open_legacy_index(sides.connection, places.source)
     if options.keep_index:
-        kept = keep_index(open_legacy_index(sides.connection, places.source))
-        done = replace(done, kept_index=kept.name)
+        done = replace(done, kept_index=keep_index(index).name)
+    if referring:
+        done = replace(
+            done,
+            references=tuple(referring),
+            are_references_named=bool(references_of(context.asked.ctx)),
+            legacy_index=index.found(),
+        )
     if options.reverse_window is not None:
         return keep_window(follow, request, options.reverse_window, done, context, is_new=True)
     return report_of_cutover(done, seconds=context.seconds)
@@ -374,25 +382,3 @@ def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> N
     for note in options_after(source.options, target.options):
         if not note.is_kept:
             listener.notify(Warned(f"{places.source} will lose its option {note.name}: {note.reason}"))
-
-
-def _verification(
-    places: Places, rules: RuleOptions, contract: Contract, sides: OpenPlaces, listener: Listener
-) -> Callable[[str], VerificationOutcome]:
-    """Return the verification of the target against a collection, by the rules of the run."""
-    plan = verification_plan(contract, rules, places)
-    target, connection = parse_place(places.target), sides.connection
-
-    def check(kept: str) -> VerificationOutcome:
-        with (
-            closing(open_reader(CollectionPlace(kept), connection)) as source,
-            closing(open_reader(target, connection)) as result,
-            closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
-        ):
-            index_check = client_index_check(connection, target)
-            inputs = VerifyInputs(
-                connection, source, result, rejected, sides.users, sides.experts, index_check
-            )
-            return inputs.verify(plan, places, listener)
-
-    return check

@@ -1,16 +1,24 @@
 """From the options to the parts of a cut-over beside an application: what is followed before the swap, and what passed the fence."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
+from booking_migrate.cli.open import OpenPlaces, Places
+from booking_migrate.cli.options import RuleOptions
+from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.tail import TailParts
+from booking_migrate.domain.contract import Contract
+from booking_migrate.events import Listener
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
+from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.open import CollectionPlace, open_reader, open_rejected_records, parse_place
 from booking_migrate.stores.open_follow import (
     count_bookings,
     open_dirty,
@@ -94,3 +102,25 @@ def open_tail(context: FollowContext) -> Callable[[RunRecord, HeldLock], TailPar
 
 def _without_position(run: RunRecord) -> Mapping[str, object]:
     return {name: value for name, value in run.follow.items() if name == "unverified"}
+
+
+def verification_against(
+    places: Places, rules: RuleOptions, contract: Contract, sides: OpenPlaces, listener: Listener
+) -> Callable[[str], VerificationOutcome]:
+    """Return the verification of the target against a collection, by the rules of the run."""
+    plan = verification_plan(contract, rules, places)
+    target, connection = parse_place(places.target), sides.connection
+
+    def check(kept: str) -> VerificationOutcome:
+        with (
+            closing(open_reader(CollectionPlace(kept), connection)) as source,
+            closing(open_reader(target, connection)) as result,
+            closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
+        ):
+            index_check = client_index_check(connection, target)
+            inputs = VerifyInputs(
+                connection, source, result, rejected, sides.users, sides.experts, index_check
+            )
+            return inputs.verify(plan, places, listener)
+
+    return check

@@ -24,7 +24,7 @@ from booking_migrate.cli.options import (
     source_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
-from booking_migrate.cli.references_look import refuse_remaining
+from booking_migrate.cli.references_look import refuse_remaining, unseen_in_words
 from booking_migrate.cli.streams import confirm_by_name, is_interactive
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
 from booking_migrate.cli.window import open_window
@@ -33,10 +33,12 @@ from booking_migrate.cutover.finalize import finalize as finalize_cut_over
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import NotConfirmed, PartOfCutover
+from booking_migrate.events import Listener
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.in_place.finalize import FinalizeOutcome
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.references.keep import keep_index
+from booking_migrate.references.remaining import Unseen, Why
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.rollback.window_parts import close_window
@@ -126,14 +128,11 @@ def finalize(
         swapped = _run_to_finalize(source, connection)
         if swapped is not None and given.archive is not None:
             raise PartOfCutover(given.archive, swapped.run_id, command_of(swapped, "finalize"))
-        if given.drop_legacy_ids and not given.leave_references:
-            with connection.open() as opened:
-                target = source if swapped is None else swapped.target
-                refuse_remaining(ctx, opened, source=source, target=target, listener=context.listener)
+        unseen = _unseen(ctx, connection, given, swapped, context.listener)
         if swapped is not None:
             sides = Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
             plan = verification_plan(contract_of(ctx), rules, sides, recheck_seconds=RECHECK_SECONDS)
-            return _finalize_cut_over(swapped, sides, plan, given, context, yes=asking.yes)
+            return _finalize_cut_over(swapped, sides, plan, given, context, unseen=unseen, yes=asking.yes)
         checked = verification_plan(
             contract_of(ctx),
             rules,
@@ -142,9 +141,26 @@ def finalize(
             allow_changed=True,
             recheck_seconds=RECHECK_SECONDS,
         )
-        return _finalize_in_place(places, archive, checked, given, context, yes=asking.yes)
+        return _finalize_in_place(places, archive, checked, given, context, unseen=unseen, yes=asking.yes)
 
     run.execute(run.Invocation.about(ctx, output, places), body)
+
+
+def _unseen(
+    ctx: typer.Context,
+    connection: ConnectionOptions,
+    given: FinalizeOptions,
+    swapped: RunRecord | None,
+    listener: Listener,
+) -> tuple[Unseen, ...]:
+    """Return where references to old ids were not looked for before these are removed; refuse while some are known."""
+    if not given.drop_legacy_ids:
+        return ()
+    if given.leave_references:
+        return (Unseen(Why.LEFT),)
+    with connection.open() as opened:
+        target = given.source if swapped is None else swapped.target
+        return refuse_remaining(ctx, opened, source=given.source, target=target, listener=listener)
 
 
 def _finalize_in_place(
@@ -154,6 +170,7 @@ def _finalize_in_place(
     given: FinalizeOptions,
     context: run.RunContext,
     *,
+    unseen: Sequence[Unseen],
     yes: bool,
 ) -> Report:
     """End a migration in place, and make the report."""
@@ -163,7 +180,7 @@ def _finalize_in_place(
             journal = open_journal(opened).journal
             chosen = engine.runs_to_finalize(journal, source=source, archive=archive, is_named=is_named)[0]
             if chosen.state is not RunState.FINALIZED:
-                what = f"finalize of run {chosen.run_id} (drops {archive}; {_ended(given)})"
+                what = f"finalize of run {chosen.run_id} (drops {archive}; {_ended(unseen)})"
                 confirm_by_name(what, archive)
 
         def verify() -> VerificationOutcome:
@@ -185,10 +202,15 @@ def _finalize_in_place(
             )
         )
         outcome = _with_index(outcome, opened, given)
-        return _report(outcome, opened, context)
+        return _report(outcome, opened, context, unseen)
 
 
-def _report(outcome: engine.FinalizeOutcome, connection: Connection, context: run.RunContext) -> Report:
+def _report(
+    outcome: engine.FinalizeOutcome,
+    connection: Connection,
+    context: run.RunContext,
+    unseen: Sequence[Unseen],
+) -> Report:
     """Make the report, with what stays of the program's own in the database."""
     runs = open_journal(connection).journal.runs()
     return report_of_finalize(
@@ -196,6 +218,7 @@ def _report(outcome: engine.FinalizeOutcome, connection: Connection, context: ru
         seconds=context.seconds,
         records=records_left(connection),
         is_last=all(each.state in _ENDED for each in runs),
+        unseen=() if outcome.was_finalized or not outcome.is_done else unseen,
     )
 
 
@@ -250,12 +273,12 @@ def _is_kept(swapped: RunRecord, places: Places) -> bool:
         return collection_exists(opened, swapped.legacy or "")
 
 
-def _ended(given: FinalizeOptions) -> str:
-    """Return what is not possible after a finalize."""
-    if given.drop_legacy_ids:
+def _ended(unseen: Sequence[Unseen]) -> str:
+    """Return what is not possible after a finalize; if old ids are removed, with where they were not looked for."""
+    if unseen:
         return (
-            "removes legacyBookingId from all sessions; no rollback is possible after that, "
-            "nor can references be rewritten or restored"
+            "removes legacyBookingId from all sessions; no rollback is possible after that, nor can references be rewritten or "
+            f"restored; not looked at for old ids: {unseen_in_words(unseen)}"
         )
     return "no rollback is possible after that"
 
@@ -300,6 +323,7 @@ def _finalize_cut_over(
     given: FinalizeOptions,
     context: run.RunContext,
     *,
+    unseen: Sequence[Unseen],
     yes: bool,
 ) -> Report:
     """End a cut-over, and make the report."""
@@ -314,7 +338,7 @@ def _finalize_cut_over(
                 opened, swapped, lambda: carried_bookings(swapped, stores), seconds=seconds
             )
 
-        question = partial(_question, swapped, ended=_ended(given))
+        question = partial(_question, swapped, ended=_ended(unseen))
         held = stores.locks.look(swapped.target)
         is_kept = held is not None and held.is_live and held.holder.command == WINDOW_COMMAND
         if not is_confirmed and not is_interactive():
@@ -356,4 +380,4 @@ def _finalize_cut_over(
             )
         )
         outcome = _with_index(outcome, opened, given)
-        return _report(outcome, opened, context)
+        return _report(outcome, opened, context, unseen)

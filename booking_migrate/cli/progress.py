@@ -56,10 +56,10 @@ class Bar:
     def notify(self, event: Event) -> None:
         """Draw what the event says."""
         match event:
-            case PhaseStarted(label, total):
+            case PhaseStarted(label, total, unit):
                 self.close()
                 self._label = self._redact(label)
-                self._bar = self._start(self._label, total)
+                self._bar = self._start(self._label, total, unit)
             case Advanced(documents):
                 if self._bar is not None:
                     self._bar.update(documents)
@@ -100,7 +100,7 @@ class Bar:
             self._bar = None
 
     def _start(
-        self, label: str, total: int | None
+        self, label: str, total: int | None, unit: str
     ) -> "tqdm[NoReturn]":  # tqdm is generic for type checkers only
         # It is slow to import, and most runs have no terminal.
         from tqdm import tqdm  # noqa: PLC0415
@@ -109,7 +109,7 @@ class Bar:
             desc=label,
             total=total,
             file=self._stream,
-            unit=" bookings",
+            unit=f" {unit}s",
             unit_scale=True,
             dynamic_ncols=True,
             leave=False,
@@ -242,10 +242,10 @@ class Heartbeat:
             watcher.join()
 
     def _line(self, seconds: float) -> str:
-        total = self._phase.total
-        done = plural(self._done, "booking") if total is None else grouped(self._done)
+        total, unit = self._phase.total, self._phase.unit
+        done = plural(self._done, unit) if total is None else grouped(self._done)
         line = f"{self._phase.label}: {done}"
-        line += "" if total is None else f" of about {plural(total, 'booking')}"
+        line += "" if total is None else f" of about {plural(total, unit)}"
         rate = self._done / seconds if seconds > 0 else 0
         if rate >= 1:
             line += f", {grouped(round(rate))}/s"

@@ -43,6 +43,7 @@ def keep(
         if not isinstance(parse_place(given.source), CollectionPlace):
             raise BadPlace(given.source, "only a collection has an index")
         with connection.open() as opened:
+            opened.contact(given.source)
             kept = keep_live_index(open_legacy_index(opened, given.source), open_journal(opened).journal)
         return report_of_kept_index(kept, run_id=context.run_id, seconds=context.seconds)
 

@@ -8,36 +8,58 @@ import typer
 from booking_migrate.cli.references_config import references_of
 from booking_migrate.errors import NotPermitted, OldIdsNotIndexed, ReferencesRemain
 from booking_migrate.events import Listener, Warned
-from booking_migrate.references.remaining import RemainingField, remaining_references, sampled_fields
+from booking_migrate.references.remaining import (
+    RemainingField,
+    Unseen,
+    Why,
+    remaining_references,
+    sampled_fields,
+)
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open_references import open_references
 
 _SHOWN = 10
 
 
-def warn_of_references(connection: Connection, *, source: str, target: str, listener: Listener) -> None:
-    """Name the fields of other collections whose ids find no document any more after the cut-over, as samples show."""
+def warn_of_references(
+    connection: Connection, *, source: str, target: str, keeps_index: bool, listener: Listener
+) -> tuple[str, ...]:
+    """Name the fields of other collections whose ids find no document by `_id` any more after the cut-over, and return them.
+
+    Args:
+        connection: the server and the database.
+        source: the collection of bookings.
+        target: that of client documents.
+        keeps_index: whether the cut-over makes sure that old ids find their sessions by an index.
+        listener: gets the warning.
+    """
     opened = open_references(connection, source=source, target=target)
     try:
-        fields = sampled_fields(opened.others, opened.referring, opened.ids, listener)
+        fields = sampled_fields(opened.others, opened.referring, opened.ids, listener).fields
     except NotPermitted as error:
         listener.notify(Warned(f"references from other collections were not looked for: {error.message}"))
-        return
+        return ()
     if not fields:
-        return
+        return ()
     places = shlex.join(["--source", source, "--target", target])
+    then = (
+        "their sessions by sessions.legacyBookingId, whose index is kept"
+        if keeps_index
+        else "their sessions by sessions.legacyBookingId only (--keep-index makes sure of an index)"
+    )
     listener.notify(
         Warned(
-            f"other collections hold ids of bookings, which find no document after the cut-over: {_named(fields)} (seen in samples); "
-            f"to find all of them: booking-migrate references find {places}"
+            f"other collections hold ids of bookings, which after the cut-over find no document by _id, but {then}: "
+            f"{_named(fields)} (seen in samples); to find all of them: booking-migrate references find {places}"
         )
     )
+    return fields
 
 
 def refuse_remaining(
     ctx: typer.Context, connection: Connection, *, source: str, target: str, listener: Listener
-) -> None:
-    """Refuse to remove `legacyBookingId` while references need it.
+) -> tuple[Unseen, ...]:
+    """Refuse to remove `legacyBookingId` while references need it; return, and say, where they were not looked for.
 
     Raises:
         ReferencesRemain: fields still hold ids of old bookings.
@@ -47,15 +69,28 @@ def refuse_remaining(
     opened = open_references(connection, source=source, target=target)
     try:
         found = remaining_references(
-            references_of(ctx), opened.others, opened.referring, opened.ids, listener=listener
+            references_of(ctx),
+            opened.others,
+            opened.inspector.time_series(),
+            opened.referring,
+            opened.ids,
+            listener=listener,
         )
     except OldIdsNotIndexed as error:
         # Only behind the drop of the old bookings: an earlier finalize has looked, and is continued.
         listener.notify(Warned(f"references from other collections were not looked for: {error.message}"))
-        return
-    if found:
+        return (Unseen(Why.NO_INDEX),)
+    listener.notify(Warned(f"not looked at for old ids: {unseen_in_words(found.unseen)}"))
+    if found.fields:
         run_id = None if opened.run is None else opened.run.run_id
-        raise ReferencesRemain([each.full_name for each in found], list(_rewrites(found, run_id)))
+        names = [each.full_name for each in found.fields]
+        raise ReferencesRemain(names, list(_rewrites(found.fields, run_id)))
+    return found.unseen
+
+
+def unseen_in_words(unseen: Sequence[Unseen]) -> str:
+    """Return where ids of old bookings were not looked for."""
+    return "; ".join(map(str, unseen))
 
 
 def _rewrites(found: Sequence[RemainingField], run_id: str | None) -> Iterator[str]:

@@ -201,7 +201,7 @@ def _read(collection: str, sides: OpenPlaces, writer: MapWriter, listener: Liste
     """Map the client documents of a collection."""
     with closing(open_reader(CollectionPlace(collection), sides.connection, listener=listener)) as reader:
         reader.check()
-        listener.notify(PhaseStarted(f"reading {collection}", reader.estimate_count()))
+        listener.notify(PhaseStarted(f"reading {collection}", reader.estimate_count(), "client document"))
         for document in reader.scan_by_client():
             if document.duplicate is Duplicate.NONE:
                 writer.take(document.raw)

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.errors import NoRun
 from booking_migrate.events import Announced, Listener
-from booking_migrate.in_place.finalize import FinalizeOutcome, drop_legacy_ids, refuse_unfinished
+from booking_migrate.in_place.finalize import (
+    DroppedIds,
+    FinalizeOutcome,
+    drop_legacy_ids,
+    refuse_unfinished,
+)
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.reopening import Exists, reopen
@@ -144,15 +149,19 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
         plan.archive(name).drop_archive(only_if_empty=False)
     plan.close_window(own, confirm)
     # After the drop: without these ids a rollback could not match sessions to bookings.
-    changed = drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm) if plan.drop_legacy_ids else 0
+    done = (
+        drop_legacy_ids(plan.archive(kept[0]), plan.listener, confirm)
+        if plan.drop_legacy_ids
+        else DroppedIds()
+    )
     newest = _forget(plan, (*others, own), confirm)
     return FinalizeOutcome(
         newest,
         verification,
         is_done=True,
-        documents_changed=changed,
         dropped=tuple(kept[1:]),
         old_bookings=plan.old_bookings(),
+        **done._asdict(),
     )
 
 

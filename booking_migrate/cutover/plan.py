@@ -60,6 +60,15 @@ class CutoverOutcome:
     kept_index: str | None = None
     """The index by which old ids are found, if it was asked for."""
 
+    references: tuple[str, ...] = ()
+    """The fields of other collections that hold old ids, as samples show."""
+
+    are_references_named: bool = False
+    """Whether the config file has tables about references."""
+
+    legacy_index: str | None = None
+    """The index by which their sessions are found; None: without one, or not looked at, since no field was seen."""
+
     @property
     def earlier_attempts(self) -> int:
         """Return how many attempts, of earlier commands too, had refused writes before."""

@@ -45,6 +45,8 @@ class MissingUri(UsageProblem):
     """A place is a collection, but nothing says on which server or in which database."""
 
     place: str
+    """The collection that the user knows of; empty: one of the program's own, of which only the database matters."""
+
     has_server: bool
     """Whether the database is lacking, not the server."""
 
@@ -52,11 +54,13 @@ class MissingUri(UsageProblem):
     """The databases of the server, as far as the user may know."""
 
     lacking = either("has_server", "database", "server")
-    message = "no {lacking} was named for the collection {place!r}"
+    whose = either("place", " for the collection {place!r}")
+    message = "no {lacking} was named{whose}"
+    is_file = either("place", "; for a file, write a path such as ./bookings.jsonl")
     hint = either(
         "has_server",
         "Pass --db, or put the database's name into the connection string.{there}",
-        "Pass --uri or set MONGODB_URI; for a file, write a path such as ./bookings.jsonl.",
+        "Pass --uri or set MONGODB_URI{is_file}.",
     )
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.errors import NoRun
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
@@ -55,6 +55,12 @@ class FinalizeOutcome:
 
     documents_changed: int = 0
     """Client documents whose sessions lost `legacyBookingId`."""
+
+    indexes_dropped: tuple[str, ...] = ()
+    """The indexes on that field which the program had made, and which find nothing without it."""
+
+    indexes_left: tuple[str, ...] = ()
+    """Those of others on that field, which find nothing any more, either."""
 
     was_finalized: bool = False
     """Whether an earlier finalize has done everything, and nothing was changed."""
@@ -154,16 +160,30 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
     lock.confirm()
     plan.collection.drop_archive(only_if_empty=False)
     # Behind the drop: without these ids a rollback would not know the bookings of the sessions.
-    changed = drop_legacy_ids(plan.collection, plan.listener, lock.confirm) if plan.drop_legacy_ids else 0
+    dropped = (
+        drop_legacy_ids(plan.collection, plan.listener, lock.confirm)
+        if plan.drop_legacy_ids
+        else DroppedIds()
+    )
     for run in runs:
         lock.confirm()
         journal.forget(run.run_id)
         newest = journal.save(run.run_id, state=RunState.FINALIZED.value)
-    return FinalizeOutcome(newest, verification, is_done=True, documents_changed=changed)
+    return FinalizeOutcome(newest, verification, is_done=True, **dropped._asdict())
 
 
-def drop_legacy_ids(collection: "MongoInPlace", listener: Listener, confirm: Callable[[], None]) -> int:
-    """Remove `legacyBookingId` from all sessions; return how many client documents that changed.
+class DroppedIds(NamedTuple):
+    """What was done about `legacyBookingId`; the fields are those of `FinalizeOutcome`."""
+
+    documents_changed: int = 0
+    indexes_dropped: tuple[str, ...] = ()
+    indexes_left: tuple[str, ...] = ()
+
+
+def drop_legacy_ids(
+    collection: "MongoInPlace", listener: Listener, confirm: Callable[[], None]
+) -> DroppedIds:
+    """Remove `legacyBookingId` from all sessions, and the program's indexes on it.
 
     Args:
         collection: the collection.
@@ -171,10 +191,12 @@ def drop_legacy_ids(collection: "MongoInPlace", listener: Listener, confirm: Cal
         confirm: checks that the lock is still held.
     """
     changed = 0
-    listener.notify(PhaseStarted(f"taking legacyBookingId out of {collection.name}", None))
+    listener.notify(PhaseStarted(f"taking legacyBookingId out of {collection.name}", None, "client document"))
     for count in collection.drop_legacy_ids():
         changed += count
         listener.notify(Advanced(count))
         confirm()
     listener.notify(PhaseEnded())
-    return changed
+    confirm()
+    dropped, left = collection.drop_legacy_indexes()
+    return DroppedIds(changed, tuple(dropped), tuple(left))

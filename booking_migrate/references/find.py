@@ -179,7 +179,7 @@ class _Search:
         """Search a collection, whole or some of its documents."""
         self._facts = collection.facts()
         total = None if self._facts is None else self._facts.documents
-        listener.notify(PhaseStarted(f"searching {collection.name}", _least(total, sample)))
+        listener.notify(PhaseStarted(f"searching {collection.name}", _least(total, sample), "document"))
         try:
             return Searched(collection.name, self._read(_batches(collection, sample), listener))
         finally:

@@ -60,7 +60,9 @@ class NotesCheck:
         for position, record in enumerate(self._rewrites):
             documents = 0
             values: Counter[tuple[str, str]] = Counter()
-            self._listener.notify(PhaseStarted(f"notes of rewrite {record.rewrite_id}", record.documents))
+            self._listener.notify(
+                PhaseStarted(f"notes of rewrite {record.rewrite_id}", record.documents, "document")
+            )
             for note in self._journal.notes(record.rewrite_id):
                 yield from self._note(position, note)
                 documents += len(note.written)

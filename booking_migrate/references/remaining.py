@@ -6,7 +6,8 @@ are looked at, as in a dry-run: so the time is bounded by what was named.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import OldIdsNotIndexed
@@ -31,6 +32,58 @@ class RemainingField:
     """Whether the config file names it."""
 
 
+class Why(StrEnum):
+    """Why ids of old bookings were not looked for somewhere. The values are an API."""
+
+    FIELD_NAMES = "field-names"
+    TIME_SERIES = "time-series"
+    UNREADABLE = "unreadable"
+    TOO_MANY_COLLECTIONS = "too-many-collections"
+    NO_INDEX = "no-index"
+    """The old bookings are dropped, and each id would take reading all client documents."""
+
+    LEFT = "leave-references"
+
+
+class Unseen(NamedTuple):
+    """Where ids of old bookings were not looked for, although some may be there."""
+
+    why: Why
+    collections: tuple[str, ...] = ()
+    """Which; empty: all of them."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return _IN_WORDS[self.why].format(", ".join(self.collections))
+
+
+_IN_WORDS = {
+    Why.FIELD_NAMES: "names of fields",
+    Why.TIME_SERIES: "time series: {}",
+    Why.UNREADABLE: "collections that this user may not read: {}",
+    Why.TOO_MANY_COLLECTIONS: f"collections beyond the first {_MOST_COLLECTIONS}: {{}}",
+    Why.NO_INDEX: "all collections, because the old bookings are dropped already",
+    Why.LEFT: "all collections, because of --leave-references",
+}
+
+
+class Sampled(NamedTuple):
+    """What samples of collections show."""
+
+    fields: tuple[str, ...]
+    """Those that hold ids, with their collections."""
+
+    unreadable: tuple[str, ...]
+    """The collections that may not be read."""
+
+
+class Remaining(NamedTuple):
+    """What still leads to old bookings, and where it was not looked for."""
+
+    fields: tuple[RemainingField, ...]
+    unseen: tuple[Unseen, ...]
+
+
 class MigratedIds(KnownIds):
     """The ids of bookings that have a session: references to rejected ones stay what they are."""
 
@@ -53,8 +106,8 @@ class MigratedIds(KnownIds):
 
 def sampled_fields(
     names: Sequence[str], referring: Callable[[str], ReferringCollection], ids: KnownIds, listener: Listener
-) -> tuple[str, ...]:
-    """Return the fields of collections that hold ids, as a sample of each shows; without those that may not be read.
+) -> Sampled:
+    """Return the fields of collections that hold ids, as a sample of each shows.
 
     Args:
         names: the collections.
@@ -67,24 +120,28 @@ def sampled_fields(
     """
     collections = [referring(name) for name in names[:_MOST_COLLECTIONS]]
     outcome = find_references(collections, ids, sample=_SAMPLED, listener=listener)
-    return tuple(f"{each.collection}.{each.field}" for each in outcome.fields)
+    return Sampled(
+        tuple(f"{each.collection}.{each.field}" for each in outcome.fields), tuple(outcome.unreadable)
+    )
 
 
 def remaining_references(
     named: Sequence[ReferenceField],
     others: Sequence[str],
+    time_series: Sequence[str],
     referring: Callable[[str], ReferringCollection],
     ids: OldIds,
     *,
     listener: Listener,
-) -> tuple[RemainingField, ...]:
-    """Return the fields that still hold ids of old bookings, those that the config file names first.
+) -> Remaining:
+    """Return the fields that still hold ids of old bookings, those that the config file names first, and what was not looked at.
 
     A field that it excludes was decided on, and is not among them.
 
     Args:
         named: the fields that the config file names.
         others: all collections that may hold references.
+        time_series: those that are not searched.
         referring: opens one.
         ids: what old ids stand for.
         listener: notified of the progress.
@@ -103,7 +160,16 @@ def remaining_references(
     ]
     known = {field.full_name for field in named}
     sampled = sampled_fields(others, referring, migrated, listener)
-    return (*found, *(RemainingField(name, is_named=False) for name in sampled if name not in known))
+    more = (RemainingField(name, is_named=False) for name in sampled.fields if name not in known)
+    decided = {field.collection for field in named}
+    unseen = (
+        Unseen(Why.TIME_SERIES, tuple(name for name in time_series if name not in decided)),
+        Unseen(Why.UNREADABLE, sampled.unreadable),
+        Unseen(Why.TOO_MANY_COLLECTIONS, tuple(others[_MOST_COLLECTIONS:])),
+    )
+    return Remaining(
+        (*found, *more), (*(each for each in unseen if each.collections), Unseen(Why.FIELD_NAMES))
+    )
 
 
 def _holding(
@@ -114,7 +180,7 @@ def _holding(
     if facts is None:
         return
     left = list(fields)
-    listener.notify(PhaseStarted(f"looking for old ids in {collection.name}", facts.documents))
+    listener.notify(PhaseStarted(f"looking for old ids in {collection.name}", facts.documents, "document"))
     for batch in collection.scan(fields=[field.field for field in fields]):
         spelled = {id(field): _ids_in(batch, field) for field in left}
         values = {key: value for each in spelled.values() for key, value in each.items()}

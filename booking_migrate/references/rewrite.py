@@ -204,7 +204,9 @@ class _Rewriting:
         reached = self._reached.get(collection) if is_first else None
         size = min(plan.batch_size, plan.regulator.batch or plan.batch_size)
         batches = ahead(regrouped(place.reader.scan(reached, [each.field for each in fields]), size))
-        plan.listener.notify(PhaseStarted(f"rewriting {collection}", place.documents if is_first else None))
+        plan.listener.notify(
+            PhaseStarted(f"rewriting {collection}", place.documents if is_first else None, "document")
+        )
         writing: Future[None] | None = None
         try:
             for batch in batches:

@@ -177,7 +177,7 @@ class _Undoing:
         record = journal.save(record.rewrite_id, state=RewriteState.UNDOING)
         counts = UndoCounts(**record.undo_counts)
         kept = [Kept(**each) for each in record.kept]
-        plan.listener.notify(PhaseStarted("restoring references", record.documents or None))
+        plan.listener.notify(PhaseStarted("restoring references", record.documents or None, "document"))
         for note in ahead(journal.newest_first(record.rewrite_id)):
             if record.undone and note.name >= record.undone:
                 # Its counts are saved; only the drop was lost.
@@ -264,7 +264,9 @@ class _Undoing:
                 by_collection.setdefault(each.collection, []).append(each)
         for name, fields in by_collection.items():
             place = self._place(name)
-            self._plan.listener.notify(PhaseStarted(f"restoring references of {name}", place.documents))
+            self._plan.listener.notify(
+                PhaseStarted(f"restoring references of {name}", place.documents, "document")
+            )
             paths = [each.field for each in fields]
             for batch in ahead(regrouped(place.reader.scan(None, paths), _BATCH)):
                 self._plan.regulator.wait()

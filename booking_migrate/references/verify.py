@@ -120,7 +120,9 @@ class _Verifying:
         collection, listener = self._plan.referring(name), self._plan.listener
         facts = collection.facts()
         fields = [each for each in self._proof.fields if each.of.collection == name]
-        listener.notify(PhaseStarted(f"reading {name}", None if facts is None else facts.documents))
+        listener.notify(
+            PhaseStarted(f"reading {name}", None if facts is None else facts.documents, "document")
+        )
         self._proof.collections[name] = 0
         for batch in ahead(collection.scan(fields=[each.of.field for each in fields])):
             self._judge([found for raw in batch for found in _values(raw, fields)])

@@ -241,6 +241,23 @@ class CutoverReport(Part):
         default=None,
         description="--keep-index: the index on sessions.legacyBookingId, by which references to old bookings are found",
     )
+    references: tuple[Line, ...] = Field(
+        default=(), description="fields of other collections that hold ids of old bookings, as samples show"
+    )
+    legacy_index: Line | None = Field(
+        default=None,
+        description="if there are such fields: the index by which their sessions are found; null: the live collection lacks one",
+    )
+
+
+class UnseenReport(Part):
+    """Where ids of old bookings were not looked for, although some may be there."""
+
+    why: str = Field(
+        description="field-names, time-series, unreadable, too-many-collections, no-index or leave-references"
+    )
+    collections: tuple[Line, ...] = Field(description="which; empty: all of them")
+    text: Line = Field(description="the same in words")
 
 
 class FinalizedReport(Part):
@@ -253,6 +270,16 @@ class FinalizedReport(Part):
     )
     documents_changed: int = Field(
         description="client documents whose sessions lost legacyBookingId, if that was asked for"
+    )
+    indexes_dropped: tuple[Line, ...] = Field(
+        default=(),
+        description="indexes on sessions.legacyBookingId that the program had made, dropped with these ids",
+    )
+    indexes_left: tuple[Line, ...] = Field(
+        default=(), description="indexes of others on that field, which find nothing any more"
+    )
+    unseen: tuple[UnseenReport, ...] = Field(
+        default=(), description="with --drop-legacy-ids: where ids of old bookings were not looked for"
     )
     also_dropped: tuple[Line, ...] = Field(
         default=(),

@@ -1,5 +1,6 @@
 """From what status, rollback, cutover, finalize, view and service-indexes did to their reports."""
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from booking_migrate.cutover.fencing import LiveReport
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
+    from booking_migrate.references.remaining import Unseen
     from booking_migrate.rollback.window import WindowOutcome
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
@@ -41,8 +43,10 @@ from booking_migrate.reports.lifecycle import (
     ServiceIndex,
     SinceReport,
     UndoneReport,
+    UnseenReport,
     ViewReport,
 )
+from booking_migrate.reports.rewriting import steps_about_references
 
 
 def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
@@ -214,6 +218,7 @@ def _steps_after_cutover(outcome: "CutoverOutcome", window: "WindowOutcome | Non
             yield NextStep(text=f"The option {note.name} was left out: {note.reason}.")
     yield NextStep(text=_which_application(run))
     yield from _steps_in_window(run, window)
+    yield from steps_about_references(outcome)
     yield NextStep(
         text="If the new application misbehaves, make the old bookings live again, with what was booked since:",
         command=rollback_of(run),
@@ -269,7 +274,12 @@ def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[Ne
 
 
 def report_of_finalize(
-    outcome: "FinalizeOutcome", *, seconds: float, records: Sequence[str] = (), is_last: bool = False
+    outcome: "FinalizeOutcome",
+    *,
+    seconds: float,
+    records: Sequence[str] = (),
+    is_last: bool = False,
+    unseen: "Sequence[Unseen]" = (),
 ) -> LifeReport:
     """Build the report of a finalize that has finished.
 
@@ -278,6 +288,7 @@ def report_of_finalize(
         seconds: how long it took.
         records: the collections in which the program keeps its records, and that stay.
         is_last: whether no run of the database needs them.
+        unseen: where references to old ids were not looked for, if these were removed.
     """
     run, verification = outcome.run, outcome.verification
     old = tuple(_steps_about_old(run, outcome.old_bookings))
@@ -299,6 +310,12 @@ def report_of_finalize(
             dropped=outcome.is_done,
             already=outcome.was_finalized,
             documents_changed=outcome.documents_changed,
+            indexes_dropped=outcome.indexes_dropped,
+            indexes_left=outcome.indexes_left,
+            unseen=tuple(
+                UnseenReport(why=each.why.value, collections=each.collections, text=str(each))
+                for each in unseen
+            ),
             also_dropped=outcome.dropped,
             kept_index=outcome.kept_index,
             old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
@@ -307,9 +324,18 @@ def report_of_finalize(
         next_steps=(
             *(() if outcome.is_done else (again,)),
             *old,
+            *_useless(run, outcome.indexes_left),
             *([_REMOVAL] if outcome.is_done and is_last and records and not old else []),
         ),
     )
+
+
+def _useless(run: RunRecord, indexes: Sequence[str]) -> Iterator[NextStep]:
+    for name in indexes:
+        yield NextStep(
+            text=f"The index {name} finds nothing any more, and the program has not made it. To drop it, in mongosh:",
+            command=f"db.getCollection({json.dumps(run.source)}).dropIndex({json.dumps(name)})",
+        )
 
 
 _REMOVAL = NextStep(

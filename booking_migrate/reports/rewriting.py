@@ -1,5 +1,6 @@
 """The reports of rewriting references, and of undoing that."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from booking_migrate.reports.model import NextStep, Part, Report
 from booking_migrate.stores.journal import RunRecord
 
 if TYPE_CHECKING:
+    from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.references.changes import Tally
     from booking_migrate.references.fields import ReferenceField
     from booking_migrate.references.rewrite import RewriteOutcome
@@ -153,3 +155,29 @@ def _steps_after_undo(outcome: "UndoOfReferences") -> Iterator[NextStep]:
         yield NextStep(
             text="Review what was kept, and decide with those who changed it what to do with each reference."
         )
+
+
+def steps_about_references(outcome: "CutoverOutcome") -> Iterator[NextStep]:
+    """Yield how fields with old ids are kept usable, and how new ids are written there."""
+    run, fields = outcome.run, outcome.references
+    if not fields:
+        return
+    source = shlex.quote(run.source)
+    seen = f"Other collections hold old ids ({', '.join(fields)}; seen in samples)"
+    if outcome.legacy_index is None:
+        yield NextStep(
+            text=f"{seen}, which find their sessions by no index. To make it:",
+            command=f"booking-migrate references keep --source {source}",
+        )
+    else:
+        yield NextStep(text=f"{seen}: these find their sessions by the index {outcome.legacy_index}.")
+    rewrite = f"booking-migrate references rewrite --run {run.run_id}"
+    if outcome.are_references_named:
+        yield NextStep(text="Write new ids into the fields that the config file names:", command=rewrite)
+        return
+    yield NextStep(
+        text="To write new ids there, find all such fields first, and pass the file as --config to references rewrite:",
+        command=f"booking-migrate references find --source {source} --target {shlex.quote(run.target)} --output references.toml",
+    )
+    named = shlex.join(word for name in fields for word in ("--field", name))
+    yield NextStep(text="Or write them into these fields only:", command=f"{rewrite} {named}")

@@ -205,7 +205,7 @@ class _Undo:
             self.outcome.index_removed = True
         self._target.drop_followed_index()
         clients = self._run.counts.get("clients")
-        self._listener.notify(PhaseStarted(f"rolling back {self._run.target}", clients))
+        self._listener.notify(PhaseStarted(f"rolling back {self._run.target}", clients, "client document"))
         for documents, undone in self._undo_ranges():
             self._count(undone)
             self._listener.notify(Advanced(documents))

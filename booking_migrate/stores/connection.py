@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
 from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri, before_start
-from booking_migrate.stores.own_collections import JOURNAL, REJECTS_COLLECTION, RUNS, refuse_own, restored
+from booking_migrate.stores.own_collections import (
+    JOURNAL,
+    REJECTS_COLLECTION,
+    RUNS,
+    is_own,
+    refuse_own,
+    restored,
+)
 from booking_migrate.stores.places import (
     DEFAULT_EXPERTS,
     DEFAULT_USERS,
@@ -80,14 +87,16 @@ class Connection:
             ConnectionProblem: a single member is named, and it is not the primary or does not answer.
             AuthenticationModuleMissing: it needs a module that is not installed.
         """
+        # A collection of the program's own means nothing to the user, who has named a server or a database, or has not.
+        named = "" if is_own(name) else name
         if not self._uri:
-            raise MissingUri(name, has_server=False)
+            raise MissingUri(named, has_server=False)
         from booking_migrate.stores.mongo import connection as driver  # noqa: PLC0415
 
         if self._client is None:
             driver.check_uri(self._uri)
         if not self._database:
-            self._database = driver.find_database_name(self._uri, name)
+            self._database = driver.find_database_name(self._uri, named)
         if self._client is None:
             client = driver.make_client(self._uri)
             try:

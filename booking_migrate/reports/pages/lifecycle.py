@@ -13,6 +13,7 @@ from booking_migrate.reports.lifecycle import (
     LifeReport,
     SinceReport,
     UndoneReport,
+    UnseenReport,
     ViewReport,
 )
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Verdict
@@ -228,10 +229,19 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
     said = [f"{name} was dropped, too" for name in finalized.also_dropped]
     said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
+    said += [
+        f"index {name} was dropped: without these ids it finds nothing" for name in finalized.indexes_dropped
+    ]
+    said += _unseen(finalized.unseen)
     said += _kept_index(finalized.kept_index)
     said += old_booking_lines(report.source, finalized.old_bookings)
     said += [f"records of runs stay in {', '.join(finalized.records)}"] if finalized.records else []
     return _page(report, verdict, *said)
+
+
+def _unseen(parts: Sequence[UnseenReport]) -> Iterator[str]:
+    if parts:
+        yield f"not looked at for old ids, which lead nowhere now: {'; '.join(each.text for each in parts)}"
 
 
 def _view_page(report: LifeReport, view: ViewReport) -> Page:

@@ -16,6 +16,7 @@ from booking_migrate.stores.mongo.administration import (
     CLAIMS,
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
+    FOLLOWED,
     OwnIndex,
     drop_index,
     has_index,
@@ -234,6 +235,14 @@ class MongoInPlace:
     def unguard(self) -> None:
         """Take the validator of `guard` off again; the collection's own one stays. May be repeated."""
         unguard(self._collection)
+
+    def drop_legacy_indexes(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Drop the program's own indexes on `legacyBookingId`; return their names, and those of others, which stay."""
+        field = FOLLOWED.field
+        there = [str(index["name"]) for index in indexes_of(self._collection) if field in index["key"]]
+        own = [name for name in there if name in (FOLLOWED.name, CLAIMS.name)]
+        self.drop_indexes(own)
+        return own, [name for name in there if name not in own]
 
     def drop_legacy_ids(self) -> Iterator[int]:
         """Remove `legacyBookingId` from all sessions, batch by batch; yield how many client documents each batch changed."""

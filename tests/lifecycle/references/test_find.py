@@ -3,6 +3,7 @@
 import json
 import tomllib
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from pymongo.database import Database
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import id_key
 from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.events import NullListener
 from booking_migrate.references import find as finder
+from booking_migrate.references.remaining import Why, remaining_references
 from booking_migrate.stores.connection import Connection, open_inspector
 from booking_migrate.stores.mongo import referring
+from booking_migrate.stores.open_references import open_references
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.conftest import BOOKINGS, GONE, IDS
 from tests.support.booking_lines import booking, client
@@ -250,6 +254,13 @@ def test_a_user_who_only_reads(command: Run, monkeypatch: pytest.MonkeyPatch) ->
             assert ("payments", "bookingId", BOOKINGS) in [
                 (each["collection"], each["field"], each["hits"]) for each in report["fields"]
             ]
+            with closing(Connection(uri, "shop")) as connection:
+                places = open_references(connection, source="bookings", target="clients")
+                left = remaining_references(
+                    (), places.others, (), places.referring, places.ids, listener=NullListener()
+                )
+            named = [each.collections for each in left.unseen if each.why is Why.UNREADABLE]
+            assert [tuple(unreadable)] * len(unreadable) == named
 
 
 def _fill(server: Server) -> None:

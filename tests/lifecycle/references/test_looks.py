@@ -61,6 +61,33 @@ def test_a_cutover_names_the_fields(command: Run) -> None:
     assert 0 == done.returncode
 
 
+def test_after_a_cutover_the_next_steps_name_the_rewrite(shop: Db, command: Run, tmp_path: Path) -> None:
+    """The steps after a cut-over say by what old ids find their sessions, and its commands write new ids there."""
+    command("migrate", *PLACES, "--quiet")
+    command("verify", *PLACES, "--quiet")
+    done = command(*CUTOVER, "--keep-index", "--json")
+    report = json.loads(done.stdout)
+    steps = {each["command"].split(" --")[0]: each for each in report["next_steps"] if each["command"]}
+    said = " ".join(done.stderr.split())
+    found = command(*_words(steps["booking-migrate references find"], str(tmp_path)), "--quiet")
+    rewritten = command(*_words(steps["booking-migrate references rewrite"]), "--yes", "--json")
+
+    assert "whose index is kept" in said
+    assert "--keep-index" not in said
+    assert "payments.bookingId" in report["cutover"]["references"]
+    assert "booking_migrate_legacy_ids" == report["cutover"]["legacy_index"]
+    assert any("find their sessions by the index" in each["text"] for each in report["next_steps"])
+    assert "booking-migrate references keep" not in steps
+    assert (0, 0) == (found.returncode, rewritten.returncode), rewritten.stderr
+    assert 0 == shop.payments.count_documents({"bookingId": {"$in": IDS[1:]}})
+
+
+def _words(step: dict[str, str], folder: str = "") -> list[str]:
+    """The arguments of a step's command, with the file that it writes in a folder."""
+    words = shlex.split(step["command"])[1:]
+    return [f"{folder}/{word}" if word.endswith(".toml") else word for word in words]
+
+
 def test_without_references_nothing_is_said(database: Db, command: Run) -> None:
     """Where no other collection holds an id of a booking, cutover does not speak of references."""
     database.bookings.insert_many(map(booking, range(8)))
@@ -123,6 +150,42 @@ def test_rejected_and_dangling_ones_are_no_obstacle(database: Db, command: Run) 
 
     assert 0 == command(*FINALIZE).returncode
     assert 0 == with_legacy_ids(database)
+
+
+def test_what_is_not_looked_at_is_named(cut_over: Db, command: Run, tmp_path: Path) -> None:
+    """Time series and names of fields, where old ids are not looked for, are named before the question, and in the report."""
+    cut_over.create_collection("telemetry", timeseries={"timeField": "at", "metaField": "booking"})
+    cut_over.create_collection("heat", timeseries={"timeField": "at"})
+    config = tmp_path / "my.toml"
+    config.write_text(
+        '[[references]]\ncollection = "payments"\nfield = "bookingId"\nexclude = true\n'
+        '[[references]]\ncollection = "heat"\nfield = "booking"\nexclude = true\n',
+        encoding="utf-8",
+    )
+    asked = command("finalize", "--drop-legacy-ids", "--config", str(config))
+    done = command(*FINALIZE, "--config", str(config))
+    unseen = {each["why"]: each["collections"] for each in json.loads(done.stdout)["finalized"]["unseen"]}
+
+    for said in (asked.stderr, done.stderr):
+        assert "not looked at for old ids: time series: telemetry; names of fields" in " ".join(said.split())
+    assert 5 == asked.returncode
+    assert 0 == done.returncode, done.stderr
+    assert {"time-series": ["telemetry"], "field-names": []} == unseen
+
+
+def test_the_index_goes_with_the_ids(cut_over: Db, command: Run) -> None:
+    """Finalize --drop-legacy-ids drops the index that the program made for them, and names one of others with its command."""
+    assert 0 == command("references", "keep", "--source", "bookings", "--quiet").returncode
+    cut_over.bookings.create_index([("sessions.legacyBookingId", 1), ("clientId", 1)], name="theirs")
+    page = command("finalize", "--yes", "--drop-legacy-ids", "--leave-references").stdout
+    done = json.loads(command(*FINALIZE).stdout)["finalized"]
+
+    assert "booking_migrate_legacy_ids" not in cut_over.bookings.index_information()
+    assert "theirs" in cut_over.bookings.index_information()
+    assert "index booking_migrate_legacy_ids was dropped" in page
+    assert 'dropIndex("theirs")' in page
+    assert done["already"]
+    assert [] == done["unseen"]
 
 
 def test_on_request_they_are_left(cut_over: Db, command: Run) -> None:

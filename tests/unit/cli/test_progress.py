@@ -61,14 +61,17 @@ def test_heartbeat_speaks_every_half_minute(clock: Clock) -> None:
 
 
 def test_heartbeat_without_total(clock: Clock) -> None:
-    """Without a total there is no time left to tell."""
+    """Without a total there is no time left to tell; what is counted is called what it is."""
     stream = StringIO()
     heartbeat = Heartbeat(stream, redact, clock)
     heartbeat.notify(PhaseStarted("reading -", None))
     clock.now += 31
     heartbeat.notify(Advanced(62))
+    heartbeat.notify(PhaseStarted("rewriting payments", None, "document"))
+    clock.now += 31
+    heartbeat.notify(Advanced(62))
 
-    assert stream.getvalue() == "reading -: 62 bookings, 2/s\n"
+    assert stream.getvalue() == "reading -: 62 bookings, 2/s\nrewriting payments: 62 documents, 2/s\n"
 
 
 def test_heartbeat_of_a_short_run_is_silent(clock: Clock) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from booking_migrate.errors import BadPlace, MissingUri
+from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
@@ -121,6 +122,15 @@ def test_a_collection_needs_a_server_and_a_database() -> None:
         assert lacking == caught.value.lacking
         with pytest.raises(MissingUri):
             open_target(CollectionPlace("bookings"), connection, source_name="a.jsonl")
+
+
+def test_a_collection_of_the_program_s_own_is_not_what_lacks_a_server() -> None:
+    """What only opens the program's own records says that a server or database is lacking, and names no private collection."""
+    for connection, lacking in ((Connection(), "server"), (Connection("mongodb://127.0.0.1:1"), "database")):
+        with pytest.raises(MissingUri) as caught:
+            open_journal(connection)
+        assert f"no {lacking} was named" == caught.value.message
+        assert "file" not in str(caught.value.hint)
 
 
 def test_a_directory_that_need_not_exist_is_empty_without_a_server() -> None:
