@@ -9,9 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booking_migrate.cli.config_file import ConfigFile, file_of
 from booking_migrate.cli.config_values import near
-from booking_migrate.errors import BadConfiguration, NoReferences
+from booking_migrate.errors import BadConfiguration, FieldNotFound, NoReferences
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.presence import missing_path, nearest_path
+from booking_migrate.stores.connection import Connection
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.open_references import OpenReferences
 from booking_migrate.stores.own_collections import is_own
+from booking_migrate.stores.places import CollectionPlace
 
 REFERENCES = "references"
 """The key of the tables."""
@@ -78,6 +83,40 @@ def needed_references(ctx: typer.Context) -> tuple[ReferenceField, ...]:
     if not fields:
         raise NoReferences(ctx.command.name or "")
     return fields
+
+
+def check_fields(
+    connection: Connection,
+    opened: OpenReferences,
+    fields: Sequence[ReferenceField],
+    recorded: Sequence[ReferenceField],
+    *,
+    is_excludable: bool,
+) -> None:
+    """Refuse fields that no document has, which would pass as fields without old ids.
+
+    Args:
+        connection: the server and the database.
+        opened: where the fields are.
+        fields: those that are named; excluded ones may be absent.
+        recorded: fields that were rewritten: their documents may be gone since, or have lost them.
+        is_excludable: whether the command has the option ``--exclude``.
+
+    Raises:
+        PlaceNotFound: a collection does not exist.
+        FieldNotFound: no document has a field, or one of its condition.
+    """
+    known = {each.full_name for each in recorded}
+    for each in fields:
+        if each.exclude or each.full_name in known:
+            continue
+        collection = opened.referring(each.collection)
+        if collection.facts() is None:
+            open_reader(CollectionPlace(each.collection), connection).check()
+        path = missing_path(each, collection)
+        if path is not None:
+            near = nearest_path(path, collection)
+            raise FieldNotFound(each.collection, collection.database, path, each.field, near, is_excludable)
 
 
 def _field(file: ConfigFile, number: int, table: Any) -> ReferenceField:

@@ -11,7 +11,7 @@ from booking_migrate.cli import run
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import PLACES, ConnectionOptions, OutputOptions, YesOption
 from booking_migrate.cli.parameters import Group, option
-from booking_migrate.cli.references_config import references_of
+from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import BadConfiguration, NoReferences, NotConfirmed, NotLiveYet
 from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
@@ -281,6 +281,8 @@ def _rewrite(
     for each in fields:
         if each.collection in opened.own:
             raise BadConfiguration("references", f"{each.collection} holds the bookings themselves")
+    recorded = fields_of_rewrites(open_reference_journal(connection).rewrites())
+    check_fields(connection, opened, fields, recorded, is_excludable=True)
     places = {each.collection: _place(connection, opened, each.collection) for each in fields}
     changes = open_referring_changes(connection, list(places))
     if not yes:

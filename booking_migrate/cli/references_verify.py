@@ -9,7 +9,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.options import PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
-from booking_migrate.cli.references_config import references_of
+from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.references_rewrite import ChosenRun, FieldOptions, choose_run, named_fields
 from booking_migrate.errors import NoReferences, NotPermitted
 from booking_migrate.events import Warned
@@ -102,6 +102,7 @@ def _verify(
     if not fields:
         raise NoReferences("references verify")
     opened = open_references(connection, source=live.source, target=live.target)
+    check_fields(connection, opened, fields, fields_of_rewrites(rewrites), is_excludable=False)
     index = open_legacy_index(connection, live.source)
     kept = index.found()
     proof = verify_references(

@@ -1,6 +1,8 @@
 """Errors of finding and following references from other collections."""
 
-from booking_migrate.errors.base import Refused
+from shlex import quote
+
+from booking_migrate.errors.base import SAME_COMMAND, Refused
 
 
 class OldIdsNotIndexed(Refused):
@@ -13,6 +15,44 @@ class OldIdsNotIndexed(Refused):
         "{documents} client documents"
     )
     hint = "Create it, and run the same command again. To create it: booking-migrate references keep --source {collection}"
+
+
+class FieldNotFound(Refused):
+    """No document of a collection has a field that is named as a reference, or in its condition."""
+
+    collection: str
+    database: str
+    path: str
+    field: str
+    """The reference, of whose condition ``path`` is; or the same."""
+
+    near: str
+    """A path that documents have, and that was probably meant."""
+
+    is_excludable: bool
+    """Whether the command has the option ``--exclude``."""
+
+    effect = "Nothing was changed."
+
+    @property
+    def message(self) -> str:
+        what = (
+            ""
+            if self.path == self.field
+            else f", which the condition of {self.collection}.{self.field} names"
+        )
+        return f"no document of {self.collection} in database {self.database} has the field {self.path}{what}"
+
+    @property
+    def hint(self) -> str:
+        if self.near:
+            return f"Did you mean {self.near}?"
+        if self.is_excludable:
+            return (
+                "Correct it, or leave the reference out: "
+                f"{SAME_COMMAND} --exclude {quote(f'{self.collection}.{self.field}')}"
+            )
+        return "Correct it, or leave the reference out; in the config file with exclude = true."
 
 
 class NoReferences(Refused):

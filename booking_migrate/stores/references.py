@@ -88,6 +88,10 @@ class ReferringCollection(Protocol):
     def name(self) -> str:
         """Return the collection's name."""
 
+    @property
+    def database(self) -> str:
+        """Return the name of its database."""
+
     def scan(self, after: bytes | None = None, fields: Sequence[str] = ()) -> Iterator[list[bytes]]:
         """Yield the documents in the order of `_id`, whole, in batches that are bounded in number and in bytes.
 
@@ -95,8 +99,12 @@ class ReferringCollection(Protocol):
 
         Args:
             after: the BSON of ``{_id}`` of the document after which to begin (`bson.document.identity_of`); None: at the first.
-            fields: paths of fields; documents that have none of them are left out. Empty: all documents.
+            fields: paths of fields; documents that have none of them are left out, arrays in arrays are entered. Empty: all
+                documents.
         """
+
+    def one_with(self, field: str) -> bytes | None:
+        """Return a document that has a field, at any depth of arrays; None if none has it."""
 
     def sample(self, size: int) -> Iterator[bytes]:
         """Yield this number of documents by chance, or all if there are fewer; whole."""

@@ -1,6 +1,7 @@
 """A collection that may hold ids of bookings, read; see `stores.references.ReferringCollection` for the promises."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pymongo.cursor import RawBatchCursor
@@ -18,6 +19,14 @@ from booking_migrate.stores.references import ReferringCollection
 
 _BATCH_SIZE = 2000
 """How many documents the server sends at a time; fewer if they are large: 16 MiB at most."""
+
+
+def _has(field: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the conditions of which documents with a field meet one: a path of the server's does not lead into arrays in arrays."""
+    yield {field: {"$exists": True}}
+    names = field.split(".")
+    for depth in range(1, len(names)):
+        yield {".".join(names[:depth]): {"$elemMatch": {"$type": "array"}}}
 
 
 class MongoReferring(ReferringCollection):
@@ -38,10 +47,15 @@ class MongoReferring(ReferringCollection):
     def name(self) -> str:
         return self._collection.name
 
+    @property
+    @override
+    def database(self) -> str:
+        return self._collection.database.name
+
     @override
     def scan(self, after: bytes | None = None, fields: Sequence[str] = ()) -> Iterator[list[bytes]]:
         has_any: Mapping[str, Any] = (
-            {"$or": [{field: {"$exists": True}} for field in fields]} if fields else {}
+            {"$or": [each for field in fields for each in _has(field)]} if fields else {}
         )
         last = after
         with reading(self._collection):
@@ -81,6 +95,13 @@ class MongoReferring(ReferringCollection):
                     documents = [raw for raw in documents if id_key(raw) > passed]
                     passed = b""
                 yield documents
+
+    @override
+    def one_with(self, field: str) -> bytes | None:
+        find = partial(
+            self._collection.find_raw_batches, {"$or": list(_has(field))}, collation=SIMPLE, limit=1
+        )
+        return next(iter(read(self._collection, lambda: list(documents_in(find())))), None)
 
     @override
     def sample(self, size: int) -> Iterator[bytes]:

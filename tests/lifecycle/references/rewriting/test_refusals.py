@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bson import DBRef
 from pymongo.database import Database
 
 from booking_migrate.domain.session import session_id
@@ -170,6 +171,62 @@ def test_excluded_fields_stay(database: Db, command: Run, tables: str) -> None:
     assert {each["_id"] for each in database.notes.find()} == {old(number) for number in range(30)}
     assert before["reviews"] != after["reviews"]
     assert 2 == command(*REWRITE, "--config", tables, "--exclude", "payment").returncode
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_fields_that_no_document_has_are_refused(database: Db, command: Run) -> None:
+    """A path, or a condition's, that no document has is refused before anything is written, with the one that was meant."""
+    database.orders.insert_many(
+        [
+            {"_id": 1, "kind": "booking", "items": [{"b": old(1)}], "deep": [[{"b": old(2)}]]},
+            {"_id": 2, "ref": {"$ref": "bookings", "$id": old(3)}},
+            {"_id": {"booking": old(4)}},
+        ]
+    )
+    database.create_collection("empty")
+    before = hashes(database)
+    wrong = {
+        ("orders.item.b",): "Did you mean items.b?",
+        ("orders.items.0.b",): "Did you mean items.b?",
+        ("orders.ref.id",): "Did you mean ref.$id?",
+        ("orders._id.bokking",): "Did you mean _id.booking?",
+        ("orders.items.b", "--when", "knd=booking"): "Did you mean kind?",
+        ("orders.nothingLikeIt",): "or leave",
+    }
+    verify = ("references", "verify", "--json")
+    for given, hint in wrong.items():
+        for done in (command(*each, "--field", *given) for each in (REWRITE, verify)):
+            error = json.loads(done.stdout)["error"]
+            assert 5 == done.returncode, done.stdout
+            assert f"no document of orders in database {database.name} has the field " in error["message"]
+            assert hint in error["hint"]
+    absent = command(*verify, "--field", "ordrs.b")
+    assert (5, True) == (absent.returncode, "orders" in json.loads(absent.stdout)["error"]["hint"])
+    assert before == hashes(database)
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_fields_that_no_document_has_any_more(database: Db, command: Run) -> None:
+    """Arrays in arrays, fields of an _id and of a DBRef are found; when their documents are gone, nothing is refused for it."""
+    documents: list[dict[str, Any]] = [
+        {"_id": 1, "items": [{"b": old(1)}], "deep": [[{"b": old(2)}]]},
+        {"_id": 2, "ref": DBRef("bookings", old(3))},
+        {"_id": {"booking": old(4)}},
+    ]
+    database.orders.insert_many(documents)
+    database.create_collection("empty")
+    names = ("orders.items.b", "orders.deep.b", "orders.ref.$id", "orders._id.booking", "empty.b")
+    fields = [word for field in names for word in ("--field", field)]
+    done = command(*REWRITE, *fields)
+
+    assert 0 == done.returncode, done.stdout
+    first = {"_id": 1, "items": [{"b": new(1)}], "deep": [[{"b": new(2)}]]}
+    assert first == database.orders.find_one({"_id": 1})
+    database.orders.delete_many({})
+    database.orders.insert_one({"_id": 9})
+    for each in ((*REWRITE, *fields), ("references", "verify", "--json"), UNDO):
+        done = command(*each)
+        assert 0 == done.returncode, done.stdout
 
 
 @pytest.mark.parametrize("dropped", [True, False])
