@@ -21,24 +21,20 @@ from booking_migrate.bson.document import (
     value_in,
     wrap,
 )
-from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.positions import names_in, rebuilt, value_at
-from booking_migrate.references.values import Occurrence, occurrences, replaced
+from booking_migrate.references.tally import ALREADY, DUPLICATE_NAME, NO_ID, Known, Tally
+from booking_migrate.references.values import (
+    Occurrence,
+    all_occurrences,
+    has_duplicates,
+    is_id_like,
+    occurrences,
+    replaced,
+)
 from booking_migrate.stores.reference_journal import ABSENT, DOCUMENT_ID, DocumentChange, FieldChange
 from booking_migrate.stores.references import BookingState, NewIds
-
-_SAMPLES = 100
-"""How many references that were left are kept as samples, of each field and each reason."""
-
-ALREADY = "already"
-"""What is counted of a value that has a new id."""
-
-REWRITTEN = "rewritten"
-ADDED = "added"
-TAKEN = "taken"
-"""Why a document keeps its `_id`: another one has the new `_id` already."""
 
 _IN_DOCUMENT_ID = f"{DOCUMENT_ID}."
 
@@ -47,65 +43,13 @@ Guard = Sequence[tuple[str, tuple[Any, ...]]]
 have different conditions of one path."""
 
 
-class Left(NamedTuple):
-    """A reference that a rewrite leaves as it is."""
-
-    collection: str
-    field: str
-    document_id: str
-    """As text; so is the value."""
-
-    path: str
-    value: str
-    reason: str
-    """The value of a `BookingState`, or `TAKEN`."""
-
-
-class Known(NamedTuple):
-    """What the ids of a batch stand for, by their sort keys."""
-
-    states: Mapping[bytes, NewIds | BookingState]
-    new: frozenset[bytes]
-    """The ids that are new ones: of a session, or of a client document."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was found, by collection and field."""
-
-    values: dict[tuple[str, str, str], int] = field(default_factory=dict)
-    """How many values, by collection, field and what was done: ``rewritten``, ``already``, or why they were left."""
-
-    samples: list[Left] = field(default_factory=list)
-
-    def count(self, of: ReferenceField, what: str, number: int = 1) -> None:
-        """Count values of a field."""
-        key = (of.collection, of.field, what)
-        self.values[key] = self.values.get(key, 0) + number
-
-    def leave(self, of: ReferenceField, document: bytes, path: str, value: Any, reason: str) -> None:
-        """Count a reference that is left, and keep it as a sample if there are few."""
-        self.count(of, reason)
-        if self.values[of.collection, of.field, reason] <= _SAMPLES:
-            named = display_id(value_in(document, b"_id"))
-            self.samples.append(Left(of.collection, of.field, named, path, display_id(value), reason))
-
-    def written(self) -> "Tally":
-        """Return what was written of it, without what was only seen."""
-        return Tally({key: number for key, number in self.values.items() if key[2] in (REWRITTEN, ADDED)})
-
-    def add(self, other: "Tally") -> None:
-        """Add another one."""
-        for key, number in other.values.items():
-            self.values[key] = self.values.get(key, 0) + number
-        self.samples += other.samples
-
-
 class Found(NamedTuple):
     """The references of one document."""
 
     raw: bytes
     values: Sequence[tuple[ReferenceField, Occurrence]]
+    is_ambiguous: bool = False
+    """Whether a name on the path of a field, or of its condition, occurs twice: nothing is written then."""
 
 
 class Planned(NamedTuple):
@@ -119,6 +63,10 @@ class Planned(NamedTuple):
 
 def find(raw: bytes, fields: Sequence[ReferenceField]) -> Found:
     """Return the references of a document; a place that two fields name counts for the first."""
+    if any(has_duplicates(raw, path) for each in fields for path in (each.field, *each.when, *each.add)):
+        return Found(
+            raw, [(each, value) for each in fields for value in all_occurrences(raw, each)], is_ambiguous=True
+        )
     if len(fields) == 1:
         (only,) = fields
         return Found(raw, [(only, each) for each in occurrences(raw, only)])
@@ -146,12 +94,15 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
         if not new:
             _leave(of, raw, value, known, tally)
             continue
+        if found.is_ambiguous:
+            tally.leave(of, raw, value.path, value.value, DUPLICATE_NAME)
+            continue
         mapping = {key: _chosen(ids, of.to) for key, ids in new.items()}
         after = replaced(value.value, mapping)
         is_same = _is_same(after, value.value)
         if is_same:
             # A few ids are their own new ids.
-            tally.count(of, ALREADY)
+            _count_new(of, raw, value, known, tally)
         else:
             changes.append(FieldChange(of.field, value.path, value.value, after))
         if not is_same or of.add:
@@ -258,9 +209,16 @@ def _leave(of: ReferenceField, raw: bytes, value: Occurrence, known: Known, tall
         if reason in states:
             tally.leave(of, raw, value.path, value.value, reason.value)
             return
-    if known.new.isdisjoint(keys):
-        tally.leave(of, raw, value.path, value.value, BookingState.UNKNOWN.value)
+    if not known.new.isdisjoint(keys):
+        _count_new(of, raw, value, known, tally)
     else:
+        why = BookingState.UNKNOWN.value if is_id_like(value.value) else NO_ID
+        tally.leave(of, raw, value.path, value.value, why)
+
+
+def _count_new(of: ReferenceField, raw: bytes, value: Occurrence, known: Known, tally: Tally) -> None:
+    """Count a value that is a new id, unless this rewrite has written it, so that it counts as rewritten."""
+    if not known.own or (identity_of(raw), sort_key(value.value)) not in known.own:
         tally.count(of, ALREADY)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bson import decode
+from bson import decode, encode
 from bson.dbref import DBRef
 from bson.objectid import ObjectId
 
@@ -26,6 +26,16 @@ from booking_migrate.stores.reference_journal import ABSENT, FieldChange
 
 _TOLERANT = CODEC.with_options(unicode_decode_error_handler="surrogateescape")
 """Texts that are not UTF-8 come with surrogates: nothing is looked for in them, and nothing is written back."""
+
+
+class _Every(dict[str, Any]):
+    """A document in which a name that occurs twice has the array of its values, so that none is passed over."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, [self[name], value] if name in self else value)
+
+
+_EVERY = _TOLERANT.with_options(document_class=_Every)
 
 _DIGITS = 24
 _OBJECT_ID = re.compile(rf"(?<![0-9a-fA-F])([0-9a-fA-F]{{{_DIGITS}}})(?![0-9a-fA-F])")
@@ -46,18 +56,26 @@ class Reference(NamedTuple):
 
 def references_in(raw: bytes, field: ReferenceField) -> list[Reference]:
     """Return the values of a field of a document, where its condition holds. Null, truth and plain documents are not ids."""
-    document = decode(raw, _TOLERANT)
+    names = field.field.split(".")
+    document = decode(raw, _EVERY if _may_occur_twice(raw, [*names, _ID]) else _TOLERANT)
     prefix = f"{field.parent}." if field.parent else ""
     beside = {path.removeprefix(prefix): keys for path, keys in _keys(field) if path.startswith(prefix)}
     if not all(_meets(document, path, keys) for path, keys in _keys(field) if not path.startswith(prefix)):
         return []
-    names = field.field.split(".")
     return [
         Reference(path, value, ids_of(value))
         for parent, where in _parents(document, names[:-1], "")
         if names[-1] in parent and all(_meets(parent, path, keys) for path, keys in beside.items())
         for path, value in _leaves(parent[names[-1]], f"{where}{names[-1]}")
     ]
+
+
+def _may_occur_twice(raw: bytes, names: Sequence[str]) -> bool:
+    """Return whether one of some names may occur twice in one document of a document."""
+    is_repeated = any(
+        raw.find(name, raw.find(name) + 1) >= 0 for name in (b"%b\x00" % each.encode() for each in names)
+    )
+    return is_repeated and encode(decode(raw, _TOLERANT), codec_options=CODEC) != raw
 
 
 def _keys(field: ReferenceField) -> Iterator[tuple[str, frozenset[bytes]]]:

@@ -8,7 +8,8 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.session import booking_of_session
-from booking_migrate.references.changes import Found, Known
+from booking_migrate.references.changes import Found
+from booking_migrate.references.tally import Known
 from booking_migrate.stores.references import BookingState, NewIds, OldIds
 
 _AT_ONCE = 10_000
@@ -46,7 +47,8 @@ def look_up(old_ids: OldIds, found: Sequence[Found]) -> Known:
     new = _sessions(old_ids, unknown)
     rest = [value for key, value in unknown.items() if key not in new]
     for start in range(0, len(rest), _AT_ONCE):
-        new |= old_ids.existing((), rest[start : start + _AT_ONCE])[1]
+        some = rest[start : start + _AT_ONCE]
+        new |= old_ids.existing((), some)[1] | old_ids.other_sessions(some)
     return Known(states, frozenset(new))
 
 

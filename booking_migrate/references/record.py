@@ -1,11 +1,19 @@
 """The values of a rewrite as its record keeps them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from booking_migrate.references.changes import Left, Tally
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import identity_of, value_in, write_fields
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.session import booking_of_session
 from booking_migrate.references.fields import ReferenceField
-from booking_migrate.stores.reference_journal import RewriteRecord
+from booking_migrate.references.tally import Left, Tally
+from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
 
 
 def saved_fields(fields: Sequence[ReferenceField]) -> list[dict[str, Any]]:
@@ -44,3 +52,32 @@ def tally_of(record: RewriteRecord) -> Tally:
     """Return the counts and samples that a record has."""
     values = {(each["collection"], each["field"], each["what"]): each["number"] for each in record.counts}
     return Tally(values, [Left(**each) for each in record.left])
+
+
+def written_values(
+    journal: "MongoReferenceJournal", rewrite_id: str, collection: str, documents: Sequence[bytes]
+) -> frozenset[tuple[bytes, bytes]]:
+    """Return what a rewrite has written into documents that are read now: before it was killed, or because others wrote them.
+
+    Returns:
+        The identity that each document has now, and the sort key of each value.
+    """
+    now = {identity: identity_of(raw) for raw in documents for identity in _identities(raw)}
+    return frozenset(
+        (now[each.identity], sort_key(change.after))
+        for note in journal.notes_of(rewrite_id, list(now))
+        if note.collection == collection
+        for each in note.written
+        if each.identity in now
+        for change in each.changes
+    )
+
+
+def _identities(raw: bytes) -> list[bytes]:
+    """Return the identities under which a document may be noted: its own, and that from before its `_id` was rewritten."""
+    found, document_id = [identity_of(raw)], value_in(identity_of(raw), b"_id")
+    if type(document_id) is ObjectId:
+        found.append(write_fields({DOCUMENT_ID: booking_of_session(document_id)}))
+    elif type(document_id) is str and ObjectId.is_valid(document_id):
+        found.append(write_fields({DOCUMENT_ID: str(booking_of_session(ObjectId(document_id)))}))
+    return found

@@ -19,12 +19,20 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.errors import OtherRewriteOpen
 from booking_migrate.events import Advanced, Checkpointed, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
-from booking_migrate.references.changes import ADDED, REWRITTEN, TAKEN, Planned, Tally, find, plan_change
+from booking_migrate.references.changes import Planned, find, plan_change
 from booking_migrate.references.drain import Key, OthersWrites, follow
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.lookup import look_up
 from booking_migrate.references.preconditions import check_preconditions
-from booking_migrate.references.record import counts_of, left_of, name_of, saved_fields, tally_of
+from booking_migrate.references.record import (
+    counts_of,
+    left_of,
+    name_of,
+    saved_fields,
+    tally_of,
+    written_values,
+)
+from booking_migrate.references.tally import ADDED, REWRITTEN, TAKEN, Tally
 from booking_migrate.references.writer import Place, Writer
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.lock import HeldLock
@@ -212,7 +220,7 @@ class _Rewriting:
             for batch in batches:
                 plan.regulator.wait()
                 counted = Tally()
-                planned = self._planned(fields, batch, counted)
+                planned = self._planned(fields, batch, counted, is_counted=is_first)
                 _finish(writing)
                 writing = in_background(
                     partial(self._write, place, planned, batch, counted if is_first else None),
@@ -269,11 +277,22 @@ class _Rewriting:
             self._outcome.tally.count(ReferenceField(collection, name), what, number)
 
     def _planned(
-        self, fields: Sequence[ReferenceField], batch: Sequence[bytes], tally: Tally
+        self,
+        fields: Sequence[ReferenceField],
+        batch: Sequence[bytes],
+        tally: Tally,
+        *,
+        is_counted: bool = False,
     ) -> list[Planned]:
         """Return what changes in documents; what they stand for is asked once for all of them."""
         found = [each for raw in batch if (each := find(raw, fields)).values]
         known = look_up(self._plan.old_ids, found)
+        if known.new and is_counted and self._outcome.documents:
+            raws = [each.raw for each in found]
+            own = written_values(
+                self._plan.journal, self._outcome.record.rewrite_id, fields[0].collection, raws
+            )
+            known = known._replace(own=own)
         return [planned for each in found if (planned := plan_change(each, known, tally)) is not None]
 
     def _planned_of(self, collection: str, batch: Sequence[bytes]) -> list[Planned]:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from bson import decode
+from bson.binary import Binary
 from bson.dbref import DBRef
 from bson.errors import BSONError
 from bson.objectid import ObjectId
@@ -23,6 +24,7 @@ from booking_migrate.bson.document import (
     STRING,
     Element,
     elements,
+    read_exactly,
     read_value,
 )
 from booking_migrate.bson.order import element_key, sort_key
@@ -34,6 +36,7 @@ HEX_DIGITS = 24
 UUID_HEADS = (b"\x10\x00\x00\x00\x03", b"\x10\x00\x00\x00\x04")
 """How the value of a binary that is a UUID begins: its length, and the old or the new subtype."""
 
+_UUID_SUBTYPES = (3, 4)
 _BINARY, _UNDEFINED, _BOOL = 0x05, 0x06, 0x08
 _NO_ID = frozenset({NULL, _UNDEFINED, _BOOL, DOCUMENT})
 """The BSON types that do not count as an id; a document is taken apart, or not an id."""
@@ -124,11 +127,40 @@ def occurrences(raw: bytes, field: ReferenceField) -> list[Occurrence]:
     """
     if not field.when and (plain := _plain_occurrences(raw, field.field)) is not None:
         return plain
+    return all_occurrences(raw, field)
+
+
+def all_occurrences(raw: bytes, field: ReferenceField) -> list[Occurrence]:
+    """Return the same, in a document in which names occur twice: those of all fields of a name, with equal paths."""
     found: list[Occurrence] = []
     names = [name.encode() for name in field.field.split(".")]
     meets = _condition(raw, field)
     _follow(raw, names, "", meets, found)
     return found
+
+
+def has_duplicates(raw: bytes, path: str) -> bool:
+    """Return whether a name on a path occurs twice in a document that has it: the server and drivers take one of them."""
+    names = [*map(str.encode, path.split(".")), _ID]
+    if all(raw.count(b"%b\x00" % name) < 2 for name in names) or read_exactly(raw) is not None:  # noqa: PLR2004
+        return False
+    return _has_twice(Element(DOCUMENT, b"", raw), names)
+
+
+def _has_twice(element: Element, names: Sequence[bytes]) -> bool:
+    if element.kind == ARRAY:
+        return any(_has_twice(inner, names) for inner in elements(element.value))
+    if element.kind != DOCUMENT or not names:
+        return False
+    found = [inner for inner in elements(element.value) if inner.name == names[0]]
+    return len(found) > 1 or any(_has_twice(inner, names[1:]) for inner in found)
+
+
+def is_id_like(value: Any) -> bool:
+    """Return whether a decoded value has the form of an id: an ObjectId, a UUID, or a text with the digits of an ObjectId."""
+    if type(value) is str:
+        return _RUN.search(value) is not None
+    return type(value) is ObjectId or (isinstance(value, Binary) and value.subtype in _UUID_SUBTYPES)
 
 
 class _NotPlain(Exception):

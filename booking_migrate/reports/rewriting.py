@@ -1,6 +1,7 @@
 """The reports of rewriting references, and of undoing that."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ from booking_migrate.stores.journal import RunRecord
 
 if TYPE_CHECKING:
     from booking_migrate.cutover.plan import CutoverOutcome
-    from booking_migrate.references.changes import Tally
     from booking_migrate.references.fields import ReferenceField
     from booking_migrate.references.rewrite import RewriteOutcome
+    from booking_migrate.references.tally import Tally
     from booking_migrate.references.undo import UndoOfReferences
 
 
@@ -29,9 +30,20 @@ class RewrittenFieldPart(Part):
     rewritten: int = Field(
         description="references that have new ids now, by this command or the one that it continued"
     )
-    already: int = Field(description="values that were new ids before")
+    already: int = Field(
+        description="values that were new ids when they were read: of an earlier rewrite, or written by the new application"
+    )
     rejected: int = Field(description="references to rejected bookings, left as they are")
-    unknown: int = Field(description="values that are ids of no booking, left as they are")
+    unknown: int = Field(
+        description="values that are neither old nor new ids, left as they are: `dangling` and `no_id`"
+    )
+    dangling: int = Field(
+        description="of those, values that have the form of an id: ObjectIds, UUIDs, texts with the digits of an ObjectId"
+    )
+    no_id: int = Field(description="of those, other values, such as words and numbers")
+    duplicate_name: int = Field(
+        description="references, left as they are, in documents in which a name on the path occurs twice"
+    )
     unmigrated: int = Field(description="references to bookings that are not migrated, left as they are")
     taken: int = Field(description="documents that keep their `_id`, because another one has the new `_id`")
 
@@ -44,7 +56,9 @@ class LeftPart(Part):
     document_id: Line
     path: Line = Field(description="where it is, with array positions")
     value: Line
-    reason: str = Field(description="`rejected`, `unknown`, `unmigrated` or `taken`")
+    reason: str = Field(
+        description="`rejected`, `unknown` (dangling), `no-id`, `unmigrated`, `taken` or `duplicate-name`"
+    )
 
 
 class RewriteReport(Report):
@@ -53,9 +67,11 @@ class RewriteReport(Report):
     rewrite_id: Line = Field(description="what the journal calls this rewrite")
     fields: tuple[RewrittenFieldPart, ...]
     documents: int = Field(description="documents that were changed")
-    looked_at: int = Field(description="documents that were read, each once")
+    looked_at: int = Field(
+        description="documents that were read, each once; the counts of the fields are of these"
+    )
     again: int = Field(
-        description="documents that were read again, because others had written them meanwhile"
+        description="documents that were read again, because others had written them meanwhile; of these only what was rewritten is counted"
     )
     added: int = Field(description="fields that were set beside references")
     left: tuple[LeftPart, ...] = Field(
@@ -81,7 +97,9 @@ def report_of_rewrite(
         seconds: how long it took.
     """
     parts = tuple(_field(each, outcome.tally) for each in fields)
-    is_clean = not any(each.rejected or each.unmigrated or each.taken for each in parts)
+    is_clean = not any(
+        each.rejected or each.unmigrated or each.taken or each.duplicate_name for each in parts
+    )
     time = outcome.record.cluster_time
     return RewriteReport(
         command="references rewrite",
@@ -108,9 +126,23 @@ def report_of_rewrite(
 
 
 def _field(of: "ReferenceField", tally: "Tally") -> RewrittenFieldPart:
-    names = ("rewritten", "already", "rejected", "unknown", "unmigrated", "taken")
-    counts = {name: tally.values.get((of.collection, of.field, name), 0) for name in names}
-    return RewrittenFieldPart(collection=of.collection, field=of.field, to=of.to.value, **counts)
+    counts = Counter(
+        {what: number for (*name, what), number in tally.values.items() if name == [of.collection, of.field]}
+    )
+    return RewrittenFieldPart(
+        collection=of.collection,
+        field=of.field,
+        to=of.to.value,
+        rewritten=counts["rewritten"],
+        already=counts["already"],
+        rejected=counts["rejected"],
+        unknown=counts["unknown"] + counts["no-id"],
+        dangling=counts["unknown"],
+        no_id=counts["no-id"],
+        duplicate_name=counts["duplicate-name"],
+        unmigrated=counts["unmigrated"],
+        taken=counts["taken"],
+    )
 
 
 def _steps(outcome: "RewriteOutcome") -> Iterator[NextStep]:

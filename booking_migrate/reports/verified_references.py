@@ -166,15 +166,15 @@ def _field(proof: "FieldProof", of: "Proof") -> VerifiedFieldPart:
         values=proof.values,
         **{fate.value: number for fate, number in proof.counts.items()},
         rejected_then=_then(proof.of, of, "rejected"),
-        dangling_then=_then(proof.of, of, "unknown"),
+        dangling_then=_then(proof.of, of, "unknown", "no-id"),
     )
 
 
-def _then(field: "ReferenceField", proof: "Proof", what: str) -> int | None:
-    """Return how many values of a field the newest rewrite of it has left for a reason; None: it was not rewritten."""
+def _then(field: "ReferenceField", proof: "Proof", *reasons: str) -> int | None:
+    """Return how many values of a field the newest rewrite of it has left for some reasons; None: it was not rewritten."""
     named = {"collection": field.collection, "field": field.field}
     for record in proof.rewrites:
         if any(named.items() <= dict(each).items() for each in record.fields):
             counts = [each for each in record.counts if named.items() <= dict(each).items()]
-            return sum(int(each["number"]) for each in counts if each["what"] == what)
+            return sum(int(each["number"]) for each in counts if each["what"] in reasons)
     return None

@@ -8,9 +8,9 @@ import pytest
 from bson.timestamp import Timestamp
 from rich.console import Console
 
-from booking_migrate.references.changes import Left, Tally
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.rewrite import RewriteOutcome
+from booking_migrate.references.tally import Left, Tally
 from booking_migrate.references.undo import Kept, UndoCounts, UndoOfReferences
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.model import Report

@@ -17,9 +17,10 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import session_id
 from booking_migrate.references import values
-from booking_migrate.references.changes import Known, Planned, Tally, find, plan_change, reversal
+from booking_migrate.references.changes import Planned, find, plan_change, reversal
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.positions import rebuilt
+from booking_migrate.references.tally import Known, Tally
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites, Move, Update

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import session_id
-from booking_migrate.references.changes import Tally, find, plan_change
+from booking_migrate.references.changes import find, plan_change
 from booking_migrate.references.decoded import put_back, references_in, with_ids
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.positions import rebuilt
+from booking_migrate.references.tally import Tally
 from booking_migrate.references.values import occurrences, replaced
 from tests.properties.test_rewritten_references import KNOWN, OLD, documents, fields, references
 

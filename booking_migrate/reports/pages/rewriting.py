@@ -6,15 +6,22 @@ from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.lifecycle import LifeReport, ReferencesUndonePart
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Table, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.reports.rewriting import RewriteReport
+from booking_migrate.reports.rewriting import RewriteReport, RewrittenFieldPart
 from booking_migrate.reports.text import duration
 
 _REASONS = {
     "rejected": "to rejected bookings",
     "unmigrated": "to bookings that are not migrated",
     "taken": "as _id, whose new value another document has",
-    "unknown": "to no booking",
+    "duplicate_name": "in documents in which a name on the path occurs twice",
+    "dangling": "to no booking",
+    "no_id": "that are not ids",
 }
+"""What is left, by the name of its count."""
+
+_STORED = {"dangling": "unknown", "no_id": "no-id", "duplicate_name": "duplicate-name"}
+"""The reasons of samples that have another name."""
+
 _SHOWN = 20
 
 
@@ -33,7 +40,7 @@ def rewrite_page(report: RewriteReport) -> Page:
 
 def _verdict(report: RewriteReport) -> Verdict:
     rewritten = sum(each.rewritten for each in report.fields)
-    left = sum(each.rejected + each.unmigrated + each.taken for each in report.fields)
+    left = sum(map(_number_left, report.fields))
     if report.cluster_time is None:
         until = f"The last of {plural(report.passes, 'pass')} found no old id."
     else:
@@ -54,7 +61,7 @@ def _sections(report: RewriteReport) -> Iterator[Section]:
             f"{each.collection}.{each.field}",
             each.to,
             grouped(each.already),
-            grouped(each.rejected + each.unmigrated + each.taken),
+            grouped(_number_left(each)),
             grouped(each.unknown),
             grouped(each.rewritten),
         )
@@ -69,19 +76,24 @@ def _sections(report: RewriteReport) -> Iterator[Section]:
     yield Section(title="How", facts=tuple(facts), head=("What", "How much"))
 
 
+def _number_left(field: RewrittenFieldPart) -> int:
+    return field.rejected + field.unmigrated + field.taken + field.duplicate_name
+
+
 def _left(report: RewriteReport) -> Iterator[Item]:
     for field in report.fields:
         for reason, words in _REASONS.items():
             count = getattr(field, reason)
             if not count:
                 continue
-            named = (field.collection, field.field, reason)
+            named = (field.collection, field.field, _STORED.get(reason, reason))
             samples = [each for each in report.left if (each.collection, each.field, each.reason) == named][
                 :_SHOWN
             ]
             lines = tuple(f"{each.path} of {each.document_id}: {each.value}" for each in samples)
-            mood = None if reason == "unknown" else Mood.CAUTION
-            text = f"{field.collection}.{field.field}: {plural(count, 'reference')} {words}"
+            mood = None if reason in ("dangling", "no_id") else Mood.CAUTION
+            what = "value" if reason == "no_id" else "reference"
+            text = f"{field.collection}.{field.field}: {plural(count, what)} {words}"
             yield Item(text, mood, lines, count)
 
 

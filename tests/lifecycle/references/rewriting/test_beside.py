@@ -160,7 +160,7 @@ def test_an_undo_keeps_what_was_changed_since(database: Db, command: Run) -> Non
         }
         for number in range(1, 5)
     )
-    assert 0 == command(*REWRITE, *FIELDS).returncode
+    assert 0 == command(*REWRITE, *FIELDS[:2], *FIELDS[4:]).returncode
     database.orders.update_one({"_id": 1}, {"$set": {"bookingId": old(9)}})
     database.orders.update_one({"_id": 2}, {"$pop": {"bookingIds": -1}})
     database.orders.update_one(

@@ -13,7 +13,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.references import changes, lookup, preconditions, rewrite
-from booking_migrate.references.changes import Known
+from booking_migrate.references.tally import Known
 from booking_migrate.stores.mongo import referring_writes
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from tests.lifecycle.conftest import Ended

@@ -2,15 +2,24 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from bson import DBRef
+from bson.binary import UuidRepresentation
+from bson.codec_options import CodecOptions
+from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
+from pymongo.collection import Collection
 from pymongo.database import Database
 
+from booking_migrate.bson.document import element_of, wrap
 from booking_migrate.domain.session import session_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
+from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
 from tests.support.booking_lines import booking
 from tests.support.references import new, old
@@ -81,6 +90,97 @@ def test_rejected_and_unknown_ids_are_left_and_listed(database: Db, command: Run
         (each["document_id"], each["reason"]) for each in report["left"]
     }
     assert (1, 2, 1) == tuple(report["fields"][0][name] for name in ("rewritten", "rejected", "unknown"))
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_each_value_is_counted_as_what_it_is(database: Db, command: Run) -> None:
+    """Old ids, new ids of either kind and origin, ids of rejected bookings and of nothing, and what is not an id count apart."""
+    own, document = ObjectId(), database.bookings.find_one({}, {"_id": 1})
+    assert document is not None
+    database.bookings.update_one({}, {"$push": {"sessions": {"sessionId": own, "status": "pending"}}})
+    values = {
+        "rewritten": [old(1), str(old(2)), f"/b/{old(3)}"],
+        "already": [new(4), str(new(5)), f"/s/{own}", own, document["_id"], old(0)],
+        "rejected": [old(100)],
+        "dangling": [old(999), str(ObjectId()), UUID(int=1)],
+        "no_id": ["gift", 7, datetime(2026, 1, 1, tzinfo=UTC)],
+    }
+    orders = database.get_collection(
+        "orders", codec_options=CodecOptions(uuid_representation=UuidRepresentation.STANDARD)
+    )
+    orders.insert_many({"b": each} for some in values.values() for each in some)
+    orders.insert_many([{"b": None}, {"b": []}, {"c": old(1)}])
+    report = json.loads(command(*REWRITE, *FIELD).stdout)
+    (field,) = report["fields"]
+    proven = json.loads(command("references", "verify", "--json").stdout)["fields"][0]
+
+    assert {name: len(some) for name, some in values.items()} == {name: field[name] for name in values}
+    assert 6 == field["unknown"] == proven["dangling"] == proven["dangling_then"]
+    assert field["already"] + field["rewritten"] == proven["new"]
+    assert [3, 3] == [
+        len([each for each in report["left"] if each["reason"] == reason]) for reason in ("unknown", "no-id")
+    ]
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_what_others_write_again_is_counted_once(database: Db, command: Run) -> None:
+    """A document that others write ahead of the scan counts as rewritten, not as new before; one that is moved, too."""
+    database.orders.insert_many({"_id": old(number), "b": old(number)} for number in range(1, 30))
+    again = {"$set": {"b": old(2)}}
+    with between_read_and_write(lambda: database.orders.update_one({"_id": old(29)}, again)):
+        done = command(*REWRITE, *FIELD, "--field", "orders._id", "--batch-size", "3")
+    report = json.loads(done.stdout)
+
+    assert [(29, 0), (29, 0)] == [(each["rewritten"], each["already"]) for each in report["fields"]]
+
+
+@pytest.mark.usefixtures("cut_over")
+def test_names_that_occur_twice_are_left(database: Db, command: Run) -> None:
+    """A document in which a name on the way to a reference occurs twice is left byte for byte, listed, and no proof passes it."""
+
+    def twice(number: int, name: str, one: Any, other: Any) -> RawBSONDocument:
+        parts = [element_of("_id", number), element_of(name, one), element_of(name, other)]
+        return RawBSONDocument(wrap(parts))
+
+    database.orders.insert_many(
+        [
+            twice(1, "b", old(1), "x"),
+            twice(2, "b", "x", old(2)),
+            twice(3, "items", {"b": old(3)}, 5),
+            twice(4, "items", {"b": "x"}, [{"b": old(4)}]),
+            RawBSONDocument(
+                wrap([element_of("_id", 5), element_of("x", 1), element_of("b", old(5)), element_of("x", 2)])
+            ),
+            twice(6, "b", "x", "y"),
+        ]
+    )
+    before = raw_orders(database)
+    done = command(*REWRITE, *FIELD, "--field", "orders.items.b")
+    report = json.loads(done.stdout)
+    after = raw_orders(database)
+
+    assert 3 == done.returncode, done.stdout
+    assert [5] == [number for number in before if before[number] != after[number]]
+    assert before[5].replace(old(5).binary, new(5).binary) == after[5]
+    assert {"1", "2", "3", "4"} == {
+        each["document_id"] for each in report["left"] if each["reason"] == "duplicate-name"
+    }
+    assert [2, 2] == [each["duplicate_name"] for each in report["fields"]]
+    proven = command("references", "verify", "--json")
+    assert (4, 4) == (proven.returncode, json.loads(proven.stdout)["mismatch_count"])
+    assert 0 == command(*UNDO).returncode
+    assert before == raw_orders(database)
+
+
+def raw_orders(database: Db) -> dict[int, bytes]:
+    """The orders as bytes."""
+    codec: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+    orders: Collection[RawBSONDocument] = Collection(
+        database,  # type: ignore[arg-type]
+        "orders",
+        codec_options=codec,
+    )
+    return {each["_id"]: bytes(each.raw) for each in orders.find()}
 
 
 @pytest.mark.usefixtures("cut_over")
