@@ -1,6 +1,7 @@
 """Counts and sizes as text, and the words that agree with them."""
 
 import re
+from collections.abc import Sequence
 
 _CHOICES = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 """The words of a text for one thing and for several."""
@@ -25,6 +26,12 @@ def plural(number: int, noun: str, several: str = "") -> str:
 def agreed(text: str, number: int) -> str:
     """Return a text whose words agree with a number: of ``{index|indexes} that {is|are} lost`` the first ones with 1."""
     return _CHOICES.sub(lambda found: found[1 if number == 1 else 2], text)
+
+
+def alternatives(words: Sequence[str]) -> str:
+    """Return ``a``, ``a or b``, ``a, b or c``."""
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def size(number: int) -> str:

@@ -11,20 +11,21 @@ from booking_migrate.cli import run
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import ConnectionOptions, OutputOptions, RunOptions
 from booking_migrate.errors import BadConfiguration, UnusablePlace
+from booking_migrate.quantities import alternatives
 from booking_migrate.reports.control import report_of_control
 from booking_migrate.reports.model import Report
 from booking_migrate.runs.asking import Values, ask, choose
-from booking_migrate.runs.control import Setting
+from booking_migrate.runs.control import NUMBERS, Setting
 from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.open import CollectionPlace, parse_place
 
-HELP = """
+HELP = f"""
 It acts on migrate (also with --follow and --in-place), verify and rollback, from their next chunk on. The command that is
 running says it, status shows it with who asked and since when, and its lock is kept. Meant is the only run that is worked on,
 or that of --run.
 
-A SETTING is max-rate=N (bookings a second), max-lag=N (seconds that a secondary may be behind) or workers=N (processes); none
-in place of N removes a limit. One that does not apply to the command is refused.
+A SETTING is {alternatives([f"{name}=N ({number.unit})" for name, number in NUMBERS.items()])}; none in place of N removes a
+limit. One that does not apply to the command is refused.
 
 What is asked stays with the run: a paused command that is killed and run again is paused still, and says so. Another command
 for the same run, such as rollback, is not. While migrate --follow is paused, what the application changes is kept; a cut-over
@@ -42,21 +43,6 @@ takes over at once. A cut-over cannot be paused.
 """
 
 _NONE = "none"
-_LIMITS = {
-    Setting.MAX_RATE: (1.0, float("inf")),
-    Setting.MAX_LAG: (0.0, float("inf")),
-    Setting.WORKERS: (1.0, 64.0),
-}
-"""The least and the greatest value of each setting."""
-
-_UNITS = {
-    Setting.MAX_RATE: "bookings a second",
-    Setting.MAX_LAG: "seconds that a secondary may be behind",
-    Setting.WORKERS: "processes",
-}
-_EXAMPLES = {Setting.MAX_RATE: 2000, Setting.MAX_LAG: 10, Setting.WORKERS: 4}
-"""Values that make sense as examples."""
-
 _SET = "booking-migrate control set"
 
 
@@ -136,17 +122,17 @@ def _values(action: Action, settings: Sequence[str]) -> Values:
 
 
 def _named_settings() -> str:
-    return ", ".join(f"{setting.value} ({unit})" for setting, unit in _UNITS.items())
+    return ", ".join(f"{setting.value} ({number.unit})" for setting, number in NUMBERS.items())
 
 
 def _example(setting: Setting) -> str:
-    return f"{setting.value}={_EXAMPLES[setting]}"
+    return f"{setting.value}={NUMBERS[setting].example}"
 
 
 def _parts(text: str) -> tuple[Setting | None, str, str]:
     """Return the setting that is meant, None if that is not clear, and name and value as typed."""
     name, _, value = text.partition("=")
-    near = get_close_matches(name.lower().replace("_", "-"), [each.value for each in _LIMITS], n=1)
+    near = get_close_matches(name.lower().replace("_", "-"), [each.value for each in NUMBERS], n=1)
     return Setting(near[0]) if near else None, name, value
 
 
@@ -155,16 +141,17 @@ def _number(value: str) -> float | None:
 
 
 def _is_allowed(setting: Setting, value: str) -> bool:
-    is_whole = setting is Setting.WORKERS
+    allowed = NUMBERS[setting]
     if value == _NONE:
-        return not is_whole
+        return not allowed.is_whole
     try:
         number = float(value)
     except ValueError:
         return False
-    least, most = _LIMITS[setting]
+    most = float("inf") if allowed.most is None else allowed.most
     # What is not a number fails every comparison.
-    return least <= number <= most and number < float("inf") and (not is_whole or number == int(number))
+    is_within = allowed.least <= number <= most and number < float("inf")
+    return is_within and (not allowed.is_whole or number == int(number))
 
 
 def _faults(text: str) -> Iterator[_Fault]:
@@ -174,14 +161,14 @@ def _faults(text: str) -> Iterator[_Fault]:
         meant = "" if setting is None else f"Did you mean {setting.value}? "
         yield _Fault(f"unknown setting {name!r}", f"{meant}Settings are {_named_settings()}.")
     if setting is not None and not _is_allowed(setting, value):
-        least, most = _LIMITS[setting]
-        numbers = (
-            f"a whole number from {least:g} to {most:g}"
-            if setting is Setting.WORKERS
-            else f"a number from {least:g} on, or {_NONE}"
+        allowed = NUMBERS[setting]
+        span = (
+            f"from {allowed.least} on" if allowed.most is None else f"from {allowed.least} to {allowed.most}"
         )
+        numbers = f"a whole number {span}" if allowed.is_whole else f"a number {span}, or {_NONE}"
         yield _Fault(
-            f"{setting.value} cannot be {value!r}", f"Use {numbers}, for {setting.value} ({_UNITS[setting]})."
+            f"{setting.value} cannot be {value!r}",
+            f"Use {numbers}, for {setting.value} ({allowed.unit}).",
         )
 
 

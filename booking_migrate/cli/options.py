@@ -20,6 +20,7 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
 from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
 from booking_migrate.errors import BadConfiguration
+from booking_migrate.runs.control import NUMBERS, Setting
 from booking_migrate.stores.open import Connection, JsonFormat
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION, default_archive
 from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
@@ -122,7 +123,20 @@ def document_size_option(text: str) -> Any:
 
 def workers_option(text: str) -> Any:
     """Return the option ``--workers``."""
-    return option(2, text, min=1, max=64)
+    number = NUMBERS[Setting.WORKERS]
+    return option(2, text, min=number.least, max=number.most)
+
+
+def max_lag_option(text: str) -> Any:
+    """Return the option ``--max-lag``."""
+    least = NUMBERS[Setting.MAX_LAG].least
+    return option(None, text, metavar="SECONDS", min=least, show_default="never pause")
+
+
+def max_rate_option(text: str) -> Any:
+    """Return the option ``--max-rate``."""
+    least = NUMBERS[Setting.MAX_RATE].least
+    return option(None, text, metavar="N", min=least, show_default="no limit")
 
 
 def source_option() -> Any:
@@ -275,20 +289,10 @@ class WritingOptions(Group, panel="Writing"):
         parser=parse_executor,
         show_default="local processes",
     )
-    max_lag: float | None = option(
-        None,
-        "Pause while a secondary of the target's replica set is further behind, or its lag is unknown.",
-        metavar="SECONDS",
-        min=0,
-        show_default="never pause",
+    max_lag: float | None = max_lag_option(
+        "Pause while a secondary of the target's replica set is further behind, or its lag is unknown."
     )
-    max_rate: float | None = option(
-        None,
-        "Move at most this many bookings a second, on average.",
-        metavar="N",
-        min=1,
-        show_default="no limit",
-    )
+    max_rate: float | None = max_rate_option("Move at most this many bookings a second, on average.")
     follow: bool = option(
         False,
         "Continue after the last booking: bring in what the application writes, and verify it, until Ctrl-C or a cutover.",

@@ -9,7 +9,14 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.open import current_process
-from booking_migrate.cli.options import PLACES, ConnectionOptions, OutputOptions, YesOption
+from booking_migrate.cli.options import (
+    PLACES,
+    ConnectionOptions,
+    OutputOptions,
+    YesOption,
+    max_lag_option,
+    max_rate_option,
+)
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.streams import is_interactive
@@ -109,15 +116,9 @@ class PaceOptions(Group, panel="Writing"):
     batch_size: int = option(
         5000, "Documents per batch. It changes speed and memory, never the result.", min=1, max=20_000
     )
-    max_rate: float | None = option(
-        None, "Rewrite at most this many documents a second.", metavar="N", min=1, show_default="no limit"
-    )
-    max_lag: float | None = option(
-        None,
-        "Pause while a secondary is further behind, or its lag is unknown.",
-        metavar="SECONDS",
-        min=0,
-        show_default="never pause",
+    max_rate: float | None = max_rate_option("Rewrite at most this many documents a second.")
+    max_lag: float | None = max_lag_option(
+        "Pause while a secondary is further behind, or its lag is unknown."
     )
 
 

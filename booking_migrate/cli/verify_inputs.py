@@ -21,7 +21,7 @@ from booking_migrate.errors import (
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.in_place.archive import check_archive
 from booking_migrate.runs.commands import rollback_of
-from booking_migrate.runs.control import VERIFY, Setting
+from booking_migrate.runs.control import VERIFY
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
 from booking_migrate.runs.regulator import Regulator, Unregulated
@@ -244,7 +244,6 @@ def regulator_of(
         command=VERIFY,
         process=process,
         run_id=lambda: verified.run_id,
-        takes=(Setting.PAUSE, Setting.MAX_RATE),
         beats=True,
     )
 

@@ -15,7 +15,7 @@ from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.quantities import agreed
-from booking_migrate.runs.control import MIGRATE, Setting
+from booking_migrate.runs.control import MIGRATE
 from booking_migrate.runs.plan import Finding, MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import history_in_place
 from booking_migrate.runs.regulator import Regulator
@@ -98,7 +98,6 @@ def migrate_in_place(
         command=MIGRATE,
         process=request.holder,
         run_id=lambda: session.open_run_id,
-        takes=(Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
         gauge=stores.lag,
         maximum_lag=request.maximum_lag,
         maximum_rate=limits.maximum_rate,

@@ -6,7 +6,7 @@ from booking_migrate.events import Listener
 from booking_migrate.migrate.dispatch import Delegation
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
-from booking_migrate.runs.control import MIGRATE, Setting
+from booking_migrate.runs.control import MIGRATE
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
@@ -74,7 +74,6 @@ def migrate(
         command=MIGRATE,
         process=request.holder,
         run_id=lambda: session.open_run_id,
-        takes=(Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
         gauge=stores.lag,
         maximum_lag=request.maximum_lag,
         maximum_rate=request.maximum_rate,

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
+from booking_migrate.quantities import alternatives
 from booking_migrate.reports.model import NextStep, Part, Report
 from booking_migrate.runs.asking import Asked
 from booking_migrate.runs.commands import possible_commands, resume_of
@@ -19,7 +20,7 @@ class RequestReport(Part):
     """One thing that is asked of a command that works on a run."""
 
     command: str = Field(description="migrate, verify or rollback")
-    setting: Setting = Field(description="`pause`, `max-rate`, `max-lag` or `workers`")
+    setting: Setting = Field(description=alternatives([f"`{each}`" for each in Setting]))
     value: float | bool | None = Field(description="of a pause whether it lasts; null: no limit")
     by: Line = Field(description="who asked: user@host")
     at: datetime = Field(description="when that was asked")

@@ -22,7 +22,7 @@ from booking_migrate.events import Announced
 from booking_migrate.in_place.rollback import undo_in_place
 from booking_migrate.rollback.from_window import restore_live
 from booking_migrate.rollback.restore import RollbackPlan
-from booking_migrate.runs.control import ROLLBACK, Setting
+from booking_migrate.runs.control import ROLLBACK
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.reopening import Exists, before_finalize, reopen
@@ -182,7 +182,6 @@ def _regulator(plan: RollbackPlan, run: RunRecord) -> Regulator:
         command=ROLLBACK,
         process=plan.holder,
         run_id=lambda: run.run_id,
-        takes=(Setting.PAUSE, Setting.MAX_LAG),
         gauge=plan.stores.lag,
     )
 

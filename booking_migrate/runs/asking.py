@@ -1,6 +1,6 @@
 """Asking something of the command that works on a run, from another process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from booking_migrate.errors import (
@@ -15,6 +15,7 @@ from booking_migrate.runs.commands import abort_of, command_of
 from booking_migrate.runs.control import (
     MIGRATE,
     ROLLBACK,
+    TAKES,
     VERIFY,
     Request,
     Setting,
@@ -28,14 +29,6 @@ from booking_migrate.runs.states import RESUMABLE, in_words
 from booking_migrate.runs.status import RunStatus, status
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import LockStore
-
-_COPYING = frozenset({Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG})
-_TAKEN = {
-    MIGRATE: _COPYING,
-    ROLLBACK: frozenset({Setting.PAUSE, Setting.MAX_LAG}),
-    VERIFY: frozenset[Setting](),
-}
-"""What is taken by commands whose process has not said so yet."""
 
 _UNFINISHED = RESUMABLE | {RunState.ROLLING_BACK}
 
@@ -199,6 +192,6 @@ def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) 
     return f"Stop migrate (Ctrl-C; what was written is kept), then continue it with that number ({kept}): {command}"
 
 
-def _taken(run: RunRecord, command: str) -> frozenset[Setting]:
+def _taken(run: RunRecord, command: str) -> Collection[Setting]:
     worker = worker_of(run.control, command)
-    return _TAKEN[command] if worker is None else worker.takes
+    return TAKES[command] if worker is None else worker.takes

@@ -36,6 +36,35 @@ class Setting(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """Which numbers a setting may have, and the option of the same name."""
+
+    unit: str
+    """What it counts."""
+
+    least: int
+    example: int
+    most: int | None = None
+    is_whole: bool = False
+    """Whether only whole numbers make sense, of which none, for no limit, is not one."""
+
+
+NUMBERS: Mapping[Setting, Number] = {
+    Setting.MAX_RATE: Number("bookings a second", 1, example=2000),
+    Setting.MAX_LAG: Number("seconds that a secondary may be behind", 0, example=10),
+    Setting.WORKERS: Number("processes", 1, most=64, example=4, is_whole=True),
+}
+"""The settings that are numbers."""
+
+TAKES: Mapping[str, Sequence[Setting]] = {
+    MIGRATE: (Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
+    VERIFY: (Setting.PAUSE, Setting.MAX_RATE),
+    ROLLBACK: (Setting.PAUSE, Setting.MAX_LAG),
+}
+"""What can be asked of each command from its beginning on; `Regulator.offer` adds what depends on how it works."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One thing that was asked."""
 

@@ -12,7 +12,7 @@ from typing import Self
 from booking_migrate.errors import LagNotMeasurable
 from booking_migrate.events import Adjusted, Listener, Paused, Resumed, Warned
 from booking_migrate.runs.commands import resume_of
-from booking_migrate.runs.control import BEAT_SECONDS, Request, Setting, requests_of, worker_record
+from booking_migrate.runs.control import BEAT_SECONDS, TAKES, Request, Setting, requests_of, worker_record
 from booking_migrate.runs.throttle import Pace, Throttle
 from booking_migrate.stores.journal import RunJournal
 from booking_migrate.stores.locks import Holder
@@ -33,7 +33,7 @@ class Regulator:
         command: str,
         process: Holder,
         run_id: Callable[[], str | None],
-        takes: Iterable[Setting],
+        takes: Iterable[Setting] | None = None,
         gauge: LagGauge | None = None,
         maximum_lag: float | None = None,
         maximum_rate: float | None = None,
@@ -49,7 +49,7 @@ class Regulator:
             command: what requests are for (`runs.control`).
             process: this one.
             run_id: returns the run; None as long as it is not recorded.
-            takes: what can be asked.
+            takes: what can be asked; None: `control.TAKES` of the command.
             gauge: measures how far the slowest secondary is behind; None: `Setting.MAX_LAG` cannot be asked.
             maximum_lag: how far a secondary may be behind, in seconds, if nothing else is asked; None: the command does not wait.
             maximum_rate: how many bookings a second it may move, if nothing else is asked; None: as many as it can.
@@ -60,7 +60,7 @@ class Regulator:
         self._journal, self._listener = journal, listener
         self._command, self._process = command, process
         self._find_run, self._run_id = run_id, ""
-        self._takes = list(dict.fromkeys(takes))
+        self._takes = list(dict.fromkeys(TAKES[command] if takes is None else takes))
         self._gauge, self._beats = gauge, beats
         self._sleep, self._clock = pause, clock
         self._throttle = None if maximum_lag is None else self._limited(maximum_lag)
