@@ -20,8 +20,8 @@ from booking_migrate.stores.connection import open_journal
 from booking_migrate.stores.open import CollectionPlace, parse_place
 
 HELP = f"""
-It acts on migrate (also with --follow and --in-place), verify and rollback, from their next chunk on. The command that is
-running says it, status shows it with who asked and since when, and its lock is kept. Meant is the only run that is worked on,
+It acts on migrate (also with --follow and --in-place), verify, rollback, references rewrite and rollback --references, from
+their next chunk on. The command that is running says it, status shows it with who asked and since when, and its lock is kept. Meant is the only run that is worked on,
 or that of --run.
 
 A SETTING is {alternatives([f"{name}=N ({number.unit})" for name, number in NUMBERS.items()])}; none in place of N removes a

@@ -31,6 +31,7 @@ from booking_migrate.references.rewrite import rewrite as rewrite_references
 from booking_migrate.references.writer import Place
 from booking_migrate.reports.rewriting import RewriteReport, report_of_rewrite
 from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.control import REWRITE
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.connection import Connection, JournalPlaces, open_inspector, open_journal
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -311,17 +312,18 @@ def _rewrite(
         regulator=Regulator(
             journal.journal,
             context.listener,
-            command="references rewrite",
+            command=REWRITE,
             process=holder,
-            run_id=lambda: None,
-            takes=(),
+            run_id=lambda: live.run_id,
+            beats=True,
             gauge=journal.lag,
             maximum_lag=pace.max_lag,
             maximum_rate=pace.max_rate,
         ),
         batch_size=pace.batch_size,
     )
-    outcome: RewriteOutcome = rewrite_references(plan)
+    with plan.regulator:
+        outcome: RewriteOutcome = rewrite_references(plan)
     return report_of_rewrite(outcome, fields, live, seconds=context.seconds)
 
 

@@ -20,6 +20,7 @@ from booking_migrate.references.undo import UndoPlan, choose_rewrites, undo_refe
 from booking_migrate.references.writer import Place
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.rewriting import report_of_undo
+from booking_migrate.runs.control import RESTORE
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.connection import Connection, open_inspector, open_journal, open_legacy_index
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -90,13 +91,15 @@ def roll_back_references(
             regulator=Regulator(
                 places.journal,
                 context.listener,
-                command="rollback --references",
+                command=RESTORE,
                 process=holder,
-                run_id=lambda: None,
-                takes=(),
+                run_id=lambda: live.run_id,
+                gauge=places.lag,
+                beats=True,
             ),
         )
-        outcome = undo_references(plan)
+        with plan.regulator:
+            outcome = undo_references(plan)
     return report_of_undo(outcome, live, seconds=context.seconds)
 
 

@@ -17,7 +17,7 @@ class NothingAtWork(NothingToDo):
     message = "no command is working on a run in {where}"
     hint = either(
         "has_runs",
-        "A pause or a setting needs a migrate, verify or rollback that is running, or a run that was interrupted. Every run: booking-migrate status",
+        "A pause or a setting needs a migrate, verify, rollback or references rewrite that is running, or a run that was interrupted. Every run: booking-migrate status",
         "No run is recorded there, and a pause or a setting needs one. Is it the right database (--db, or the connection string)?",
     )
 

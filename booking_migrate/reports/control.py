@@ -19,7 +19,7 @@ from booking_migrate.stores.journal import RunState
 class RequestReport(Part):
     """One thing that is asked of a command that works on a run."""
 
-    command: str = Field(description="migrate, verify or rollback")
+    command: str = Field(description="migrate, verify, rollback, references rewrite or rollback --references")
     setting: Setting = Field(description=alternatives([f"`{each}`" for each in Setting]))
     value: float | bool | None = Field(description="of a pause whether it lasts; null: no limit")
     by: Line = Field(description="who asked: user@host")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from booking_migrate.errors import (
     NoRun,
@@ -14,11 +15,10 @@ from booking_migrate.errors import (
 from booking_migrate.runs.commands import abort_of, command_of
 from booking_migrate.runs.control import (
     MIGRATE,
-    ROLLBACK,
     TAKES,
-    VERIFY,
     Request,
     Setting,
+    at_work_beside,
     commands_of,
     in_force,
     requests_of,
@@ -82,16 +82,19 @@ def choose(
         named = next((each for each in found if each.run.run_id == run_id), None)
         if named is None:
             raise NoRun(f"run {run_id}")
-        return _chosen(named, locks, commands_of(named.run, now, is_followed=_is_followed(named, locks)))
+        commands = commands_of(named.run, now, is_followed=_is_followed(named, locks))
+        return _chosen(named, locks, commands, now)
     known = [(each, commands_of(each.run, now, is_followed=_is_followed(each, locks))) for each in found]
-    at_work = [(each, commands) for each, commands in known if each.is_alive or VERIFY in commands]
-    candidates = at_work or [(each, commands) for each, commands in known if each.run.state in _UNFINISHED]
+    at_work = [(each, commands) for each, commands in known if each.is_alive or at_work_beside(each.run, now)]
+    candidates = at_work or [
+        (each, commands) for each, commands in known if commands or each.run.state in _UNFINISHED
+    ]
     if not candidates:
         raise NothingAtWork(where, bool(found))
     if len(candidates) > 1:
         raise SeveralAtWork([each.run.run_id for each, _ in candidates], asked)
     each, commands = candidates[0]
-    return _chosen(each, locks, commands)
+    return _chosen(each, locks, commands, now)
 
 
 def _is_followed(each: RunStatus, locks: LockStore) -> bool:
@@ -103,16 +106,12 @@ def _holder(run: RunRecord, locks: LockStore) -> str:
     return "" if held is None or not held.is_live else held.holder.command
 
 
-def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str]) -> Chosen:
+def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str], now: datetime) -> Chosen:
     run = each.run
     if commands:
         is_followed = each.is_alive and _holder(run, locks) == FOLLOW_COMMAND
-        return Chosen(run, commands, each.is_alive or VERIFY in commands, is_followed)
-    paused = [
-        request.command
-        for request in in_force(run, (MIGRATE, ROLLBACK, VERIFY))
-        if request.setting is Setting.PAUSE
-    ]
+        return Chosen(run, commands, each.is_alive or bool(at_work_beside(run, now)), is_followed)
+    paused = [request.command for request in in_force(run, tuple(TAKES)) if request.setting is Setting.PAUSE]
     if each.is_alive:
         command = _holder(run, locks)
         advice = "Wait until it has ended: booking-migrate status --watch"
@@ -142,7 +141,9 @@ def ask(journal: RunJournal, chosen: Chosen, values: Values, by: str) -> Asked:
     for setting, value in values.items():
         for command in takers[setting]:
             before = {each.setting: each.value for each in requests_of(chosen.run.control, command)}
-            if before.get(setting, False if setting is Setting.PAUSE else None) != value:
+            # Of what was never asked, a limit may hold by an option of the command, which none is to remove.
+            holds = before[setting] == value if setting in before else setting is Setting.PAUSE and not value
+            if not holds:
                 journal.ask(chosen.run.run_id, command, setting.value, {"value": value, "by": by})
                 changed.append((command, setting))
     if values.get(Setting.PAUSE) is False:

@@ -15,6 +15,11 @@ from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import is_dead
 
 MIGRATE, VERIFY, ROLLBACK = "migrate", "verify", "rollback"
+REWRITE, RESTORE = "references rewrite", "rollback --references"
+"""The commands that write references to the ids of a run, or to its old ones again."""
+
+_BESIDE = (VERIFY, REWRITE, RESTORE)
+"""The commands that work for a run without the lock of its target; so they record that they are running."""
 
 _WORKER = "worker"
 """The key beside the settings: the process that works, and what it takes."""
@@ -60,6 +65,8 @@ TAKES: Mapping[str, Sequence[Setting]] = {
     MIGRATE: (Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
     VERIFY: (Setting.PAUSE, Setting.MAX_RATE),
     ROLLBACK: (Setting.PAUSE, Setting.MAX_LAG),
+    REWRITE: (Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
+    RESTORE: (Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
 }
 """What can be asked of each command from its beginning on; `Regulator.offer` adds what depends on how it works."""
 
@@ -135,11 +142,33 @@ def commands_of(run: RunRecord, now: datetime, *, is_followed: bool) -> Sequence
         now: the time by the journal's clock.
         is_followed: whether a process follows its source.
     """
-    verifier = worker_of(run.control, VERIFY)
-    verifies = [VERIFY] if verifier is not None and verifier.may_live(now) else []
+    beside = at_work_beside(run, now)
+    unfinished = _unfinished_of_references(run)
+    if unfinished is not None and unfinished not in beside:
+        beside = [*beside, unfinished]
     if is_followed or run.state in RESUMABLE:
-        return [MIGRATE, *verifies]
-    return [ROLLBACK, *verifies] if run.state is RunState.ROLLING_BACK else verifies
+        return [MIGRATE, *beside]
+    return [ROLLBACK, *beside] if run.state is RunState.ROLLING_BACK else beside
+
+
+def at_work_beside(run: RunRecord, now: datetime) -> Sequence[str]:
+    """Return the commands that are running for a run without the lock of its target."""
+    workers = ((command, worker_of(run.control, command)) for command in _BESIDE)
+    return [command for command, worker in workers if worker is not None and worker.may_live(now)]
+
+
+def _unfinished_of_references(run: RunRecord) -> str | None:
+    """Return the command that was the last one to write references of a run, if it has not ended by itself; None otherwise."""
+    workers = [
+        (worker.at, command, worker)
+        for command in (REWRITE, RESTORE)
+        for worker in [worker_of(run.control, command)]
+        if worker is not None
+    ]
+    if not workers:
+        return None
+    _at, command, worker = max(workers, key=lambda each: each[0])
+    return None if worker.is_over else command
 
 
 def in_force(run: RunRecord, commands: Sequence[str]) -> Sequence[Request]:

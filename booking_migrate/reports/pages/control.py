@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from booking_migrate.reports.control import ControlReport, RequestReport
 from booking_migrate.reports.page import Item, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.runs.control import Setting
+from booking_migrate.runs.control import RESTORE, REWRITE, Setting
 
 
 def control_page(report: ControlReport) -> Page:
@@ -57,4 +57,9 @@ def request_line(request: RequestReport) -> str:
 def request_lines(requests: Sequence[RequestReport]) -> Sequence[str]:
     """Return what status says about what is asked of the commands on a run."""
     several = len({each.command for each in requests}) > 1
-    return [f"{each.command} {request_line(each)}" if several else request_line(each) for each in requests]
+    return [
+        f"{each.command} {request_line(each)}"
+        if several or each.command in (REWRITE, RESTORE)
+        else request_line(each)
+        for each in requests
+    ]
