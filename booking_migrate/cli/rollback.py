@@ -16,6 +16,7 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.recorded import recorded_tail
 from booking_migrate.cli.rollback_references import (
     ReferenceOptions,
+    references_left,
     refuse_while_rewritten,
     roll_back_references,
 )
@@ -173,7 +174,8 @@ def rollback(
             )
             refuse_while_rewritten(opened, runs)
             outcome = _rollback(connection, opened, runs, context, yes=asking.yes, discard=discard)
-        return report_of_rollback(outcome, seconds=context.seconds)
+            stranded = references_left(ctx, opened, runs, context.listener)
+        return report_of_rollback(outcome, seconds=context.seconds, stranded=stranded)
 
     run.execute(run.Invocation(ctx, output, connection.uri, target=target or ""), body)
 

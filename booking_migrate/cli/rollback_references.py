@@ -12,16 +12,20 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_rewrite import field_of
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.errors import NoRewrite, NotConfirmed, OldIdsDropped, ReferencesStand
+from booking_migrate.errors import NoRewrite, NotConfirmed, OldIdsDropped, ReferencesStand, Refused
+from booking_migrate.events import Listener, Warned
 from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.proof import fields_of_rewrites
+from booking_migrate.references.stranded import Stranded, stranded_references
 from booking_migrate.references.undo import UndoPlan, choose_rewrites, undo_references
 from booking_migrate.references.writer import Place
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.rewriting import report_of_undo
 from booking_migrate.runs.control import RESTORE
 from booking_migrate.runs.regulator import Regulator
+from booking_migrate.runs.states import LIVE
 from booking_migrate.stores.connection import Connection, open_inspector, open_journal, open_legacy_index
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open_references import open_references
@@ -65,8 +69,10 @@ def roll_back_references(
     with connection.open() as opened:
         places, journal = open_journal(opened), open_reference_journal(opened)
         where = str(context.asked.server.get("database") or "this database")
-        rewrites = choose_rewrites(journal, where=where, run_id=run_id, has_fields=bool(fields))
-        live, old_ids = _live(opened, rewrites, where)
+        rewrites = choose_rewrites(
+            journal, where=where, run_id=run_id, has_fields=bool(fields), is_named=bool(given.field)
+        )
+        live, old_ids = _live(opened, rewrites, where, run_id)
         if live.state is RunState.FINALIZED and not open_legacy_index(opened, live.source).has_old_ids():
             raise OldIdsDropped(live.source)
         inspector = open_inspector(opened, live.source)
@@ -104,7 +110,7 @@ def roll_back_references(
 
 
 def _live(
-    connection: Connection, rewrites: Sequence[RewriteRecord], where: str
+    connection: Connection, rewrites: Sequence[RewriteRecord], where: str, run_id: str | None
 ) -> tuple[RunRecord, OldIds | None]:
     """Return the migration whose new ids were written, and what knows its old bookings, if ids have to be computed.
 
@@ -112,15 +118,19 @@ def _live(
         NoRewrite: no migration is known.
     """
     runs = open_journal(connection).journal.runs()
-    wanted = {each.run_id for each in rewrites}
-    states = (RunState.CUT_OVER, RunState.FINALIZED, RunState.DONE)
+    wanted = [*(each.run_id for each in rewrites), *([] if rewrites or run_id is None else [run_id])]
     found = next((each for each in runs if each.run_id in wanted), None)
-    if found is None:
-        found = next((each for each in runs if each.state in states), None)
+    for states in (_LIVE_STATES, {RunState.ROLLED_BACK}):
+        if found is None:
+            found = next((each for each in runs if each.state in states), None)
     if found is None:
         raise NoRewrite(where)
     ids = None if rewrites else open_references(connection, source=found.source, target=found.target).ids
     return found, ids
+
+
+_LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED, RunState.DONE})
+"""The states of a run whose new ids may have been written elsewhere; after its rollback, they may still be there."""
 
 
 def _confirm(rewrites: Sequence[RewriteRecord], fields: Sequence[ReferenceField]) -> None:
@@ -140,6 +150,35 @@ def _confirm(rewrites: Sequence[RewriteRecord], fields: Sequence[ReferenceField]
         raise NotConfirmed(what)
     if not typer.confirm(f"{what}. Continue?", err=True):
         raise NotConfirmed(what, "n", "y")
+
+
+def references_left(
+    ctx: typer.Context, connection: Connection, runs: Sequence[RunRecord], listener: Listener
+) -> tuple[Stranded, ...]:
+    """Return the known fields whose new ids lead nowhere after a rollback of live runs; what cannot be read is said.
+
+    Args:
+        ctx: of the command, for its config file.
+        connection: the server and the database.
+        runs: the runs as they were before, the newest first.
+        listener: notified of the progress.
+    """
+    newest = runs[0]
+    may_have_been = LIVE | {RunState.CUTTING_OVER, RunState.ROLLED_BACK}
+    was_live = newest.state in may_have_been or newest.archive is not None
+    named = {each.run_id for each in runs}
+    rewritten = [each for each in open_reference_journal(connection).rewrites() if each.run_id in named]
+    known = [each for each in references_of(ctx) if not each.exclude]
+    known += [each for each in fields_of_rewrites(rewritten) if each not in known]
+    if not was_live or not known:
+        return ()
+    opened = open_references(connection, source=newest.source, target=newest.target)
+    try:
+        live = opened.referring(newest.source)
+        return stranded_references(known, opened.referring, live, opened.ids, listener=listener)
+    except Refused as error:
+        listener.notify(Warned(f"references to new ids were not looked for: {error.message}"))
+        return ()
 
 
 def refuse_while_rewritten(connection: Connection, runs: Sequence[RunRecord]) -> None:

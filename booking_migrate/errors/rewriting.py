@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import NothingToDo, Refused, Unexpected
+from booking_migrate.errors.base import NothingToDo, Refused, Unexpected, either
 
 
 class NotLiveYet(Refused):
@@ -124,8 +124,10 @@ class ReferencesStand(Refused):
     run_id: str
     values: int
     effect = "Nothing was changed."
-    message = (
-        "{values:reference|references} to the new ids of run {run_id} were rewritten in other collections"
+    message = either(
+        "values",
+        "{values:reference|references} to the new ids of run {run_id} were rewritten in other collections",
+        "a rewrite of references to the new ids of run {run_id} was begun",
     )
     hint = "Undo that first: booking-migrate rollback --references"
 

@@ -35,7 +35,7 @@ from booking_migrate.stores.reference_journal import (
     RewriteState,
     in_effect,
 )
-from booking_migrate.stores.references import NewIds, OldIds
+from booking_migrate.stores.references import BookingState, NewIds, OldIds
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
@@ -114,7 +114,7 @@ class UndoOfReferences:
 
 
 def choose_rewrites(
-    journal: "MongoReferenceJournal", *, where: str, run_id: str | None, has_fields: bool
+    journal: "MongoReferenceJournal", *, where: str, run_id: str | None, has_fields: bool, is_named: bool
 ) -> Sequence[RewriteRecord]:
     """Return the rewrites to undo, the newest first; none if old ids have to be computed.
 
@@ -123,13 +123,14 @@ def choose_rewrites(
         where: the database's name.
         run_id: a migration or a rewrite, if one is chosen.
         has_fields: whether fields are named, so that old ids can be computed.
+        is_named: whether the command line names them: then they are computed after an undo by the journal, too.
 
     Raises:
         NoRewrite: nothing is known to undo.
     """
     known = journal.rewrites()
     found = [each for each in in_effect(known) if run_id in (None, each.run_id, each.rewrite_id)]
-    if not found and not (has_fields and not known):
+    if not found and not (is_named or (has_fields and not known)):
         raise NoRewrite(where)
     return found
 
@@ -308,7 +309,8 @@ class _Undoing:
             after = replaced(value.value, olds)
             path = "_id" if value.path == "_id" else value.path
             found.append(_Computed(FieldChange(of.field, path, value.value, after), new))
-        return [each for each in found if each.new]
+        # Few ids of bookings are those of their sessions, too: nothing changes there.
+        return [each for each in found if each.new and each.change.after != each.change.before]
 
     def _known(self, found: Sequence["_Computed"]) -> frozenset[bytes]:
         """Return the sort keys of those session ids whose booking is known."""
@@ -317,11 +319,15 @@ class _Undoing:
         asked = {sort_key(each): each for one in found for each in one.new}
         olds = {sort_key(old): key for key, each in asked.items() for old in [booking_of_session(each)]}
         states = self._plan.old_ids.resolve([booking_of_session(each) for each in asked.values()])
-        return frozenset(
-            olds[key]
-            for key, state in states.items()
-            if isinstance(state, NewIds) and sort_key(state.session_id) == olds[key]
-        )
+        return frozenset(olds[key] for key, state in states.items() if _is_of(state, olds[key]))
+
+
+def _is_of(state: NewIds | BookingState, session: bytes) -> bool:
+    """Return whether a booking that is, or that was, a session has this session id, by its sort key."""
+    if isinstance(state, NewIds):
+        return sort_key(state.session_id) == session
+    # After a rollback of its run it is an old booking again.
+    return state is not BookingState.UNKNOWN
 
 
 class _Computed(NamedTuple):

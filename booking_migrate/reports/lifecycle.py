@@ -175,6 +175,15 @@ class FollowedReport(Part):
     )
 
 
+class StrandedReport(Part):
+    """A field of another collection with new ids that lead nowhere after a rollback."""
+
+    field: Line = Field(description="collection and path")
+    values: int = Field(description="how many such references it has")
+    samples: tuple[Line, ...] = Field(description="the `_id` of the first documents that have one")
+    can_restore: bool = Field(description="whether rollback --references --field can compute the old ids")
+
+
 class UndoneReport(Part):
     """What a rollback did."""
 
@@ -196,6 +205,10 @@ class UndoneReport(Part):
         default=(), description="the earlier runs into the same target that are not undone"
     )
     refused_seconds: Seconds = Field(default=0.0, description="for how long writes were refused")
+    stranded: tuple[StrandedReport, ...] = Field(
+        default=(),
+        description="known fields of other collections with references in the new form, which lead nowhere now",
+    )
     indexes: tuple[IndexReport, ...] = Field(
         default=(), description="how the indexes of a collection that was restored were handled"
     )

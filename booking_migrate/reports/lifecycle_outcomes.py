@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.in_place.finalize import FinalizeOutcome
     from booking_migrate.references.remaining import Unseen
+    from booking_migrate.references.stranded import Stranded
     from booking_migrate.rollback.window import WindowOutcome
     from booking_migrate.runs.status import RunStatus
     from booking_migrate.runs.undo import UndoOutcome
@@ -42,11 +43,12 @@ from booking_migrate.reports.lifecycle import (
     RunReport,
     ServiceIndex,
     SinceReport,
+    StrandedReport,
     UndoneReport,
     UnseenReport,
     ViewReport,
 )
-from booking_migrate.reports.rewriting import steps_about_references
+from booking_migrate.reports.rewriting import steps_about_references, steps_about_stranded
 
 
 def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
@@ -104,10 +106,12 @@ def _window_report(facts: Mapping[str, Any]) -> WindowReport:
     return WindowReport(**{name: facts[name] for name in WindowReport.model_fields if name in facts})
 
 
-def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
-    """Build the report of a rollback that has finished."""
+def report_of_rollback(
+    outcome: "UndoOutcome", *, seconds: float, stranded: "Sequence[Stranded]" = ()
+) -> LifeReport:
+    """Build the report of a rollback that has finished; with the references that lead nowhere after it."""
     since = outcome.since
-    is_clean = not any(each.kept for each in (outcome, *outcome.earlier)) and (
+    is_clean = not (stranded or any(each.kept for each in (outcome, *outcome.earlier))) and (
         since is None or since.is_nothing or outcome.is_discarded
     )
     return _of_run(
@@ -123,8 +127,9 @@ def report_of_rollback(outcome: "UndoOutcome", *, seconds: float) -> LifeReport:
             earlier=[part_of(EarlierUndoneReport, each, run_id=each.run.run_id) for each in outcome.earlier],
             since=None if since is None else part_of(SinceReport, since, dropped=outcome.is_discarded),
             followed=None if outcome.followed is None else _followed(outcome.followed),
+            stranded=[part_of(StrandedReport, each, field=each.full_name) for each in stranded],
         ),
-        next_steps=tuple(_steps_after_rollback(outcome)),
+        next_steps=(*steps_about_stranded(outcome.run, stranded), *_steps_after_rollback(outcome)),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.references.fields import ReferenceField
     from booking_migrate.references.rewrite import RewriteOutcome
+    from booking_migrate.references.stranded import Stranded
     from booking_migrate.references.tally import Tally
     from booking_migrate.references.undo import UndoOfReferences
 
@@ -213,3 +214,19 @@ def steps_about_references(outcome: "CutoverOutcome") -> Iterator[NextStep]:
     )
     named = shlex.join(word for name in fields for word in ("--field", name))
     yield NextStep(text="Or write them into these fields only:", command=f"{rewrite} {named}")
+
+
+def steps_about_stranded(run: RunRecord, found: "Sequence[Stranded]") -> Iterator[NextStep]:
+    """Yield how references in the new form, which lead nowhere after a rollback, get old ids."""
+    computed = [each.full_name for each in found if each.can_restore]
+    if computed:
+        named = shlex.join(word for name in dict.fromkeys(computed) for word in ("--field", name))
+        yield NextStep(
+            text="References in the new form lead nowhere now; their old ids follow from the new ones. Restore them:",
+            command=f"booking-migrate rollback --references --run {run.run_id} {named}",
+        )
+    if len(computed) < len(found):
+        names = ", ".join(each.full_name for each in found if not each.can_restore)
+        yield NextStep(
+            text=f"Ids of client documents in {names} stand for all bookings of a client: decide with the developers what these become."
+        )

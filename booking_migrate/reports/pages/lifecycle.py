@@ -12,6 +12,7 @@ from booking_migrate.reports.lifecycle import (
     KeptWindowReport,
     LifeReport,
     SinceReport,
+    StrandedReport,
     UndoneReport,
     UnseenReport,
     ViewReport,
@@ -64,13 +65,19 @@ def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
     return Page(
         report,
         verdict,
-        sections=(Section(items=tuple(_items(undone))),),
+        sections=(Section(items=(*_items(undone), *_stranded(undone.stranded))),),
         checks=(outcome_check(report, "as-before-the-run", verdict),),
         route=f"run {report.run_id}: {route_line(report)}",
     )
 
 
 def _undone(undone: UndoneReport) -> Verdict:
+    if undone.stranded:
+        values = sum(each.values for each in undone.stranded)
+        explanation = (
+            f"Other collections hold {plural(values, 'reference')} in the new form, which lead nowhere now."
+        )
+        return Verdict(Mood.CAUTION, "Rolled back, but references lead nowhere", explanation)
     if undone.already:
         return Verdict(Mood.GOOD, "Rolled back already", "An earlier rollback has undone this run.")
     if undone.since is not None:
@@ -123,6 +130,13 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
     yield from _listed(undone.kept, unit, "kept, changed by others", undone.kept_ids)
     if since is not None:
         yield from _since(since)
+
+
+def _stranded(fields: Sequence[StrandedReport]) -> Iterator[Item]:
+    for each in fields:
+        references = plural(each.values, "reference")
+        said = f"{references} in the new form in {each.field}, leading nowhere, in documents:"
+        yield Item(said, Mood.CAUTION, each.samples, each.values)
 
 
 def _since(since: SinceReport) -> Iterator[Item]:

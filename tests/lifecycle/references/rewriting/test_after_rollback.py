@@ -1,0 +1,88 @@
+"""References that the new application wrote, after the rollback of the run: counted, named, and restored by the printed command."""
+
+import json
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
+from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.references import new, old
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+pytestmark = pytest.mark.usefixtures("cut_over")
+
+ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+
+
+def test_references_of_the_new_application_are_named_and_restored(
+    database: Db, command: Run, tables: str
+) -> None:
+    """A rollback is refused until the rewrite is undone; then it counts what the application wrote, and its command restores that."""
+    before = hashes(database)
+    assert 0 == command(*REWRITE, "--config", tables).returncode
+    refused = command(*ROLLBACK)
+    written = [
+        {"_id": f"new {number}", "bookingId": new(number), "hex": str(new(number))} for number in (3, 4)
+    ]
+    database.payments.insert_many(written)
+    first = json.loads(refused.stdout)["error"]["hint"].split(": ")[-1]
+    undone = command(*shlex.split(first)[1:], "--yes", "--json")
+    done = command(*ROLLBACK)
+    report = json.loads(done.stdout)
+    page = " ".join(command("rollback", "--target", "clients", "--yes").stdout.split())
+    (step,) = [each["command"] for each in report["next_steps"] if each["command"]]
+    restored = command(*shlex.split(step)[1:], "--yes", "--json")
+    again = command(*ROLLBACK)
+
+    assert 5 == refused.returncode
+    assert "booking-migrate rollback --references" == first
+    assert 0 == undone.returncode, undone.stderr
+    assert 3 == done.returncode, done.stderr
+    assert [
+        ("payments.bookingId", 2, ["new 3", "new 4"], True),
+        ("payments.hex", 2, ["new 3", "new 4"], True),
+    ] == [
+        (each["field"], each["values"], each["samples"], each["can_restore"])
+        for each in report["undone"]["stranded"]
+    ]
+    assert "2 references in the new form in payments.bookingId" in page
+    assert "Rolled back, but references lead nowhere" in page
+    assert 0 == restored.returncode, restored.stderr + restored.stdout
+    assert (0, 4) == (restored.returncode, json.loads(restored.stdout)["references"]["values"])
+    assert [(old(number), str(old(number))) for number in (3, 4)] == [
+        (each["bookingId"], each["hex"]) for each in database.payments.find({"_id": {"$regex": "new"}})
+    ]
+    assert [] == json.loads(again.stdout)["undone"]["stranded"]
+    assert 0 == again.returncode
+    database.payments.delete_many({"_id": {"$regex": "new"}})
+    assert {name: before[name] for name in ("payments", "reviews", "notes", "events")} == {
+        name: digest
+        for name, digest in hashes(database).items()
+        if name in ("payments", "reviews", "notes", "events")
+    }
+
+
+def test_client_documents_and_later_sessions(database: Db, command: Run) -> None:
+    """A reference to a client document that is gone is counted, and has no command; one to a session booked since leads somewhere."""
+    field = ("--field", "orders.client", "--to", "client-document")
+    database.orders.insert_one({"client": old(5)})
+    assert 0 == command(*REWRITE, *field).returncode
+    (order,) = database.orders.find()
+    assert 0 == command(*UNDO).returncode
+    database.orders.insert_one({"_id": "new", "client": order["client"]})
+    done = json.loads(command(*ROLLBACK).stdout)
+
+    assert [("orders.client", 1, ["new"], False)] == [
+        (each["field"], each["values"], each["samples"], each["can_restore"])
+        for each in done["undone"]["stranded"]
+        if each["field"] == "orders.client"
+    ]
+    assert not any(each["command"] for each in done["next_steps"])
+    assert COUNT + 7 == database.bookings.count_documents({})
