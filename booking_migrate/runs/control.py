@@ -158,7 +158,7 @@ def at_work_beside(run: RunRecord, now: datetime) -> Sequence[str]:
 
 
 def _unfinished_of_references(run: RunRecord) -> str | None:
-    """Return the command that was the last one to write references of a run, if it has not ended by itself; None otherwise."""
+    """Return the command that was the last one to write references of a run, unless that has completed."""
     workers = [
         (worker.at, command, worker)
         for command in (REWRITE, RESTORE)
