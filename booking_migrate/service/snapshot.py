@@ -31,13 +31,13 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.service.appointment import BLOCKING, dates_near
 from booking_migrate.service.errors import Busy
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
-from booking_migrate.service.view import ClientView, ListedSession, is_of_expert, view_of
+from booking_migrate.service.view import OWNER_FIELDS, ClientView, ListedSession, seen_by_experts, view_of
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import any_of, find_raw
 from booking_migrate.stores.mongo.reader import HAS_SESSIONS
 
 _OLD = {"sessions": {"$exists": False}}
-_OWNER = dict.fromkeys(("clientId", *CLIENT_FIELDS), 1)
+_OWNER = dict.fromkeys(OWNER_FIELDS, 1)
 _TIMES = dict.fromkeys(("expertId", "scheduledDate", "startTime", "endTime", "status"), 1)
 _BLOCKING = {"$in": [*BLOCKING, None]}
 """An absent status is pending."""
@@ -151,10 +151,10 @@ class Snapshot:
         found: dict[tuple[bytes, bytes], ListedSession] = {}
 
         def keep(booking: Document, fields: Document) -> None:
-            if is_of_expert(fields, keys):
+            if (seen := seen_by_experts(fields, keys)) is not None:
                 place = sort_key(booking.get("clientId")), sort_key(fields.get("sessionId"))
                 # A booking that is also a session is found twice; the session takes precedence.
-                found.setdefault(place, ListedSession(booking, fields))
+                found.setdefault(place, ListedSession(booking, seen))
 
         for raw in self._find(new, fields={**_OWNER, **_only_of(expert_ids)}):
             parts = list(elements(raw))

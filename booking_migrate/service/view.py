@@ -37,6 +37,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _UUID_SUBTYPES = (3, 4)
 
+OWNER_FIELDS = ("_id", "clientId", *CLIENT_FIELDS)
+"""Which fields of the client document say whose bookings they are; a list has no others of it."""
+
 LONGEST = 128
 """The maximum length of an id in a request or a token, in characters."""
 
@@ -115,22 +118,24 @@ class ClientView:
 
     @property
     def owner(self) -> Document:
-        """Return `_id`, `clientId` and the user's data, as far as the document has them."""
-        return {
-            name: self.fields[name] for name in ("_id", "clientId", *CLIENT_FIELDS) if name in self.fields
-        }
+        """Return the `OWNER_FIELDS`, as far as the document has them."""
+        return {name: self.fields[name] for name in OWNER_FIELDS if name in self.fields}
 
     def session(self, session_id: ObjectId) -> SeenSession | None:
         """Return the session with this id, or None."""
         return next((one for one in self.sessions if one.session_id == session_id), None)
 
     def of_experts(self, expert_keys: frozenset[bytes]) -> "ClientView":
-        """Return the view of an expert: its own sessions, and totals over them.
+        """Return the view of an expert: what `seen_by_experts` shows of the sessions, and totals over those.
 
         Args:
             expert_keys: the sort keys of the expert's ids.
         """
-        own = tuple(one for one in self.sessions if is_of_expert(one.fields, expert_keys))
+        own = tuple(
+            replace(one, fields=seen)
+            for one in self.sessions
+            if (seen := seen_by_experts(one.fields, expert_keys)) is not None
+        )
         totals = {"totalSessions": len(own), "totalSpent": total(one.fields.get("price") for one in own)}
         # Fields of the application may be private to the client.
         known = {name: value for name, value in self.fields.items() if name in DOCUMENT_FIELDS}
@@ -140,6 +145,11 @@ class ClientView:
 def is_of_expert(fields: Document, expert_keys: frozenset[bytes]) -> bool:
     """Return whether a session is one of these experts'."""
     return "expertId" in fields and sort_key(fields["expertId"]) in expert_keys
+
+
+def seen_by_experts(fields: Document, expert_keys: frozenset[bytes]) -> Document | None:
+    """Return what experts see of a session of a client, in a list too; None: nothing, since it is not theirs."""
+    return fields if is_of_expert(fields, expert_keys) else None
 
 
 _ANY_SIZE = Rules(maximum_document_size=maxsize)

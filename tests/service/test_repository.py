@@ -144,6 +144,20 @@ def test_an_expert_sees_its_own_sessions_only(repository: Repository, platform: 
         repository.find(repository.people.caller(str(user(5))), document(0))
 
 
+def test_an_expert_s_list_has_what_the_bookings_show(
+    repository: Repository, platform: Settle, state: State
+) -> None:
+    """The list of an expert has, field by field, the sessions that the expert sees of each client, and whose they are."""
+    platform(state)
+    caller = repository.people.caller(str(user(100)))
+    views = [repository.find(caller, document(client)) for client in range(5)]
+    listed = repository.list(caller, Role.EXPERT, Filters(), Order.DATE, page=1, limit=100)
+    shown = {one.session_id: (view.owner, one.fields) for view in views for one in view.sessions}
+
+    assert shown == {one.session["sessionId"]: (one.booking, one.session) for one in listed.items}
+    assert 10 < len(shown)
+
+
 @pytest.mark.parametrize("asked", ["65f0a0000000000000009999", "7", "nothing"])
 def test_what_is_not_there(repository: Repository, platform: Settle, state: State, asked: str) -> None:
     """A booking or a session that does not exist is unknown."""

@@ -23,16 +23,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from booking_migrate.bson.document import Document, Opaque
-from booking_migrate.domain.session import CLIENT_FIELDS
 from booking_migrate.errors import ConnectionProblem
 from booking_migrate.service.errors import Busy, NotSignedIn, RequestRefused, Unknown
 from booking_migrate.service.repository import Shown
-from booking_migrate.service.view import ClientView, ListedSession, Page, as_text
+from booking_migrate.service.view import OWNER_FIELDS, ClientView, ListedSession, Page, as_text
 from booking_migrate.stores.mongo.retry import is_transient
 
 _LONGEST_PROBLEM = 200
 
-_OWNER = ("clientId", *CLIENT_FIELDS)
 _IDS = frozenset({"_id", "clientId", "expertId", "sessionId", "legacyBookingId"})
 _AS_THEY_ARE = frozenset({str, int, Int64, bool, NoneType})
 
@@ -42,7 +40,7 @@ def booking(view: ClientView) -> Document:
     shown = plain(view.fields)
     sessions = [plain(one.fields) for one in view.sessions]
     # The sessions follow the fields of the owner, as in the database.
-    before = {name: shown.pop(name) for name in ("_id", *_OWNER) if name in shown}
+    before = {name: shown.pop(name) for name in OWNER_FIELDS if name in shown}
     return {**before, "sessions": sessions, **shown}
 
 
@@ -60,7 +58,7 @@ def listing(page: Page) -> Document:
 
 
 def _listed(one: ListedSession) -> Document:
-    owner = {name: _field(name, one.booking.get(name)) for name in _OWNER}
+    owner = {name: _field(name, one.booking.get(name)) for name in OWNER_FIELDS if name != "_id"}
     return {"bookingId": _field("_id", one.booking.get("_id")), **owner, **plain(one.session)}
 
 
