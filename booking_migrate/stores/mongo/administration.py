@@ -20,6 +20,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import DuplicateClientDocuments, StillRunning
 from booking_migrate.stores.cutover import comparable
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS
+from booking_migrate.stores.mongo.codes import INDEX_NOT_FOUND, UNAUTHORIZED
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, server_text, write, writing
 from booking_migrate.stores.mongo.raw import SIMPLE
@@ -166,7 +167,6 @@ def collection_fingerprint(collection: DriverCollection, *, only_count: bool) ->
 
 
 _WAIT_SECONDS, _LOOK_SECONDS = 30.0, 0.1
-_UNAUTHORIZED = 13
 
 
 def comment_for(collection: DriverCollection) -> str:
@@ -206,13 +206,12 @@ def _kill(collection: DriverCollection, operation: Any) -> None:
             collection.database.client.admin.command({"killOp": 1, "op": operation})
         except OperationFailure as error:
             # Then it is only waited for.
-            if error.code != _UNAUTHORIZED:
+            if error.code != UNAUTHORIZED:
                 raise
 
 
 _DEFAULT_NAME = "clientId_1"
 _OTHER_NAME = "clientId_1_unique"
-_NO_SUCH_INDEX = 27
 _SHOWN = 5
 _SHOWN_IDS = 3
 
@@ -267,7 +266,7 @@ def drop_index(collection: DriverCollection, name: str) -> None:
     try:
         collection.drop_index(name)
     except OperationFailure as error:
-        if error.code != _NO_SUCH_INDEX:
+        if error.code != INDEX_NOT_FOUND:
             raise
 
 

@@ -13,24 +13,24 @@ from booking_migrate.bson.document import read_fields
 from booking_migrate.errors import HistoryLost, NotPermitted, StreamUnavailable
 from booking_migrate.stores.changes import Change, ChangeBatch, ChangeFeed, Position, Role
 from booking_migrate.stores.mongo.change_events import EventReader
+from booking_migrate.stores.mongo.codes import (
+    COMMAND_NOT_FOUND,
+    HISTORY_LOST,
+    UNRECOGNIZED_STAGE,
+    UNUSABLE_TOKEN,
+)
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw_cursor import RawCursor
 from booking_migrate.stores.mongo.retry import attempts, is_transient, with_retry
 
-_LOST_CODES = frozenset({136, 286})
-"""CappedPositionLost, ChangeStreamHistoryLost."""
-
-_UNUSABLE_TOKEN_CODES = frozenset({50811, 260, 280})
-"""InvalidResumeToken and ChangeStreamFatalError: the oplog may have what a token of another pipeline does not find."""
-
 _REPLICA_SET = "it takes a replica set"
 _NOT_KNOWN = "the server does not have change streams"
 _NO_STREAMS: Mapping[int, str] = {
     40573: _REPLICA_SET,
-    # UnrecognizedStage, CommandNotFound, CommandNotSupported, ReadConcernMajorityNotEnabled
-    40324: _NOT_KNOWN,
-    59: _NOT_KNOWN,
+    # CommandNotSupported, ReadConcernMajorityNotEnabled
+    UNRECOGNIZED_STAGE: _NOT_KNOWN,
+    COMMAND_NOT_FOUND: _NOT_KNOWN,
     115: _NOT_KNOWN,
     148: "the server has majority reads switched off",
     # IDLUnknownField, of the option showExpandedEvents
@@ -149,7 +149,7 @@ class MongoChangeFeed(ChangeFeed):
             try:
                 return self._opened(resumeAfter=begin.token)
             except OperationFailure as error:
-                if error.code not in _UNUSABLE_TOKEN_CODES:
+                if error.code not in UNUSABLE_TOKEN:
                     raise self._lost(error) or error from None
                 # Deriving again is harmless, so the time is as good a beginning as the token.
                 begin = begin.time
@@ -183,7 +183,7 @@ class MongoChangeFeed(ChangeFeed):
         return {**watched, "$nor": [new]}
 
     def _lost(self, error: OperationFailure) -> HistoryLost | StreamUnavailable | None:
-        if error.code in _LOST_CODES:
+        if error.code in HISTORY_LOST:
             return HistoryLost(self._collection.database.name)
         reason = _NO_STREAMS.get(error.code or 0)
         return None if reason is None else StreamUnavailable(self._collection.database.name, reason)

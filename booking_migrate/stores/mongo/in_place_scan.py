@@ -21,6 +21,7 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
 from booking_migrate.stores.in_place import PendingDocument
 from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.codes import CURSOR_ENDED
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_raw, id_of
@@ -37,9 +38,6 @@ _LEFT: Mapping[str, Any] = {"$expr": {"$or": [{"$not": [_HAS_CLIENT]}, _NO_ARRAY
 """The query for all documents that are not sound client documents."""
 
 _SIZES: Mapping[str, Any] = {"clientId": 1, "size": {"$bsonSize": "$$ROOT"}}
-_KILLED = frozenset({43, 175, 237, 11601})
-"""A cursor that no longer exists or was killed: by its age, an election, or an administrator who ends all sessions."""
-
 _PAUSE = 0.2
 _BATCH = 2000
 
@@ -162,7 +160,7 @@ def _unpacked(batch: bytes) -> Sequence[PendingDocument]:
 def _is_passing(error: PyMongoError) -> bool:
     if isinstance(error, ConnectionFailure | CursorNotFound) or retry.is_transient(error):
         return True
-    return isinstance(error, OperationFailure) and error.code in _KILLED
+    return isinstance(error, OperationFailure) and error.code in CURSOR_ENDED
 
 
 _CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}

@@ -19,7 +19,14 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import Contended, ServerUnreachable, TargetChanged
 from booking_migrate.stores.in_place import Move, Result, Unit
 from booking_migrate.stores.mongo import retry
-from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
+from booking_migrate.stores.mongo.codes import (
+    DUPLICATE_KEY,
+    INTERRUPTED,
+    LOCK_TIMEOUT,
+    TRANSIENT_TRANSACTION,
+    UNKNOWN_COMMIT,
+    WRITE_CONFLICT,
+)
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import write
 from booking_migrate.stores.mongo.journal import MongoJournal
@@ -36,12 +43,6 @@ from booking_migrate.stores.mongo.raw import (
 from booking_migrate.stores.mongo.refusals import is_on
 from booking_migrate.stores.ports import Replacement
 
-_TRANSIENT = "TransientTransactionError"
-_UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
-_CONTENTION = frozenset({24, 112})
-"""LockTimeout and WriteConflict."""
-
-_INTERRUPTED = 11601
 _PAUSE = 0.2
 
 
@@ -264,7 +265,7 @@ def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadl
         try:
             session.commit_transaction()
         except PyMongoError as error:
-            is_unknown = error.has_error_label(_UNKNOWN_COMMIT) or _is_interrupted(error)
+            is_unknown = error.has_error_label(UNKNOWN_COMMIT) or _is_interrupted(error)
             if not is_unknown or time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
@@ -275,12 +276,12 @@ def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadl
 def _is_passing(error: Exception) -> bool:
     if isinstance(error, ServerUnreachable) or _is_interrupted(error):
         return True
-    return isinstance(error, PyMongoError) and error.has_error_label(_TRANSIENT)
+    return isinstance(error, PyMongoError) and error.has_error_label(TRANSIENT_TRANSACTION)
 
 
 def _is_interrupted(error: Exception) -> bool:
     """Return whether the operation or its session was killed; the transaction is aborted then, or was committed."""
-    return isinstance(error, OperationFailure) and error.code == _INTERRUPTED
+    return isinstance(error, OperationFailure) and error.code == INTERRUPTED
 
 
 def _is_contention(error: Exception) -> bool:
@@ -294,7 +295,7 @@ def _is_contention(error: Exception) -> bool:
     details = error.details or {}
     problems = [{**details, "code": error.code}, *details.get("writeErrors", ())]
     return any(
-        problem.get("code") in _CONTENTION
+        problem.get("code") in (LOCK_TIMEOUT, WRITE_CONFLICT)
         or (problem.get("code") == DUPLICATE_KEY and is_on(problem, "clientId"))
         for problem in problems
     )

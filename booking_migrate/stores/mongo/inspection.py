@@ -21,6 +21,7 @@ from booking_migrate.stores.destination import (
 )
 from booking_migrate.stores.mongo.booking_map import is_map
 from booking_migrate.stores.mongo.change_feed import unavailable_reason
+from booking_migrate.stores.mongo.codes import UNAUTHORIZED, UNRECOGNIZED_STAGE
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import logged_in, read, reading
 from booking_migrate.stores.mongo.granted import not_granted
@@ -44,9 +45,6 @@ _COMMAND_BYTES = 12 * 1024 * 1024
 
 _OF_SERVERS = re.compile("^(NetworkInterface|MongoDB Internal)")
 """How the drivers are named by which servers are connected with each other."""
-
-_UNANSWERED = frozenset({13, 40324})
-"""The codes for a user who may not ask and for a server before 5.1, which does not have `$documents`."""
 
 
 class MongoInspector:
@@ -347,7 +345,8 @@ class MongoDestination:
                 lambda: _ids(database.aggregate([{"$documents": listed}, *tried_out], collation=collation))
             )
         except OperationFailure as error:
-            if error.code not in _UNANSWERED:
+            # A user who may not ask, and a server before 5.1, which does not have `$documents`.
+            if error.code not in (UNAUTHORIZED, UNRECOGNIZED_STAGE):
                 raise
         # A user who may read a collection may have the server compute documents from its content.
         made: list[Mapping[str, Any]] = [

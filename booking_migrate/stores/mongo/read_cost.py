@@ -17,6 +17,7 @@ from pymongo.errors import OperationFailure
 
 from booking_migrate.errors import NotPermitted
 from booking_migrate.events import Listener, ReadingChosen, ReadingWay
+from booking_migrate.stores.mongo.codes import CANNOT_SORT, NOT_ANSWERED
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE
@@ -90,7 +91,7 @@ class Reading:
 
     def gives_up_sorting(self, error: OperationFailure) -> bool:
         """Return whether an error says that the server does not sort on its disk; from then on the index is the way."""
-        if self._chosen is None or self._chosen.way is not ReadingWay.SORT or error.code not in _CANNOT_SORT:
+        if self._chosen is None or self._chosen.way is not ReadingWay.SORT or error.code not in CANNOT_SORT:
             return False
         reason = f"the server does not sort it on its disk (error {error.code})"
         self._take(ReadingChosen(self._collection.name, ReadingWay.INDEX, reason))
@@ -194,18 +195,11 @@ def _answer(
         try:
             return database.command(command, value)
         except OperationFailure as error:
-            if error.code in _REFUSED:
+            if error.code in NOT_ANSWERED:
                 return None
             raise
 
     return read(collection, ask)
-
-
-_CANNOT_SORT = frozenset({292, 8000, 14031, 16819})
-"""QueryExceededMemoryLimitNoDiskUseAllowed, what hosted services answer, OutOfDiskSpace, and its former kind."""
-
-_REFUSED = frozenset({13, 59, 166, 8000})
-"""Unauthorized, CommandNotFound, CommandNotSupportedOnView, and what hosted services answer in their place."""
 
 
 def _places(collection: DriverCollection, index: str) -> Sequence[ObjectId]:

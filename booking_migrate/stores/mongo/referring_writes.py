@@ -24,7 +24,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferencesRefused
-from booking_migrate.stores.mongo.codes import PASSING, PATH_NOT_VIABLE
+from booking_migrate.stores.mongo.codes import NO_TRANSACTIONS, PASSING, PATH_NOT_VIABLE
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
@@ -40,8 +40,6 @@ _OVERHEAD = 300
 _IN_TRANSACTION = 500
 _SIMPLE = {"locale": "simple"}
 _BY_ID = {"_id": 1}
-_NO_TRANSACTIONS = frozenset({20, 263})
-"""IllegalOperation, OperationNotSupportedInTransaction: what a server without a replica set says."""
 
 
 class Update(NamedTuple):
@@ -198,7 +196,7 @@ class MongoReferringWrites:
                     lambda inside: self._moved(moves, inside), write_concern=majority_written()
                 )
             except OperationFailure as error:
-                if error.code in _NO_TRANSACTIONS:
+                if error.code in NO_TRANSACTIONS:
                     raise _WithoutTransactions from None
                 raise
 

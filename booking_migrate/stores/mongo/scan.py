@@ -19,6 +19,7 @@ from pymongo.errors import OperationFailure
 from booking_migrate.bson.document import Element, elements, identity_of, value_in
 from booking_migrate.bson.order import element_key
 from booking_migrate.stores.chunks import DocumentBlock, split
+from booking_migrate.stores.mongo.codes import CONVERSION_FAILURE
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE, after, documents_in, find_raw, id_of, not_before
@@ -128,10 +129,6 @@ def find_blocks(
     return _scan(partial(_batches, collection, fields=None, at_once=at_once, sorts=sorts), condition)
 
 
-_MET = 241
-"""ConversionFailure: what the server answers to `_none_has` if a document does have the field."""
-
-
 def _none_has(field: str) -> Mapping[str, Any]:
     """Return the query for documents without a field that fails at the first one that has it.
 
@@ -164,7 +161,9 @@ class BegunSort:
         error = self._first.exception()
         if error is None:
             return True
-        return False if isinstance(error, OperationFailure) and error.code == _MET else None
+        # What the server answers to `_none_has` if a document does have the field.
+        has_met_one = isinstance(error, OperationFailure) and error.code == CONVERSION_FAILURE
+        return False if has_met_one else None
 
     def _begin(self) -> None:
         try:
