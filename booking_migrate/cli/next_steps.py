@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from booking_migrate.cli.parameters import WORDS, is_from
-from booking_migrate.domain.rejection import WAIVABLE, Reason
+from booking_migrate.domain.rejection import NOT_FOUND, WAIVABLE, Reason
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
 from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
@@ -47,8 +47,6 @@ _SHELL = re.compile(r"(?<![\w.])db\.(?=getCollection|runCommand)")
 
 _NAMESPACE = re.compile(r"(?<=')\*\.(?=[^'\n]*' )")
 """Where a line for mongorestore takes any database of a dump."""
-
-_NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ def steps_about_people(absences: Sequence[Absence]) -> Iterator[NextStep]:
 
 def is_for_source(rejections: Sequence[RejectionGroup], absences: Sequence[Absence]) -> bool:
     """Return whether some bookings were rejected for a reason that is to be removed in the source."""
-    not_there = _NOT_FOUND if absences else frozenset()
+    not_there = NOT_FOUND if absences else frozenset()
     return any(group.reason not in {*not_there, Reason.CONFLICT} for group in rejections)
 
 

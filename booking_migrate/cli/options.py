@@ -14,6 +14,7 @@ from typing import Any
 
 import typer
 
+from booking_migrate.bson.document import MAXIMUM_SIZE
 from booking_migrate.cli.config_file import read_config_option
 from booking_migrate.cli.parameters import Group, is_from, option
 from booking_migrate.domain.contract import Contract
@@ -34,9 +35,6 @@ IN_PLACE = "In place"
 OUTPUT = "Output"
 
 MEBIBYTE = 1024 * 1024
-LARGEST_DOCUMENT = 16 * MEBIBYTE
-"""MongoDB's limit on a document's size (manual, reference/limits)."""
-
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
 _EXECUTOR = re.compile(r"dask://(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}", re.ASCII)
 _UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
@@ -52,8 +50,10 @@ def parse_size(text: str | int) -> int:
     if match is None:
         raise typer.BadParameter(f"{text!r} is not a size; write bytes, or a number with KB, KiB, MB or MiB.")
     size = int(match[1]) * _UNITS[(match[2] or "B").lower()]
-    if not 0 < size <= LARGEST_DOCUMENT:
-        raise typer.BadParameter(f"{text!r} is not between 1 byte and 16MiB, the most that MongoDB takes.")
+    if not 0 < size <= MAXIMUM_SIZE:
+        raise typer.BadParameter(
+            f"{text!r} is not between 1 byte and {MAXIMUM_SIZE // MEBIBYTE}MiB, the most that MongoDB takes."
+        )
     return size
 
 
@@ -118,7 +118,13 @@ def accept_option(text: str) -> Any:
 
 def document_size_option(text: str) -> Any:
     """Return the option ``--max-document-size``."""
-    return option(DEFAULT_MAXIMUM_DOCUMENT_SIZE, text, metavar="SIZE", parser=parse_size, show_default="8MiB")
+    return option(
+        DEFAULT_MAXIMUM_DOCUMENT_SIZE,
+        text,
+        metavar="SIZE",
+        parser=parse_size,
+        show_default=f"{DEFAULT_MAXIMUM_DOCUMENT_SIZE // MEBIBYTE}MiB",
+    )
 
 
 def workers_option(text: str) -> Any:

@@ -29,6 +29,7 @@ from booking_migrate.domain.session import (
     CLIENT_FIELDS,
     DROPPED,
     EXPERT_FIELDS,
+    OWNER_NAMES,
     STATES,
     Converter,
     People,
@@ -44,7 +45,6 @@ _LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
 _DEFAULTED = frozenset(name.encode() for name in STATES)
 _OWN_OF_SESSION = frozenset({b"sessionId", b"legacyBookingId"})
 _OF_SESSIONS = frozenset({b"sessions", b"totalSessions", b"totalSpent"})
-_OF_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
 
 LISTED = 100
@@ -251,14 +251,13 @@ def split(original: bytes, now: bytes) -> tuple[bytes, bytes]:
     parts = list(elements(now))
     booking = [part for part in parts if part.name in known or part.name not in _OF_SESSIONS]
     client_id = read_fields(now).get("clientId")
-    own = [part for part in parts if part.name in _OF_CLIENT and part.kind != NULL]
+    own = [part for part in parts if part.name in OWNER_NAMES and part.kind != NULL]
     document = [element_of("_id", client_document_id(client_id)), *own]
     base = ClientDocument(now, (*document, Element(ARRAY, b"sessions", wrap([]))))
     there = document_with_sessions(now)
     return wrap(booking), compose(base, there.sessions if there else ())
 
 
-_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 _NOT_OF_BOOKINGS = frozenset({*(name.encode() for name in DROPPED), b"legacyBookingId", b"sessions"})
 _DATES = ("createdAt", "updatedAt")
 
@@ -293,7 +292,7 @@ def as_booking(document: ClientDocument, session: StoredSession) -> bytes | None
     names = {part.name for part in own}
     if len(names) != len(own) or names & _NOT_OF_BOOKINGS:
         return None
-    client = [part for part in document.parts if part.name in _CLIENT]
+    client = [part for part in document.parts if part.name in OWNER_NAMES]
     dates = [
         element_of(name, DatetimeMS(time_of(booking_id))) for name in _DATES if name.encode() not in names
     ]

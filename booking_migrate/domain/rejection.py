@@ -46,6 +46,9 @@ class Reason(StrEnum):
     NOT_EXTENDED_JSON = "not-extended-json"
 
 
+NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
+"""The reasons that lie in users and experts."""
+
 WAIVABLE = frozenset(
     {
         Reason.USER_ID_INVALID,

@@ -40,6 +40,11 @@ _NOT_FLAT = frozenset({dict, list, Code, DBRef})
 
 CLIENT_FIELDS = ("clientUserId", "clientEmail")
 EXPERT_FIELDS = ("expertUserId", "expertEmail")
+OWNER_FIELDS = ("clientId", *CLIENT_FIELDS)
+"""Which fields say whose bookings they are: of an old booking, and of a client document."""
+
+OWNER_NAMES = frozenset(name.encode() for name in OWNER_FIELDS)
+"""The same as names of elements."""
 
 
 @dataclass(slots=True)
@@ -125,7 +130,7 @@ DEPTH_OF_A_SESSION = 2
 STATES = ("status", "paymentStatus")
 """The fields that become `DEFAULT_STATUS` where a booking lacks them."""
 
-DROPPED = ("_id", "clientId", *CLIENT_FIELDS, "__v")
+DROPPED = ("_id", *OWNER_FIELDS, "__v")
 """The fields of a booking that its session does not have."""
 
 _ADDED = (*EXPERT_FIELDS, *STATES)

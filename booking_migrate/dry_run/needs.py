@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 _WRITING = ("find", "insert", "update", "remove")
 
-_SAFETY = 2
+OPLOG_SAFETY = 2
 """The oplog must reach this many times as far back as the migration takes."""
 
 _TIMES_AT_REST = 4
@@ -260,7 +260,7 @@ def need_findings(needs: Needs, around: ServerSurroundings, estimate: TimeEstima
     if members:
         yield risk("no-majority", members, most=None)
     reach = needs.oplog_seconds
-    if reach is not None and reach < _SAFETY * estimate.seconds:
+    if reach is not None and reach < OPLOG_SAFETY * estimate.seconds:
         yield risk("oplog-window-short", (), int(reach))
 
 

@@ -19,7 +19,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import total
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.domain.rejection import Reason, Rejection
+from booking_migrate.domain.rejection import NOT_FOUND, Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.dry_run.booking_risks import (
     COLLECTOR,
@@ -43,7 +43,6 @@ _NEAR = 0.5
 """From which part of the limit on a document is near it: it cannot grow by as much again."""
 
 _DATES = ("scheduledDate", "createdAt", "updatedAt", "cancellationTime")
-_NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 _HEX_DIGITS = 24
 RISKS: dict[str, tuple[str, str]] = {
     "clients-with-several-currencies": (
@@ -203,7 +202,7 @@ class RiskWatch(Observer):
         dates = [value for name in _DATES if type(value := fields.get(name)) is DatetimeMS]
         if not all(is_date_in_range(int(date)) for date in dates):
             self._samples["dates-out-of-range"].add(rejection.document_id)
-        if not _NOT_FOUND.isdisjoint(fault.reason for fault in rejection.faults):
+        if not NOT_FOUND.isdisjoint(fault.reason for fault in rejection.faults):
             self._samples["people-not-found"].add(rejection.document_id)
 
     @override

@@ -20,14 +20,13 @@ from booking_migrate.domain.client_document import (
     read_client_document,
 )
 from booking_migrate.domain.reversal import reverse
-from booking_migrate.domain.session import CLIENT_FIELDS
+from booking_migrate.domain.session import OWNER_NAMES
 from booking_migrate.fastpath.flat import FlatClients, FlatRules
 from booking_migrate.in_place.archive import client_documents
 from booking_migrate.in_place.noted import NotedClients, client_key_of
 from booking_migrate.stores.in_place import Unit, Writes
 from booking_migrate.stores.ports import Replacement
 
-_OF_CLIENT = frozenset(name.encode() for name in ("clientId", *CLIENT_FIELDS))
 _NULL = 0x0A
 _FLAT = FlatClients(FlatRules())
 """Under the default rules; under others, a document is compared session by session."""
@@ -379,7 +378,7 @@ def _without_foreign(
 def _transferred(original: bytes, document_id: Any, place: _SessionLocation) -> tuple[bytes, list[Change]]:
     """Return a booking whose session was transferred to another client, with that client's fields."""
     carried, unlike = carry(original, place.session)
-    theirs = {part.name: part for part in place.document.parts if part.name in _OF_CLIENT}
+    theirs = {part.name: part for part in place.document.parts if part.name in OWNER_NAMES}
     parts: list[Element] = []
     for part in elements(carried):
         new = theirs.get(part.name, part)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
-from booking_migrate.dry_run.needs import ServerSurroundings
+from booking_migrate.dry_run.needs import OPLOG_SAFETY, ServerSurroundings
 from booking_migrate.errors import SAME_COMMAND, NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
@@ -40,9 +40,6 @@ _BOOKINGS_PER_SECOND = 20_000
 
 _LONG = 60.0
 """Seconds; within less the oplog does not run over."""
-
-_SAFETY = 2
-"""The oplog must reach this many times as far back as the migration takes."""
 
 _MIGRATING = ("migrate", IN_PLACE)
 _COPYING = ("migrate", IN_PLACE, "cutover")
@@ -270,7 +267,7 @@ def _oplog(plan: PreflightPlan) -> Iterator[Check]:
     seconds = facts.documents / _BOOKINGS_PER_SECOND
     found = f"reaches back {reach:,.0f} s; the migration takes about {seconds:,.0f} s"
     # A young server's oplog is short because it has few entries.
-    is_short = seconds > _LONG and reach < _SAFETY * seconds
+    is_short = seconds > _LONG and reach < OPLOG_SAFETY * seconds
     hint = "Enlarge the oplog (replSetResizeOplog) if it is full." if is_short else ""
     yield Check("oplog", State.CAUTION if is_short else State.FINE, found, hint)
 

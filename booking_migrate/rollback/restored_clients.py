@@ -24,7 +24,7 @@ from booking_migrate.domain.carried_changes import (
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.reversal import Reversal, reverse
-from booking_migrate.domain.session import CLIENT_FIELDS
+from booking_migrate.domain.session import OWNER_NAMES
 from booking_migrate.rollback.relocations import (
     Absent,
     Counterparts,
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
 
 NO_CLIENT = b"\x00"
 """The prefix of the keys of documents without a client."""
-
-_CLIENT = frozenset({b"clientId", *(name.encode() for name in CLIENT_FIELDS)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +271,7 @@ class _Restoring:
             for session in (each.sessions if each else ())
         }
         keys = set()
-        client_fields = wrap([part for part in document.parts if part.name in _CLIENT])
+        client_fields = wrap([part for part in document.parts if part.name in OWNER_NAMES])
         for session in document.sessions:
             key = session.legacy_key
             if key is None or key in originals or session.identity in known:

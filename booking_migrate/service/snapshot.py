@@ -31,13 +31,20 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.service.appointment import BLOCKING, dates_near
 from booking_migrate.service.errors import Busy
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
-from booking_migrate.service.view import OWNER_FIELDS, ClientView, ListedSession, seen_by_experts, view_of
+from booking_migrate.service.view import LISTED_FIELDS, ClientView, ListedSession, seen_by_experts, view_of
+from booking_migrate.stores.mongo.codes import (
+    DUPLICATE_KEY,
+    NO_SNAPSHOT,
+    TRANSIENT_TRANSACTION,
+    UNKNOWN_COMMIT,
+    WRITE_CONFLICT,
+    WRITES_REFUSED,
+)
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import any_of, find_raw
-from booking_migrate.stores.mongo.reader import HAS_SESSIONS
+from booking_migrate.stores.mongo.reader import HAS_SESSIONS, OLD_SHAPE
 
-_OLD = {"sessions": {"$exists": False}}
-_OWNER = dict.fromkeys(OWNER_FIELDS, 1)
+_OWNER = dict.fromkeys(LISTED_FIELDS, 1)
 _TIMES = dict.fromkeys(("expertId", "scheduledDate", "startTime", "endTime", "status"), 1)
 _BLOCKING = {"$in": [*BLOCKING, None]}
 """An absent status is pending."""
@@ -130,7 +137,7 @@ class Snapshot:
     def clients_of(self, expert_ids: Sequence[Any]) -> list[Any]:
         """Return the `clientId` of each client that has a booking in the old shape with one of these experts."""
         found = self._collections.bookings.distinct(
-            "clientId", {"expertId": {"$in": list(expert_ids)}, **_OLD}, session=self._session
+            "clientId", {"expertId": {"$in": list(expert_ids)}, **OLD_SHAPE}, session=self._session
         )
         return list(map(unescaped, found))
 
@@ -207,12 +214,14 @@ def queries_by_expert(
     dates = {name: DatetimeMS(bound) for name, bound in bounds.items() if bound is not None}
     if dates:
         wanted["scheduledDate"] = dates
-    return {**wanted, **_OLD}, {"sessions": {"$elemMatch": wanted}}
+    return {**wanted, **OLD_SHAPE}, {"sessions": {"$elemMatch": wanted}}
 
 
 def booking_query(booking_ids: Sequence[Any]) -> Document:
     """Return the query for the documents with an old booking of one of these ids, in either shape."""
-    return {"$or": [any_of("sessions.legacyBookingId", booking_ids), {**any_of("_id", booking_ids), **_OLD}]}
+    return {
+        "$or": [any_of("sessions.legacyBookingId", booking_ids), {**any_of("_id", booking_ids), **OLD_SHAPE}]
+    }
 
 
 def blocking_query(expert_id: Any, date: int) -> Document:
@@ -223,7 +232,7 @@ def blocking_query(expert_id: Any, date: int) -> Document:
         "scheduledDate": {"$gte": DatetimeMS(first), "$lt": DatetimeMS(behind)},
         "status": _BLOCKING,
     }
-    return {"$or": [{**wanted, **_OLD}, {"sessions": {"$elemMatch": wanted}}]}
+    return {"$or": [{**wanted, **OLD_SHAPE}, {"sessions": {"$elemMatch": wanted}}]}
 
 
 def _only_of(expert_ids: Sequence[Any]) -> Document:
@@ -246,14 +255,8 @@ _SHORTEST = 0.001
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.4
 """Seconds; a pause is random up to a bound that doubles."""
 
-_REFUSING = frozenset({121, 371})
-"""DocumentValidationFailure, UserWritesBlocked: the two ways in which a cut-over refuses writes."""
-
-_CONTENTION = frozenset({112, 11000})
-"""WriteConflict, and DuplicateKey: a concurrent request created the same document, which the next attempt finds."""
-
-_NO_SNAPSHOT = frozenset({239, 246})
-"""SnapshotTooOld, and SnapshotUnavailable: the collection was renamed or dropped."""
+_CONTENTION = frozenset({WRITE_CONFLICT, DUPLICATE_KEY})
+"""Other writes, and a concurrent request that created the same document, which the next attempt finds."""
 
 Result = TypeVar("Result")
 
@@ -278,7 +281,7 @@ def in_transaction(
         try:
             return _transact(client, body, deadline)
         except OperationFailure as error:
-            if _REFUSING & _codes(error):
+            if WRITES_REFUSED & _codes(error):
                 raise Busy("bookings cannot be changed at the moment", retry_after=5) from None
             raise
 
@@ -301,7 +304,7 @@ def in_snapshot(client: MongoClient[Any], body: Callable[[ClientSession], Result
         with _until(deadline), client.start_session(snapshot=True) as session:
             return body(session)
 
-    return _persist(attempt, _NO_SNAPSHOT, seconds)
+    return _persist(attempt, NO_SNAPSHOT, seconds)
 
 
 def _persist(attempt: Callable[[float], Result], passing: frozenset[int], seconds: float) -> Result:
@@ -312,7 +315,7 @@ def _persist(attempt: Callable[[float], Result], passing: frozenset[int], second
         try:
             return attempt(deadline)
         except PyMongoError as error:
-            if not (error.has_error_label("TransientTransactionError") or passing & _codes(error)):
+            if not (error.has_error_label(TRANSIENT_TRANSACTION) or passing & _codes(error)):
                 raise
         time.sleep(random.uniform(0, pause))  # noqa: S311 - a pause need not be unpredictable
         pause = min(2 * pause, _LONGEST_PAUSE)
@@ -341,7 +344,7 @@ def _commit(session: ClientSession, deadline: float) -> None:
         try:
             session.commit_transaction()
         except PyMongoError as error:
-            if time.monotonic() > deadline or not error.has_error_label("UnknownTransactionCommitResult"):
+            if time.monotonic() > deadline or not error.has_error_label(UNKNOWN_COMMIT):
                 raise
             time.sleep(_FIRST_PAUSE)
         else:

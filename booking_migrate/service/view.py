@@ -29,7 +29,7 @@ from booking_migrate.domain.client_document import (
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import DEFAULT_STATUS, DOCUMENT_FIELDS, NUMBER_TYPES
 from booking_migrate.domain.rules import Rules
-from booking_migrate.domain.session import CLIENT_FIELDS
+from booking_migrate.domain.session import OWNER_FIELDS
 from booking_migrate.service.appointment import read_slot
 
 _OBJECT_ID = re.compile(r"[0-9a-fA-F]{24}", re.ASCII)
@@ -37,8 +37,8 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _UUID_SUBTYPES = (3, 4)
 
-OWNER_FIELDS = ("_id", "clientId", *CLIENT_FIELDS)
-"""Which fields of the client document say whose bookings they are; a list has no others of it."""
+LISTED_FIELDS = ("_id", *OWNER_FIELDS)
+"""Which fields of the client document each session in a list comes with."""
 
 LONGEST = 128
 """The maximum length of an id in a request or a token, in characters."""
@@ -118,8 +118,8 @@ class ClientView:
 
     @property
     def owner(self) -> Document:
-        """Return the `OWNER_FIELDS`, as far as the document has them."""
-        return {name: self.fields[name] for name in OWNER_FIELDS if name in self.fields}
+        """Return the `LISTED_FIELDS`, as far as the document has them."""
+        return {name: self.fields[name] for name in LISTED_FIELDS if name in self.fields}
 
     def session(self, session_id: ObjectId) -> SeenSession | None:
         """Return the session with this id, or None."""

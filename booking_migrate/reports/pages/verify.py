@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.domain.session import CLIENT_FIELDS
+from booking_migrate.domain.session import OWNER_FIELDS
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import (
     CountsReport,
@@ -45,7 +45,7 @@ _LINES_SHOWN = 10
 _INSTEAD = {
     "_id": "legacyBookingId",
     "__v": "left out",
-    **dict.fromkeys(("clientId", *CLIENT_FIELDS), "in the client document"),
+    **dict.fromkeys(OWNER_FIELDS, "in the client document"),
 }
 """Of the fields that a session does not have (`domain.session.DROPPED`): where their values are."""
 

@@ -23,10 +23,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from booking_migrate.bson.document import Document, Opaque
+from booking_migrate.domain.session import OWNER_FIELDS
 from booking_migrate.errors import ConnectionProblem
 from booking_migrate.service.errors import Busy, NotSignedIn, RequestRefused, Unknown
 from booking_migrate.service.repository import Shown
-from booking_migrate.service.view import OWNER_FIELDS, ClientView, ListedSession, Page, as_text
+from booking_migrate.service.view import LISTED_FIELDS, ClientView, ListedSession, Page, as_text
+from booking_migrate.stores.mongo.codes import TRANSIENT_TRANSACTION
 from booking_migrate.stores.mongo.retry import is_transient
 
 _LONGEST_PROBLEM = 200
@@ -40,7 +42,7 @@ def booking(view: ClientView) -> Document:
     shown = plain(view.fields)
     sessions = [plain(one.fields) for one in view.sessions]
     # The sessions follow the fields of the owner, as in the database.
-    before = {name: shown.pop(name) for name in OWNER_FIELDS if name in shown}
+    before = {name: shown.pop(name) for name in LISTED_FIELDS if name in shown}
     return {**before, "sessions": sessions, **shown}
 
 
@@ -58,7 +60,7 @@ def listing(page: Page) -> Document:
 
 
 def _listed(one: ListedSession) -> Document:
-    owner = {name: _field(name, one.booking.get(name)) for name in OWNER_FIELDS if name != "_id"}
+    owner = {name: _field(name, one.booking.get(name)) for name in OWNER_FIELDS}
     return {"bookingId": _field("_id", one.booking.get("_id")), **owner, **plain(one.session)}
 
 
@@ -194,7 +196,7 @@ def is_passing(error: Exception) -> bool:
         or is_transient(error)
         or (
             isinstance(error, PyMongoError)
-            and (error.timeout or error.has_error_label("TransientTransactionError"))
+            and (error.timeout or error.has_error_label(TRANSIENT_TRANSACTION))
         )
     )
 

@@ -30,7 +30,7 @@ from booking_migrate.errors import (
     NotThePrimary,
     SrvModuleMissing,
 )
-from booking_migrate.stores.mongo.failures import read
+from booking_migrate.stores.mongo.failures import SYSTEM_DATABASES, read
 from booking_migrate.stores.mongo.retry import majority_written
 from booking_migrate.stores.mongo.servers import watch_primary
 
@@ -52,9 +52,6 @@ _BRIEFLY: dict[str, Any] = dict.fromkeys(
     ("serverSelectionTimeoutMS", "connectTimeoutMS", "socketTimeoutMS"), 1000
 )
 """How long a server may take to say what only makes a message better."""
-
-SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
-"""The databases of the server's own."""
 
 _SRV = "mongodb+srv://"
 _PLAIN = "mongodb://"

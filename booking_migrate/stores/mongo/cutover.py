@@ -56,6 +56,7 @@ from booking_migrate.stores.mongo.raw import (
     id_of,
     insert_absent,
 )
+from booking_migrate.stores.mongo.reader import OLD_SHAPE
 from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 
@@ -311,7 +312,6 @@ class MongoLive(FencedSource):
 
 
 _EXAMPLES = 5
-_OLD_SHAPE = {"sessions": {"$exists": False}}
 
 
 def find_old_bookings(
@@ -331,7 +331,7 @@ def find_old_bookings(
 
     def old_ids() -> list[Any]:
         fields = {"_id": 1}
-        cursor = collection.find_raw_batches(_OLD_SHAPE, fields, collation=SIMPLE, max_time_ms=limit)
+        cursor = collection.find_raw_batches(OLD_SHAPE, fields, collation=SIMPLE, max_time_ms=limit)
         return [id_of(raw) for raw in documents_in(cursor)]
 
     with reading(collection):

@@ -210,7 +210,8 @@ def _without_content(text: str, name: str) -> str:
     return f"{text} ({name})" if text else name
 
 
-_SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
+SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
+"""The databases of the server's own."""
 
 
 def absent(collection: Collection[Any]) -> PlaceNotFound:
@@ -223,7 +224,7 @@ def absent(collection: Collection[Any]) -> PlaceNotFound:
         names = database.list_collection_names(authorizedCollections=True)
         near = get_close_matches(collection.name, [each for each in names if not is_own(each)], n=1)
         if not names:
-            others = set(database.client.list_database_names()) - _SYSTEM_DATABASES
+            others = set(database.client.list_database_names()) - SYSTEM_DATABASES
             near_databases = get_close_matches(database.name, sorted(others), n=1)
     return PlaceNotFound(
         collection.name, database.name, hosts_of(collection), *_first(near), *_first(near_databases)

@@ -17,6 +17,7 @@ from booking_migrate.stores.chunks import (
     whole_clients,
 )
 from booking_migrate.stores.mongo.client_ranges import Address, ClientRanges
+from booking_migrate.stores.mongo.codes import SNAPSHOT_UNAVAILABLE
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import absent, read, reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, stores_any
@@ -36,6 +37,7 @@ from booking_migrate.stores.readers import HoldsPeople
 _NULL_LISTENER = NullListener()
 
 HAS_SESSIONS: Mapping[str, Any] = {"sessions": {"$exists": True}}
+OLD_SHAPE: Mapping[str, Any] = {"sessions": {"$exists": False}}
 """The query for client documents: a document with `sessions` is one."""
 
 CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
@@ -255,12 +257,12 @@ class MongoReader(ComparedReader, HoldsPeople):
 
 _BATCH_SIZE = 10_000
 """How many documents the server is asked for at a time; it sends fewer if they are large."""
-_UNAVAILABLE = 246
-"""SnapshotUnavailable: the collection was just changed as a whole, or the time is too long ago."""
 
 
 def _is_passing_of_old(error: Exception) -> bool:
-    return is_transient(error) and not (isinstance(error, OperationFailure) and error.code == _UNAVAILABLE)
+    return is_transient(error) and not (
+        isinstance(error, OperationFailure) and error.code == SNAPSHOT_UNAVAILABLE
+    )
 
 
 class SnapshotFetch:
@@ -305,7 +307,7 @@ class SnapshotFetch:
                 with attempt, RawCursor(collection, command) as cursor:
                     found = [raw for batch in cursor for raw in batch]
         except OperationFailure as error:
-            if self.is_recent or error.code != _UNAVAILABLE:
+            if self.is_recent or error.code != SNAPSHOT_UNAVAILABLE:
                 raise
             raise UnusablePlace(collection.name, str(error)) from None
         yield from found

@@ -25,7 +25,7 @@ from booking_migrate.stores.mongo.administration import (
     ensure_client_index,
     has_client_index,
 )
-from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY, ILLEGAL_OPERATION
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
 from booking_migrate.stores.mongo.raw import (
@@ -42,7 +42,7 @@ from booking_migrate.stores.mongo.raw import (
     same_version_within_limits,
     stores_any,
 )
-from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS
+from booking_migrate.stores.mongo.reader import CLIENT_DOCUMENT_FIELDS, HAS_SESSIONS, OLD_SHAPE
 from booking_migrate.stores.mongo.refusals import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.retry import (
@@ -59,9 +59,6 @@ from booking_migrate.stores.rejects import RejectsKeeper
 _GROUP_BYTES = 8 * 1024 * 1024
 _OPERATION_OVERHEAD = 4096
 """More than the names and flags around the two documents of a replacement take, in bytes."""
-
-_OLD_SHAPE = {"sessions": {"$exists": False}}
-_NO_TRANSACTIONS = 20
 
 
 class MongoTarget(TargetWriter):
@@ -274,7 +271,7 @@ class MongoTarget(TargetWriter):
 
     def _refuse_old_shape(self) -> None:
         found = read(
-            self._collection, lambda: next(find_raw(self._collection, _OLD_SHAPE, fields={"_id": 1}), None)
+            self._collection, lambda: next(find_raw(self._collection, OLD_SHAPE, fields={"_id": 1}), None)
         )
         if found is not None:
             raise TargetInOldShape(self.name, display_id(id_of(found)))
@@ -355,7 +352,7 @@ class MongoTarget(TargetWriter):
                     read_preference=ReadPreference.PRIMARY,
                 )
             except OperationFailure as error:
-                if error.code != _NO_TRANSACTIONS:
+                if error.code != ILLEGAL_OPERATION:
                     raise
                 raise UnusablePlace(self.name, "joining its client documents needs a replica set") from None
         self._changed = True

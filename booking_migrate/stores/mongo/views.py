@@ -6,6 +6,8 @@ The expressions mean what `domain` means, for bookings that keep the contract; a
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from booking_migrate.domain.contract import DEFAULT_STATUS
+from booking_migrate.domain.session import DROPPED, EXPERT_FIELDS, STATES
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.stores.connection import PeopleNames, Shape
 from booking_migrate.stores.mongo.administration import run_durably
@@ -15,9 +17,6 @@ from booking_migrate.stores.mongo.failures import absent, write
 Stage = Mapping[str, Any]
 
 _CLIENT_TYPES = ["objectId", "string", "int", "long", "binData"]
-_DROPPED = ("_id", "clientId", "clientUserId", "clientEmail", "__v")
-_LOOKED_UP = ("expertUserId", "expertEmail")
-_STATES = ("status", "paymentStatus")
 
 
 class MongoViews:
@@ -168,24 +167,23 @@ def _if_document(then: Any, otherwise: Any) -> Stage:
 
 def _session(people: PeopleNames) -> Stage:
     own: Any = "$booking"
-    for name in _DROPPED:
+    for name in DROPPED:
         own = {"$unsetField": {"field": name, "input": own}}
-    for name in _LOOKED_UP:
+    for name in EXPERT_FIELDS:
         is_null: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "null"]}
         own = {"$cond": [is_null, {"$unsetField": {"field": name, "input": own}}, own]}
     added: Stage = {
         "expertUserId": f"$expertUser.{people.fields.user_id}",
         "expertEmail": f"$expertUser.{people.fields.email}",
-        "status": "pending",
-        "paymentStatus": "pending",
+        **dict.fromkeys(STATES, DEFAULT_STATUS),
     }
     # As `domain.session.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
     session_id = _permuted("$booking._id", (0, 8), (18, 6), (8, 10))
     parts: list[Any] = [{"sessionId": session_id}, own]
-    for name in _LOOKED_UP:
+    for name in EXPERT_FIELDS:
         has_none: Stage = {"$eq": [{"$ifNull": [f"$booking.{name}", None]}, None]}
         parts.append({"$cond": [has_none, {name: added[name]}, {}]})
-    for name in _STATES:
+    for name in STATES:
         is_lacking: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "missing"]}
         parts.append({"$cond": [is_lacking, {name: added[name]}, {}]})
     return {"$mergeObjects": [*parts, {"legacyBookingId": "$booking._id"}]}
