@@ -1,7 +1,6 @@
 """The values of the fields for which bookings are rejected, and how much money is in those bookings."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from math import isfinite
@@ -14,25 +13,14 @@ from bson.errors import BSONError
 from booking_migrate.bson.document import CODEC, Document, read_fields
 from booking_migrate.bson.format import short
 from booking_migrate.domain.client_document import decimal_of, exact_sum
-from booking_migrate.domain.privacy import shown_value
 from booking_migrate.domain.rejection import Reason, Rejection
+from booking_migrate.runs.causing_values import CausingValues
 from booking_migrate.runs.plan import RejectedMoney, RejectedValue
-
-SHOWN = 5
-"""How many values of each reason are reported."""
-
-_MOST_VALUES = 1000
-"""How many different values of a reason are counted; further ones are not, so that memory is bounded."""
 
 _MOST_CURRENCIES = 50
 _UNKNOWN = "unknown"
 _OTHERS = "others"
-_ABSENT = "absent"
 _LONGEST_PRICE = 40
-_WHOLE_DOCUMENT = frozenset(
-    {Reason.CONFLICT, Reason.DUPLICATE_ID, Reason.RESERVED_FIELD, Reason.DUPLICATE_FIELD}
-)
-"""The reasons for which a field's value says nothing."""
 
 _PRICE = re.compile(r"[^\d.,+-]*([+-]?(?:\d{1,3}(?:,\d{2,3})*,\d{3}|\d+)(?:\.\d+)?)[^\d.,]*", re.ASCII)
 """A price in a text, with currency signs around it. A comma that may be a decimal point is not read."""
@@ -45,7 +33,7 @@ class RejectedValues:
 
     def __init__(self) -> None:
         """Begin at zero."""
-        self._values: dict[Reason, Counter[tuple[str, str]]] = {}
+        self._causing = CausingValues()
         self._prices: dict[str, Decimal] = {}
         self._unpriced = 0
 
@@ -53,16 +41,10 @@ class RejectedValues:
         """Count one rejected booking, under its first reason."""
         fields = _decoded(rejection.raw)
         fault = rejection.faults[0]
-        if fault.field is not None and fault.reason not in _WHOLE_DOCUMENT:
-            shown = shown_value(fault.field, fields[fault.field]) if fault.field in fields else _ABSENT
-            self._count(fault.reason, (fault.field, shown), 1)
+        if fault.field is not None:
+            self._causing.add(fault.reason, fault.field, fields)
         if "sessions" not in fields:
             self._pay(fields)
-
-    def _count(self, reason: Reason, value: tuple[str, str], count: int) -> None:
-        counted = self._values.setdefault(reason, Counter())
-        if value in counted or len(counted) < _MOST_VALUES:
-            counted[value] += count
 
     def _pay(self, fields: Document) -> None:
         amount = amount_of(fields.get("price"))
@@ -79,22 +61,18 @@ class RejectedValues:
 
     def include(self, other: "RejectedValues") -> None:
         """Add what was counted elsewhere."""
-        for reason, counted in other._values.items():  # noqa: SLF001 - of its own class
-            for value, count in counted.items():
-                self._count(reason, value, count)
+        self._causing.include(other._causing)  # noqa: SLF001 - of its own class
         for currency, amount in other._prices.items():  # noqa: SLF001
             self._add_price(currency, amount)
         self._unpriced += other._unpriced  # noqa: SLF001
 
     def of(self, reason: Reason) -> tuple[RejectedValue, ...]:
         """Return the most frequent values of a reason."""
-        counted = self._values.get(reason, Counter())
-        ordered = sorted(counted.items(), key=lambda item: (-item[1], item[0]))
-        return tuple(RejectedValue(field, value, count) for (field, value), count in ordered[:SHOWN])
+        return self._causing.of(reason)
 
     def fields(self, reason: Reason) -> tuple[str, ...]:
         """Return the fields at fault of a reason, sorted."""
-        return tuple(sorted({field for field, _ in self._values.get(reason, ())}))
+        return self._causing.fields(reason)
 
     def money(self) -> RejectedMoney:
         """Return the prices of the rejected bookings."""

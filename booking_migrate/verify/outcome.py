@@ -10,14 +10,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from booking_migrate.bson.document import Element
+from booking_migrate.bson.document import Element, read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields, Rules
 from booking_migrate.quantities import agreed
+from booking_migrate.runs.causing_values import CausingValues
 from booking_migrate.runs.plan import Counts, Finding, RejectionGroup
 from booking_migrate.stores.ports import Baseline, CanHold, stores_any_bson
-from booking_migrate.verify.rejected import CausingValues
 
 if TYPE_CHECKING:
     from booking_migrate.verify.behind import Behind, BothSides
@@ -330,7 +330,8 @@ class VerificationCounts:
         """Add a booking that is correctly among the rejected."""
         self._rejected.setdefault(reason, _Examples(_SAMPLE_IDS)).add(display_id(booking.booking_id))
         at_fault = next((each.field for each in booking.broken if each.reason == reason), None)
-        self._values.add(reason, at_fault, booking.raw)
+        if at_fault is not None:
+            self._values.add(reason, at_fault, read_fields(booking.raw))
 
     def results(self, rules: tuple[Rule, ...]) -> tuple[RuleResult, ...]:
         """Return the results for these rules."""

@@ -11,6 +11,7 @@ from bson.int64 import Int64
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.migrate import rejected_values
 from booking_migrate.migrate.rejected_values import RejectedValues, amount_of
+from booking_migrate.runs import causing_values
 from booking_migrate.runs.plan import RejectedMoney, RejectedValue
 
 
@@ -50,7 +51,7 @@ def test_personal_values_are_not_shown() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a number of different values, and of currencies, further ones are not kept apart; sums stay complete."""
-    monkeypatch.setattr(rejected_values, "_MOST_VALUES", 3)
+    monkeypatch.setattr(causing_values, "_MOST_VALUES", 3)
     monkeypatch.setattr(rejected_values, "_MOST_CURRENCIES", 2)
     values = RejectedValues()
     for number in range(9):

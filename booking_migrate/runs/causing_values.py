@@ -1,8 +1,9 @@
-"""The values for which bookings are rejected, by reason, as a verification finds them in the bookings."""
+"""The values of the fields for which bookings are rejected, by reason, as a migration and a verification report them."""
 
 from collections import Counter
+from typing import Self
 
-from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.document import Document
 from booking_migrate.domain.privacy import shown_value
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.runs.plan import RejectedValue
@@ -27,21 +28,28 @@ class CausingValues:
         """Begin at zero."""
         self._values: dict[str, Counter[tuple[str, str]]] = {}
 
-    def add(self, reason: str, name: str | None, raw: bytes) -> None:
+    def add(self, reason: str, name: str, fields: Document) -> None:
         """Count a rejected booking.
 
         Args:
             reason: the reason under which it is counted.
-            name: the field at fault; None: the document as a whole is.
-            raw: the booking, BSON.
+            name: the field at fault.
+            fields: the booking, decoded.
         """
-        if name is None or reason in _WHOLE_DOCUMENT:
-            return
-        fields = read_fields(raw)
-        value = name, shown_value(name, fields[name]) if name in fields else _ABSENT
+        if reason not in _WHOLE_DOCUMENT:
+            shown = shown_value(name, fields[name]) if name in fields else _ABSENT
+            self._count(reason, (name, shown), 1)
+
+    def _count(self, reason: str, value: tuple[str, str], count: int) -> None:
         counted = self._values.setdefault(reason, Counter())
         if value in counted or len(counted) < _MOST_VALUES:
-            counted[value] += 1
+            counted[value] += count
+
+    def include(self, other: Self) -> None:
+        """Add what was counted elsewhere."""
+        for reason, counted in other._values.items():
+            for value, count in counted.items():
+                self._count(reason, value, count)
 
     def of(self, reason: str) -> tuple[RejectedValue, ...]:
         """Return the most frequent values of a reason."""
