@@ -29,10 +29,6 @@ class Arguments:
                 return self.named[name]
         return self.values[number] if 0 <= number < len(self.values) else NOTHING
 
-    def has(self, number: int, *names: str) -> bool:
-        """Return whether an argument is there."""
-        return number < len(self.values) or any(name in self.named for name in names)
-
     def text(self, number: int, *names: str) -> str:
         """Return a string argument; empty if it is not one."""
         texts = sorted(atom.text for atom in self.get(number, *names) if isinstance(atom, Constant))

@@ -1,6 +1,6 @@
 """The tables ``[[references]]`` of the config file: which fields of other collections hold ids of bookings."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date, time
 from typing import Any
 
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booking_migrate.cli.config_file import ConfigFile, file_of
 from booking_migrate.cli.config_values import near
-from booking_migrate.errors import BadConfiguration, FieldNotFound, NoReferences
+from booking_migrate.errors import BadConfiguration, FieldNotFound
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.presence import missing_path, nearest_path
 from booking_migrate.stores.connection import Connection
@@ -70,19 +70,6 @@ def references_of(ctx: typer.Context) -> tuple[ReferenceField, ...]:
             )
         fields.append(field)
     return tuple(fields)
-
-
-def needed_references(ctx: typer.Context) -> tuple[ReferenceField, ...]:
-    """Return the fields that the config file names, at least one.
-
-    Raises:
-        BadConfiguration: as `references_of`.
-        NoReferences: it names none.
-    """
-    fields = references_of(ctx)
-    if not fields:
-        raise NoReferences(ctx.command.name or "")
-    return fields
 
 
 def check_fields(
@@ -217,15 +204,3 @@ def _values(value: Any) -> Sequence[Any]:
 def _problem(file: ConfigFile, number: int, problem: str, key: str, advice: str) -> BadConfiguration:
     """Return the error about a key of one of the tables, with its line."""
     return file.problem_in(REFERENCES, number, f"[[{REFERENCES}]] {problem}", key, advice=advice)
-
-
-def as_config(field: ReferenceField) -> Mapping[str, Any]:
-    """Return a field as a table of the config file has it, for reports and journals; defaults are left out."""
-    table: dict[str, Any] = {"collection": field.collection, "field": field.field, "to": field.to.value}
-    if field.add:
-        table["add"] = {path: new_id.value for path, new_id in field.add.items()}
-    if field.when:
-        table["when"] = {path: list(values) for path, values in field.when.items()}
-    if field.exclude:
-        table["exclude"] = True
-    return table

@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from booking_migrate.cli.config_file import read_config_option
-from booking_migrate.cli.references_config import as_config, needed_references, references_of
-from booking_migrate.errors import BadConfiguration, NoReferences
+from booking_migrate.cli.references_config import references_of
+from booking_migrate.errors import BadConfiguration
 from booking_migrate.references.fields import NewId, ReferenceField
 
 TABLE = "[[references]]\ncollection = 'payments'\nfield = 'items.bookingId'\n"
@@ -41,14 +41,6 @@ def test_everything(workspace: Path) -> None:
         field.exclude,
     )
     assert {"items.type": ("booking",), "state": (1, 2)} == field.when
-    assert as_config(field) == {
-        "collection": "payments",
-        "field": "items.bookingId",
-        "to": "client-document",
-        "add": {"items.sessionId": "session"},
-        "when": {"items.type": ["booking"], "state": [1, 2]},
-        "exclude": True,
-    }
 
 
 def test_one_field_twice_by_condition(workspace: Path) -> None:
@@ -87,18 +79,6 @@ def test_mistakes(workspace: Path, text: str, said: str) -> None:
         read(workspace, text)
 
     assert said in f"{raised.value.message}\nhint: {raised.value.hint}"
-
-
-def test_none_named(workspace: Path) -> None:
-    """A command that needs the fields says how to find them."""
-    context = typer.Context(typer.core.TyperCommand("references rewrite"))
-    workspace.joinpath("my.toml").write_text("", encoding="utf-8")
-    read_config_option(context, workspace / "my.toml")
-
-    with pytest.raises(NoReferences) as raised:
-        needed_references(context)
-    assert "references rewrite needs the fields" in raised.value.message
-    assert "booking-migrate references find --output" in raised.value.hint
 
 
 def test_other_commands_take_the_file(run: Callable[..., Any], workspace: Path) -> None:

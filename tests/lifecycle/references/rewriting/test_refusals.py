@@ -47,10 +47,13 @@ def test_before_the_cut_over(database: Db, command: Run) -> None:
 
 
 def test_after_a_migration_in_place(database: Db, command: Run) -> None:
-    """A migration in place is live at once, so its references can be rewritten, and have to be undone before it."""
+    """A migration in place is live at once, so its references can be rewritten, once named, and have to be undone before it."""
     database.bookings.insert_many(map(booking, range(5)))
     database.orders.insert_one({"_id": 1, "b": old(1)})
     assert 0 == command("migrate", "--in-place", "--quiet").returncode
+    unnamed = json.loads(command(*REWRITE).stdout)["error"]
+    assert "references rewrite needs the fields" in unnamed["message"]
+    assert "booking-migrate references find --output" in unnamed["hint"]
     assert 0 == command(*REWRITE, *FIELD).returncode
     refused = command("rollback", "--target", "bookings", "--yes", "--json")
 
