@@ -75,7 +75,7 @@ _OPERATIONS = {
     "paginate": _Operation(filter=0, is_many=True),
 }
 _INDEXES = frozenset({"createIndex", "createIndexes", "ensureIndex", "index", "syncIndexes"})
-_CLIENTS = ("MongoClient", "MongoClient.connect", "AsyncIOMotorClient", "AsyncMongoClient", "PyMongo")
+_CONNECTING = (*shapes.CLIENTS, "MongoClient.connect", "PyMongo")
 _COLLECTIONS = frozenset({"collection", "getCollection", "get_collection"})
 _HOOKS = frozenset({"pre", "post", "get", "set", "method", "static"})
 
@@ -89,7 +89,7 @@ def call_library(analysis: "Analysis", name: str, arguments: Arguments) -> Value
         return _schema_of_class(analysis, arguments)
     if last in {"model", "getModel", "modelForClass"} and arguments.values:
         return _model(analysis, arguments)
-    if name.endswith(_CLIENTS):
+    if name.endswith(_CONNECTING):
         return frozenset({Database()})
     if last in _COLLECTIONS:
         return handle(analysis, arguments.get(0, "name"), arguments)

@@ -36,17 +36,10 @@ _MAPS = frozenset({"Record", "Map", "ReadonlyMap", "WeakMap"})
 _MODELS = frozenset({
     "Model", "Collection", "Repository", "ReturnModelType", "AsyncIOMotorCollection", "AsyncCollection", "PaginateModel",
 })  # fmt: skip
-_DATABASES = frozenset(
-    {
-        "Db",
-        "Database",
-        "AsyncIOMotorDatabase",
-        "AsyncIOMotorClient",
-        "AsyncDatabase",
-        "MongoClient",
-        "AsyncMongoClient",
-    }
-)
+CLIENTS = ("MongoClient", "AsyncIOMotorClient", "AsyncMongoClient")
+"""The classes of drivers' clients: code calls them, and types name them."""
+
+_DATABASES = frozenset({"Db", "Database", "AsyncIOMotorDatabase", "AsyncDatabase", *CLIENTS})
 _RESPONSES = frozenset({"AxiosResponse", "UseQueryResult", "SWRResponse", "HttpResponse"})
 _TYPES_OF_FIELDS = (
     "add sessions, totalSessions, totalSpent; move the other fields into a type of their own, with sessionId"
