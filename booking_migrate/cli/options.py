@@ -21,7 +21,10 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
 from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
 from booking_migrate.errors import BadConfiguration
+from booking_migrate.quantities import grouped
 from booking_migrate.runs.control import NUMBERS, Setting
+from booking_migrate.runs.plan import DEFAULT_BATCH_BOOKINGS
+from booking_migrate.stores.chunks import PIECE_DOCUMENTS
 from booking_migrate.stores.open import Connection, JsonFormat
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION, default_archive
 from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
@@ -282,7 +285,11 @@ class WritingOptions(Group, panel="Writing"):
 
     overwrite: bool = option(False, "Replace a target file that holds other data.", negatable=True)
     batch_size: int = option(
-        10_000, "Bookings per batch. It changes speed and memory, never the result.", min=1, max=100_000
+        DEFAULT_BATCH_BOOKINGS,
+        f"Bookings per batch, at most; side by side, more than {grouped(PIECE_DOCUMENTS)} make no difference. "
+        "It changes speed and memory, never the result.",
+        min=1,
+        max=100_000,
     )
     engine: str | None = option(None, "Ignored.", hidden=True)
     workers: int = workers_option(
