@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bson import decode, encode
+from bson import decode
 from bson.dbref import DBRef
 from bson.objectid import ObjectId
 
@@ -17,6 +17,7 @@ from booking_migrate.bson.document import (
     DOCUMENT,
     Opaque,
     element_of,
+    read_exactly,
     read_fields,
     write_fields,
 )
@@ -75,7 +76,7 @@ def _may_occur_twice(raw: bytes, names: Sequence[str]) -> bool:
     is_repeated = any(
         raw.find(name, raw.find(name) + 1) >= 0 for name in (b"%b\x00" % each.encode() for each in names)
     )
-    return is_repeated and encode(decode(raw, _TOLERANT), codec_options=CODEC) != raw
+    return is_repeated and read_exactly(raw) is None
 
 
 def _keys(field: ReferenceField) -> Iterator[tuple[str, frozenset[bytes]]]:

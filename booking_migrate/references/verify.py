@@ -310,7 +310,11 @@ def _values(raw: bytes, fields: Sequence[FieldProof]) -> list[_Found]:
 
 def _written_keys(one: _Found) -> list[tuple[bytes, bytes]]:
     """Return the documents of notes, by their identities, that would have a value, each with its sort key."""
-    reference, key = one.reference, sort_key(one.reference.value)
+    reference = one.reference
+    if not reference.ids:
+        # A text that is not UTF-8, which nothing writes.
+        return []
+    key = sort_key(reference.value)
     found = [(one.identity, key)]
     if reference.path == DOCUMENT_ID:
         # The note has the `_id` from before.

@@ -15,7 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from booking_migrate.bson.document import element_of, wrap
+from booking_migrate.bson.document import STRING, Opaque, element_of, wrap
 from booking_migrate.domain.session import session_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
@@ -155,6 +155,16 @@ def test_names_that_occur_twice_are_left(database: Db, command: Run) -> None:
                 wrap([element_of("_id", 5), element_of("x", 1), element_of("b", old(5)), element_of("x", 2)])
             ),
             twice(6, "b", "x", "y"),
+            RawBSONDocument(
+                # A text that is not UTF-8, and the name of the field a second time, elsewhere.
+                wrap(
+                    [
+                        element_of("_id", 7),
+                        element_of("b", Opaque(STRING, b"\x02\0\0\0\xff\0")),
+                        element_of("c", {"b": 1}),
+                    ]
+                )
+            ),
         ]
     )
     before = raw_orders(database)
@@ -177,7 +187,9 @@ def test_names_that_occur_twice_are_left(database: Db, command: Run) -> None:
 
 def raw_orders(database: Db) -> dict[int, bytes]:
     """The orders as bytes."""
-    codec: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+    codec: CodecOptions[RawBSONDocument] = CodecOptions(
+        document_class=RawBSONDocument, unicode_decode_error_handler="surrogateescape"
+    )
     orders: Collection[RawBSONDocument] = Collection(
         database,  # type: ignore[arg-type]
         "orders",
