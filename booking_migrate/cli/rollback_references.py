@@ -18,8 +18,9 @@ from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.proof import fields_of_rewrites
+from booking_migrate.references.restoring import UndoPlan
 from booking_migrate.references.stranded import Stranded, stranded_references
-from booking_migrate.references.undo import UndoPlan, choose_rewrites, undo_references
+from booking_migrate.references.undo import choose_rewrites, undo_references
 from booking_migrate.references.writer import Place
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.rewriting import report_of_undo

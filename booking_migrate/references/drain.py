@@ -32,6 +32,9 @@ class OthersWrites:
         """Take the feed, opened before the first document was read."""
         self._feed = feed
         self._own: dict[Key, int] = {}
+        self._ends: dict[Key, Timestamp] = {}
+        """Until when some of the expected writes can have been made, if at all."""
+
         self._lock = Lock()
         self.position: Position | None = None
         """Up to where changes were handed out; None: nothing was read yet."""
@@ -53,8 +56,22 @@ class OthersWrites:
             for each in ids:
                 self._take((collection, sort_key(each)))
 
-    def _take(self, key: Key) -> bool:
-        """Return whether a write of this process was expected, and count it."""
+    def ended(self, collection: str, ids: Iterable[Any], time: Timestamp) -> None:
+        """Take note that these documents were written up to this cluster time, or not at all: no later change is an own one."""
+        with self._lock:
+            self._ends.update(dict.fromkeys(((collection, sort_key(each)) for each in ids), time))
+
+    def _expire(self, until: Timestamp) -> None:
+        """Expect no more what would have been written before this cluster time, up to which everything was read."""
+        for key in [key for key, time in self._ends.items() if time < until]:
+            del self._ends[key]
+            self._own.pop(key, None)
+
+    def _take(self, key: Key, time: Timestamp | None = None) -> bool:
+        """Return whether a write of this process was expected, up to this cluster time, and count it."""
+        if time is not None and key in self._ends and time > self._ends[key]:
+            del self._ends[key]
+            self._own.pop(key, None)
         left = self._own.get(key, 0)
         if left > 1:
             self._own[key] = left - 1
@@ -83,8 +100,9 @@ class OthersWrites:
                     if not change.is_of_document:
                         continue
                     key = (change.collection, sort_key(change.document_id))
-                    if not self._take(key):
+                    if not self._take(key, change.time):
                         found[key] = change.document_id
+                self._expire(batch.position.time)
             is_there = until is None or batch.position.time >= until
             if is_there and (until is not None or len(batch.changes) < _MANY):
                 return found

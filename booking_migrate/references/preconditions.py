@@ -1,6 +1,6 @@
 """What the server would refuse, found before the first write."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
@@ -24,7 +24,11 @@ PlanDocuments = Callable[[str, Sequence[bytes]], Sequence[Planned]]
 
 
 def check_preconditions(
-    fields: Sequence[ReferenceField], places: Mapping[str, Place], plan: PlanDocuments
+    fields: Sequence[ReferenceField],
+    places: Mapping[str, Place],
+    plan: PlanDocuments,
+    *,
+    written: Collection[str],
 ) -> None:
     """Refuse what could not be written.
 
@@ -32,11 +36,12 @@ def check_preconditions(
         fields: what is to be rewritten.
         places: the collections, by name.
         plan: returns what would change in documents.
+        written: the collections that a rewrite has written: their validators take new ids, and what they refuse is left.
 
     Raises:
         PlaceNotFound, UnusablePlace: a collection does not exist, or is a view.
         UniqueIndexInTheWay, DocumentIdToClient: several bookings would get the same id where each has to have its own.
-        ReferencesRefused: the validator refuses documents as they would be.
+        ReferencesRefused: the validator refuses all documents of a sample as they would be.
     """
     for name, place in places.items():
         facts = place.reader.facts()
@@ -47,7 +52,7 @@ def check_preconditions(
         for each in fields:
             if each.collection == name:
                 _check_unique(each, facts)
-        if facts.options.get("validator"):
+        if facts.options.get("validator") and name not in written:
             _check_validator(place, partial(plan, name))
 
 

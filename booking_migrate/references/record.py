@@ -4,15 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bson.objectid import ObjectId
+from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import identity_of, value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import booking_of_session
+from booking_migrate.errors import OtherRewriteOpen
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.tally import Left, Tally
-from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord
+from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord, RewriteState, in_effect
 
 if TYPE_CHECKING:
+    from booking_migrate.references.rewrite import RewritePlan
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
 
 
@@ -81,3 +84,30 @@ def _identities(raw: bytes) -> list[bytes]:
     elif type(document_id) is str and ObjectId.is_valid(document_id):
         found.append(write_fields({DOCUMENT_ID: str(booking_of_session(ObjectId(document_id)))}))
     return found
+
+
+def unfinished(plan: "RewritePlan") -> RewriteRecord | None:
+    """Return the rewrite that was killed and is continued; None: a new one begins.
+
+    Raises:
+        OtherRewriteOpen: it has other fields, or is being undone.
+    """
+    for record in in_effect(plan.journal.rewrites(), live=plan.live):
+        is_undone = record.state is RewriteState.UNDOING
+        if record.state is RewriteState.DONE:
+            continue
+        if [dict(each) for each in record.fields] == saved_fields(plan.fields) and not is_undone:
+            return record
+        if plan.journal.names(record.rewrite_id):
+            raise OtherRewriteOpen(record.rewrite_id, [name_of(each) for each in record.fields], is_undone)
+        # It was interrupted before it wrote anything.
+        plan.journal.remove(record.rewrite_id)
+    return None
+
+
+def new_record(plan: "RewritePlan", time: Timestamp | None) -> RewriteRecord:
+    """Return the record of a rewrite that begins at a cluster time."""
+    fields = tuple(saved_fields(plan.fields))
+    return RewriteRecord(
+        rewrite_id=plan.rewrite_id, run_id=plan.run_id, live=plan.live, fields=fields, begun_time=time
+    )

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import identity_of
-from booking_migrate.errors import OtherRewriteOpen
 from booking_migrate.events import Advanced, Checkpointed, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
 from booking_migrate.references.changes import Planned, find, plan_change
@@ -27,11 +26,12 @@ from booking_migrate.references.preconditions import check_preconditions
 from booking_migrate.references.record import (
     counts_of,
     left_of,
-    name_of,
-    saved_fields,
+    new_record,
     tally_of,
+    unfinished,
     written_values,
 )
+from booking_migrate.references.refused import RefusedDocuments
 from booking_migrate.references.tally import ADDED, REWRITTEN, TAKEN, Tally
 from booking_migrate.references.writer import Place, Writer
 from booking_migrate.runs.background import in_background
@@ -108,7 +108,8 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
         TargetBusy: another process rewrites or undoes references.
         OtherRewriteOpen: one with other fields is not complete.
         UniqueIndexInTheWay, DocumentIdToClient: refused before the first write.
-        ReferencesRefused: the server refuses a document; it is named, and what was written is recorded.
+        ReferencesRefused: a document cannot be noted, or the server refuses one for a cause that may concern all; it is named, and
+            what was written is recorded.
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     lock = HeldLock.acquire(plan.locks, LOCK, plan.holder)
@@ -131,18 +132,23 @@ class _Rewriting:
         for each in plan.fields:
             self._fields.setdefault(each.collection, []).append(each)
         plan.regulator.check()
-        self._record = _unfinished(plan)
+        self._record = unfinished(plan)
         is_resumed = self._record is not None
         if self._record is None:
-            check_preconditions(plan.fields, plan.places, self._planned_of)
+            stand = in_effect(plan.journal.rewrites(), live=plan.live)
+            written = {each["collection"] for record in stand for each in record.fields}
+            check_preconditions(plan.fields, plan.places, self._planned_of, written=written)
         begin = None if plan.following is None else plan.following.now()
-        record = self._record or plan.journal.create(_new_record(plan, begin))
+        record = self._record or plan.journal.create(new_record(plan, begin))
         self._outcome = RewriteOutcome(record, tally_of(record), resumed=is_resumed)
         self._outcome.documents, self._outcome.scanned = record.documents, record.looked_at
         self._reached = dict(record.reached)
         self._scanned = list(record.scanned)
         # It begins the scan again if what others wrote is not known.
         self._others = self._follow(record, begin)
+        self._refused = RefusedDocuments(self._outcome.tally, self._fields)
+        if is_resumed:
+            self._refused.restore(plan.journal, record.rewrite_id, plan.places)
         self._writer = Writer(plan.journal, lock, record.rewrite_id, self._others, self._replan)
         self._handled: Position | None = None
         """Up to where the writes of others are handled."""
@@ -209,6 +215,8 @@ class _Rewriting:
         """Look at all documents of a collection; return how many were changed."""
         plan, before = self._plan, self._outcome.documents
         place, fields = plan.places[collection], self._fields[collection]
+        if not is_first:
+            self._refused.forget_all(collection)
         reached = self._reached.get(collection) if is_first else None
         size = min(plan.batch_size, plan.regulator.batch or plan.batch_size)
         batches = ahead(regrouped(place.reader.scan(reached, [each.field for each in fields]), size))
@@ -260,11 +268,15 @@ class _Rewriting:
         """Note and write changes of one collection; return what is to be saved of it."""
         if not planned:
             return {}
+        name = place.writes.name
+        self._refused.forget(name, (each.change.document_id for each in planned))
         done = self._writer.write(place, planned)
-        self._count(place.writes.name, done.written)
+        self._count(name, done.written)
+        for change, why in done.refused:
+            self._refused.leave(name, change, why)
         for each in done.taken:
             of_id = next(change for change in each.change.changes if change.is_document_id)
-            of = ReferenceField(place.writes.name, of_id.field)
+            of = ReferenceField(name, of_id.field)
             self._outcome.tally.leave(of, each.raw, "_id", of_id.before, TAKEN)
         return {"settled": done.name}
 
@@ -321,6 +333,7 @@ class _Rewriting:
         self._outcome.again += len(dirty)
         for collection, ids in by_collection.items():
             place = self._plan.places[collection]
+            self._refused.forget(collection, ids)
             for start in range(0, len(ids), self._plan.batch_size):
                 raws = list(place.writes.find(ids[start : start + self._plan.batch_size]).values())
                 for group in regrouped([raws], self._plan.batch_size):
@@ -368,29 +381,3 @@ class _Rewriting:
 def _finish(writing: "Future[None] | None") -> None:
     if writing is not None:
         writing.result()
-
-
-def _unfinished(plan: RewritePlan) -> RewriteRecord | None:
-    """Return the rewrite that was killed and is continued; None: a new one begins.
-
-    Raises:
-        OtherRewriteOpen: it has other fields, or is being undone.
-    """
-    for record in in_effect(plan.journal.rewrites(), live=plan.live):
-        is_undone = record.state is RewriteState.UNDOING
-        if record.state is RewriteState.DONE:
-            continue
-        if [dict(each) for each in record.fields] == saved_fields(plan.fields) and not is_undone:
-            return record
-        if plan.journal.names(record.rewrite_id):
-            raise OtherRewriteOpen(record.rewrite_id, [name_of(each) for each in record.fields], is_undone)
-        # It was interrupted before it wrote anything.
-        plan.journal.remove(record.rewrite_id)
-    return None
-
-
-def _new_record(plan: RewritePlan, time: Timestamp | None) -> RewriteRecord:
-    fields = tuple(saved_fields(plan.fields))
-    return RewriteRecord(
-        rewrite_id=plan.rewrite_id, run_id=plan.run_id, live=plan.live, fields=fields, begun_time=time
-    )

@@ -26,6 +26,9 @@ NO_ID = "no-id"
 DUPLICATE_NAME = "duplicate-name"
 """Why a reference is left: a name on its path occurs twice in a document, and an update could not say which one is meant."""
 
+REFUSED = "refused"
+"""Why a document is as before: the server does not take it with its new ids."""
+
 
 class Left(NamedTuple):
     """A reference that a rewrite leaves as it is."""
@@ -38,7 +41,10 @@ class Left(NamedTuple):
     path: str
     value: str
     reason: str
-    """The value of a `BookingState`, `TAKEN`, `NO_ID` or `DUPLICATE_NAME`."""
+    """The value of a `BookingState`, `TAKEN`, `NO_ID`, `DUPLICATE_NAME` or `REFUSED`."""
+
+    detail: str = ""
+    """What the server says of it."""
 
 
 class Known(NamedTuple):
@@ -66,12 +72,14 @@ class Tally:
         key = (of.collection, of.field, what)
         self.values[key] = self.values.get(key, 0) + number
 
-    def leave(self, of: ReferenceField, document: bytes, path: str, value: Any, reason: str) -> None:
+    def leave(
+        self, of: ReferenceField, document: bytes, path: str, value: Any, reason: str, *, detail: str = ""
+    ) -> None:
         """Count a reference that is left, and keep it as a sample if there are few."""
         self.count(of, reason)
         if self.values[of.collection, of.field, reason] <= _SAMPLES:
             named = display_id(value_in(document, b"_id"))
-            self.samples.append(Left(of.collection, of.field, named, path, display_id(value), reason))
+            self.samples.append(Left(of.collection, of.field, named, path, display_id(value), reason, detail))
 
     def written(self) -> "Tally":
         """Return what was written of it, without what was only seen."""

@@ -3,29 +3,30 @@
 What others have changed since is kept, counted and listed. A note is dropped once its documents were read again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from bson.objectid import ObjectId
-
-from booking_migrate.bson.document import identity_of, value_in
+from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import booking_of_session
 from booking_migrate.errors import NoRewrite, ReferenceContended
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.references.batches import ahead, regrouped
-from booking_migrate.references.changes import find, reversal
-from booking_migrate.references.fields import NewId, ReferenceField
-from booking_migrate.references.positions import rebuilt
+from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted
+from booking_migrate.references.batches import ahead
+from booking_migrate.references.changes import reversal
+from booking_migrate.references.computed import compute
+from booking_migrate.references.restoring import (
+    MOST_ROUNDS,
+    SAMPLES,
+    Kept,
+    Restorer,
+    UndoCounts,
+    UndoOfReferences,
+    UndoPlan,
+)
 from booking_migrate.references.rewrite import LOCK
-from booking_migrate.references.values import replaced
 from booking_migrate.references.writer import EXACT_FROM, Place
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.regulator import Regulator
-from booking_migrate.stores.locks import Holder, LockStore
 from booking_migrate.stores.reference_journal import (
     ABSENT,
     DocumentChange,
@@ -35,82 +36,9 @@ from booking_migrate.stores.reference_journal import (
     RewriteState,
     in_effect,
 )
-from booking_migrate.stores.references import BookingState, NewIds, OldIds
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
-
-_MOST_ROUNDS = 30
-_SAMPLES = 100
-_BATCH = 5000
-
-
-@dataclass(slots=True)
-class UndoCounts:
-    """What an undo has done."""
-
-    documents: int = 0
-    """How many documents have old ids again."""
-
-    identical: int = 0
-    """How many of them are byte for byte what they were; the others were changed by others in other fields."""
-
-    values: int = 0
-    kept: int = 0
-    """How many noted values others have changed since, so that they stay."""
-
-    gone: int = 0
-    """How many documents others have deleted since."""
-
-    def saved(self) -> dict[str, int]:
-        """Return them as values of BSON."""
-        return {name: getattr(self, name) for name in ("documents", "identical", "values", "kept", "gone")}
-
-    def restored(self, values: int) -> None:
-        """Count a document that is byte for byte what it was."""
-        self.documents += 1
-        self.identical += 1
-        self.values += values
-
-
-class Kept(NamedTuple):
-    """A value that an undo keeps, as text."""
-
-    collection: str
-    document_id: str
-    path: str
-    noted: str
-    """The new id that the rewrite wrote."""
-
-
-@dataclass(frozen=True, slots=True)
-class UndoPlan:
-    """What to undo, and where."""
-
-    rewrites: Sequence[RewriteRecord]
-    """The newest first; empty: the journal has none, and old ids are computed for `fields`."""
-
-    fields: Sequence[ReferenceField]
-    journal: "MongoReferenceJournal"
-    open_place: Callable[[str], Place]
-    old_ids: OldIds | None
-    """What knows the old bookings; None: it is not needed."""
-
-    locks: LockStore
-    holder: Holder
-    listener: Listener
-    regulator: Regulator
-
-
-@dataclass(slots=True)
-class UndoOfReferences:
-    """The result of an undo."""
-
-    records: list[RewriteRecord] = field(default_factory=list)
-    counts: UndoCounts = field(default_factory=UndoCounts)
-    kept: list[Kept] = field(default_factory=list)
-    is_computed: bool = False
-    """Whether old ids were computed, because the journal has no notes."""
 
 
 def choose_rewrites(
@@ -146,16 +74,18 @@ def undo_references(plan: UndoPlan) -> UndoOfReferences:
     lock = HeldLock.acquire(plan.locks, LOCK, plan.holder)
     try:
         plan.regulator.check()
-        undoing = _Undoing(plan, lock)
-        for record in plan.rewrites:
-            undoing.undo(record)
-        if not plan.rewrites:
-            undoing.compute()
+        if plan.rewrites:
+            undoing = _Undoing(plan, lock)
+            for record in plan.rewrites:
+                undoing.undo(record)
+            outcome = undoing.outcome
+        else:
+            outcome = compute(plan, lock)
     except BaseException as error:
         lock.release_after(error)
         raise
     lock.release()
-    return undoing.outcome
+    return outcome
 
 
 class _Undoing:
@@ -163,14 +93,8 @@ class _Undoing:
 
     def __init__(self, plan: UndoPlan, lock: HeldLock) -> None:
         self._plan = plan
-        self._lock = lock
-        self._places: dict[str, Place] = {}
+        self._restorer = Restorer(plan.open_place, lock)
         self.outcome = UndoOfReferences()
-
-    def _place(self, name: str) -> Place:
-        if name not in self._places:
-            self._places[name] = self._plan.open_place(name)
-        return self._places[name]
 
     def undo(self, record: RewriteRecord) -> None:
         """Undo one rewrite, its newest note first."""
@@ -179,34 +103,51 @@ class _Undoing:
         counts = UndoCounts(**record.undo_counts)
         kept = [Kept(**each) for each in record.kept]
         plan.listener.notify(PhaseStarted("restoring references", record.documents or None, "document"))
+        is_whole = True
         for note in ahead(journal.newest_first(record.rewrite_id)):
-            if record.undone and note.name >= record.undone:
-                # Its counts are saved; only the drop was lost.
+            if note.name == record.undone:
+                # Its counts are saved; only the last step was lost.
+                stuck = note.stuck
+            else:
+                plan.regulator.wait()
+                stuck = self._undo_note(note, counts, kept)
+                plan.regulator.took(len(note.documents))
+                if stuck or note.stuck:
+                    journal.stuck(note.name, stuck)
+                saved = {
+                    "undone": note.name,
+                    "undo_counts": counts.saved(),
+                    "kept": [each._asdict() for each in kept],
+                }
+                record = journal.save(record.rewrite_id, **saved)
+            if stuck:
+                is_whole = False
+                self.outcome.leave(
+                    note.collection, {note.documents[at].identity: why for at, why in stuck.items()}
+                )
+                journal.void(note.name, [at for at in range(len(note.documents)) if at not in stuck])
+            else:
                 journal.drop(note.name)
-                continue
-            plan.regulator.wait()
-            self._undo_note(note, counts, kept)
-            plan.regulator.took(len(note.documents))
-            saved = {
-                "undone": note.name,
-                "undo_counts": counts.saved(),
-                "kept": [each._asdict() for each in kept],
-            }
-            record = journal.save(record.rewrite_id, **saved)
-            journal.drop(note.name)
             plan.listener.notify(Advanced(len(note.documents)))
-        self.outcome.records.append(journal.save(record.rewrite_id, state=RewriteState.UNDONE))
+        state = RewriteState.UNDONE if is_whole else RewriteState.UNDOING
+        # What is left is tried again by the next command.
+        self.outcome.records.append(journal.save(record.rewrite_id, state=state, undone=""))
         for name, number in counts.saved().items():
             setattr(self.outcome.counts, name, getattr(self.outcome.counts, name) + number)
         self.outcome.kept += kept
         plan.listener.notify(PhaseEnded())
 
-    def _undo_note(self, note: Note, counts: UndoCounts, kept: list[Kept]) -> None:
-        """Restore the old ids of a note's documents, and read them again; counted is what the last look finds."""
-        place = self._place(note.collection)
+    def _undo_note(self, note: Note, counts: UndoCounts, kept: list[Kept]) -> Mapping[int, str]:
+        """Restore the old ids of a note's documents, and read them again; counted is what the last look finds.
+
+        Returns:
+            Why the server refuses documents with their old ids, by their positions.
+        """
+        place = self._restorer.place(note.collection)
         left = note.written
         taken: set[bytes] = set()
-        for number in range(_MOST_ROUNDS):
+        refused: dict[bytes, str] = {}
+        for number in range(MOST_ROUNDS):
             now = _now(place, left)
             pending = []
             for each in left:
@@ -223,122 +164,16 @@ class _Undoing:
                 else:
                     _count(note.collection, each, raw, counts, kept, stays=stays)
             if not pending:
-                return
-            taken |= self._write(place, pending, is_exact=number >= EXACT_FROM)
-            left = [each for each, _raw, _changes in pending]
+                return {
+                    at: refused[each.identity]
+                    for at, each in enumerate(note.documents)
+                    if each.identity in refused
+                }
+            not_done = self._restorer.write(place, pending, is_exact=number >= EXACT_FROM)
+            taken |= not_done.taken
+            refused |= not_done.refused
+            left = [each for each, _raw, _changes in pending if each.identity not in not_done.refused]
         raise ReferenceContended(note.collection, display_id(left[0].document_id))
-
-    def _write(
-        self,
-        place: Place,
-        pending: Sequence[tuple[DocumentChange, bytes, Sequence[FieldChange]]],
-        *,
-        is_exact: bool,
-    ) -> frozenset[bytes]:
-        """Write old ids where the documents still are what was read; the caller looks again.
-
-        Returns:
-            The identities of noted documents that keep their new `_id`, since another one has the old one now.
-        """
-        from booking_migrate.stores.mongo.referring_writes import Move, Update  # noqa: PLC0415
-
-        updates, moves, moved = [], [], []
-        for noted, raw, changes in pending:
-            if any(each.is_document_id for each in changes):
-                moves.append(Move(raw, rebuilt(raw, changes)))
-                moved.append(noted.identity)
-            else:
-                updates.append(Update(identity_of(raw), changes, (), raw if is_exact else None))
-        self._lock.confirm()
-        if updates:
-            place.writes.write(updates)
-        if moves:
-            return frozenset(moved[at] for at in place.writes.move(moves).taken)
-        return frozenset()
-
-    def compute(self) -> None:
-        """Restore ids that follow from session ids, in the named fields: of ObjectIds, whose mapping is a bijection."""
-        self.outcome.is_computed = True
-        by_collection: dict[str, list[ReferenceField]] = {}
-        for each in self._plan.fields:
-            if each.to is NewId.SESSION:
-                by_collection.setdefault(each.collection, []).append(each)
-        for name, fields in by_collection.items():
-            place = self._place(name)
-            self._plan.listener.notify(
-                PhaseStarted(f"restoring references of {name}", place.documents, "document")
-            )
-            paths = [each.field for each in fields]
-            for batch in ahead(regrouped(place.reader.scan(None, paths), _BATCH)):
-                self._plan.regulator.wait()
-                self._compute(place, fields, batch)
-                self._plan.listener.notify(Advanced(len(batch)))
-            self._plan.listener.notify(PhaseEnded())
-
-    def _compute(self, place: Place, fields: Sequence[ReferenceField], raws: Sequence[bytes]) -> None:
-        """Restore the ids in some documents."""
-        left = list(raws)
-        done: dict[bytes, int] = {}
-        for number in range(_MOST_ROUNDS):
-            pending = [(raw, changes) for raw in left if (changes := self._computed(fields, raw))]
-            if not pending:
-                self.outcome.counts.documents += len(done)
-                self.outcome.counts.values += sum(done.values())
-                return
-            known = self._known([each for _raw, changes in pending for each in changes])
-            noted = [
-                (DocumentChange(identity_of(raw), b"", ()), raw, good)
-                for raw, changes in pending
-                if (good := tuple(each.change for each in changes if each.is_known(known)))
-            ]
-            if not noted:
-                self.outcome.counts.documents += len(done)
-                self.outcome.counts.values += sum(done.values())
-                return
-            done.update({each.identity: len(changes) for each, _raw, changes in noted})
-            self._write(place, noted, is_exact=number >= EXACT_FROM)
-            ids = [each.document_id for each, _raw, _changes in noted]
-            left = list(place.writes.find(ids).values())
-        raise ReferenceContended(place.writes.name, display_id(value_in(left[0], b"_id")))
-
-    def _computed(self, fields: Sequence[ReferenceField], raw: bytes) -> Sequence["_Computed"]:
-        found = []
-        for of, value in find(raw, fields).values:
-            new = [each for each in value.old_ids if type(each) is ObjectId]
-            olds = {sort_key(each): booking_of_session(each) for each in new}
-            after = replaced(value.value, olds)
-            path = "_id" if value.path == "_id" else value.path
-            found.append(_Computed(FieldChange(of.field, path, value.value, after), new))
-        # Few ids of bookings are those of their sessions, too: nothing changes there.
-        return [each for each in found if each.new and each.change.after != each.change.before]
-
-    def _known(self, found: Sequence["_Computed"]) -> frozenset[bytes]:
-        """Return the sort keys of those session ids whose booking is known."""
-        if self._plan.old_ids is None:
-            return frozenset()
-        asked = {sort_key(each): each for one in found for each in one.new}
-        olds = {sort_key(old): key for key, each in asked.items() for old in [booking_of_session(each)]}
-        states = self._plan.old_ids.resolve([booking_of_session(each) for each in asked.values()])
-        return frozenset(olds[key] for key, state in states.items() if _is_of(state, olds[key]))
-
-
-def _is_of(state: NewIds | BookingState, session: bytes) -> bool:
-    """Return whether a booking that is, or that was, a session has this session id, by its sort key."""
-    if isinstance(state, NewIds):
-        return sort_key(state.session_id) == session
-    # After a rollback of its run it is an old booking again.
-    return state is not BookingState.UNKNOWN
-
-
-class _Computed(NamedTuple):
-    """A change that restores computed ids, and the session ids that it is made of."""
-
-    change: FieldChange
-    new: Sequence[ObjectId]
-
-    def is_known(self, known: frozenset[bytes]) -> bool:
-        """Return whether the bookings of all of them are known."""
-        return all(sort_key(each) in known for each in self.new)
 
 
 def _own_id(noted: DocumentChange) -> tuple[FieldChange, ...]:
@@ -362,7 +197,7 @@ def _count(
     named = display_id(value_in(raw, b"_id"))
     kept += [
         Kept(collection, named, each.path, display_id(each.after))
-        for each in changed[: max(_SAMPLES - len(kept), 0)]
+        for each in changed[: max(SAMPLES - len(kept), 0)]
     ]
 
 

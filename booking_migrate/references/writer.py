@@ -1,13 +1,13 @@
 """Note what changes, write it where the documents still are what was read, and look again where they are not."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferenceContended
-from booking_migrate.references.changes import Planned, is_before, reversal
+from booking_migrate.references.changes import Planned, is_after, is_before, reversal
 from booking_migrate.references.drain import OthersWrites
 from booking_migrate.references.noting import noted_together
 from booking_migrate.references.positions import rebuilt
@@ -17,7 +17,7 @@ from booking_migrate.stores.references import ReferringCollection
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
-    from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites, MovesDone
+    from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 
 _MOST_ROUNDS = 30
 EXACT_FROM = 3
@@ -45,6 +45,9 @@ class Written(NamedTuple):
     taken: Sequence[Planned]
     """The documents that keep their `_id`, since another one has the new one already."""
 
+    refused: Sequence[tuple[DocumentChange, str]]
+    """What the server does not take, and why."""
+
 
 class _Missed(NamedTuple):
     """What was not written, or perhaps not, by position."""
@@ -56,6 +59,17 @@ class _Missed(NamedTuple):
     """The documents to be read again, because others may have written them."""
 
     taken: Sequence[int]
+    refused: Mapping[int, str]
+
+    def of(self, positions: Sequence[int]) -> "_Missed":
+        """Return the same of changes that have these positions among others."""
+        void, again, taken = ([positions[at] for at in some] for some in (self.void, self.again, self.taken))
+        return _Missed(void, again, taken, {positions[at]: why for at, why in self.refused.items()})
+
+    def beside(self, other: "_Missed") -> "_Missed":
+        """Return what this one or another one has."""
+        void, again, taken = ([*one, *two] for one, two in zip(self[:3], other[:3], strict=True))
+        return _Missed(void, again, taken, {**self.refused, **other.refused})
 
 
 class Writer:
@@ -86,34 +100,37 @@ class Writer:
 
         Raises:
             ReferenceContended: a document changes again and again.
-            ReferencesRefused: the server refuses a document, or it cannot be noted; the others are written.
+            ReferencesRefused: a document cannot be noted, or the server refuses one for a cause that may concern all.
         """
         done = [self._write(place, group) for group in noted_together(place.writes.name, planned)]
         return Written(
             done[-1].name,
             [each for one in done for each in one.written],
             [each for one in done for each in one.taken],
+            [each for one in done for each in one.refused],
         )
 
     def _write(self, place: Place, planned: Sequence[Planned]) -> Written:
         """Note and write what has its place in one note."""
         written: list[DocumentChange] = []
         taken: list[Planned] = []
+        refused: list[tuple[DocumentChange, str]] = []
         name, collection = "", place.writes.name
         for number in range(_MOST_ROUNDS):
             changes = tuple(each.change for each in planned)
             self._lock.confirm()
             name = self._journal.note(self._rewrite_id, self._lock.token, Note("", collection, changes))
             missed = self._send(place, planned, is_exact=number >= EXACT_FROM)
-            without = sorted({*missed.void, *missed.taken})
+            without = sorted({*missed.void, *missed.taken, *missed.refused})
             if without:
-                self._journal.void(name, without)
+                self._journal.void(name, without, missed.refused)
             written += [each for position, each in enumerate(changes) if position not in set(without)]
             taken += [planned[position] for position in missed.taken]
+            refused += [(changes[position], why) for position, why in missed.refused.items()]
             ids = [changes[position].document_id for position in missed.again]
             planned = self._replan(collection, list(place.writes.find(ids).values()))
             if not planned:
-                return Written(name, written, taken)
+                return Written(name, written, taken, refused)
             if number >= EXACT_FROM:
                 sleep(_PAUSE_SECONDS)
         raise ReferenceContended(collection, display_id(planned[0].change.document_id))
@@ -122,41 +139,45 @@ class Writer:
         """Write changes, and return what was not written."""
         updated = [at for at, each in enumerate(planned) if each.change.new_id is ABSENT]
         moved = [at for at, each in enumerate(planned) if each.change.new_id is not ABSENT]
-        missed = _Missed([], [], [])
-        if updated and not self._update(place, [planned[at] for at in updated], is_exact=is_exact):
-            missed = _Missed(self._absent(place, planned, updated), updated, [])
-        if moved:
-            done = self._move(place, [planned[at] for at in moved])
-            changed = [moved[at] for at in done.changed]
-            missed = _Missed(
-                [*missed.void, *changed], [*missed.again, *changed], [moved[at] for at in done.taken]
+        missed = _Missed([], [], [], {})
+        if updated:
+            missed = missed.beside(
+                self._update(place, [planned[at] for at in updated], is_exact=is_exact).of(updated)
             )
+        if moved:
+            missed = missed.beside(self._move(place, [planned[at] for at in moved]).of(moved))
         return missed
 
-    def _update(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> bool:
-        """Update documents; return whether all of them still were what was read."""
+    def _update(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> _Missed:
+        """Update documents; return what was not written."""
         from booking_migrate.stores.mongo.referring_writes import Update  # noqa: PLC0415
 
         ids = [each.change.document_id for each in planned]
         self._expect(place, ids)
         self._lock.confirm()
-        updates = [
-            Update(each.change.identity, each.change.changes, each.guard, each.raw if is_exact else None)
-            for each in planned
-        ]
-        if place.writes.write(updates):
-            return True
-        # Which of them were written is not known: one may have its new values from an earlier write.
-        self._forget(place, ids)
-        return False
+        done = place.writes.write(
+            [
+                Update(each.change.identity, each.change.changes, each.guard, each.raw if is_exact else None)
+                for each in planned
+            ]
+        )
+        if done.is_all:
+            return _Missed([], [], [], {})
+        if self._others is not None and done.time is not None:
+            self._others.ended(place.writes.name, ids, done.time)
+        refused = {each.position: each.why for each in done.refused}
+        self._forget(place, [ids[at] for at in refused])
+        # What has all its new values is written, by this command or an earlier one whose answer was lost; or others have done it,
+        # with more than that perhaps, which was read as an own write.
+        now = dict(place.writes.find(ids))
+        left = [at for at, each in enumerate(planned) if not _is_made(each.change, now)]
+        self._forget(place, [ids[at] for at in left if at not in refused])
+        void = [at for at in left if not _stands(planned[at].change, now)]
+        again = [at for at, each in enumerate(planned) if not _is_exact(each, now)]
+        return _sorted_out(planned, now, _Missed(void, again, [], refused))
 
-    def _absent(self, place: Place, planned: Sequence[Planned], updated: Sequence[int]) -> list[int]:
-        """Return the positions of changes of which the documents do not have any part: an undo does not need their notes."""
-        now = dict(place.writes.find([planned[at].change.document_id for at in updated]))
-        return [at for at in updated if not _stands(planned[at].change, now)]
-
-    def _move(self, place: Place, planned: Sequence[Planned]) -> "MovesDone":
-        """Replace documents by such with another `_id`."""
+    def _move(self, place: Place, planned: Sequence[Planned]) -> _Missed:
+        """Replace documents by such with another `_id`; return what was not written."""
         from booking_migrate.stores.mongo.referring_writes import Move  # noqa: PLC0415
 
         moves = [Move(each.raw, rebuilt(each.raw, each.change.changes)) for each in planned]
@@ -164,8 +185,11 @@ class Writer:
         self._expect(place, [each for both in ids for each in both])
         self._lock.confirm()
         done = place.writes.move(moves)
-        self._forget(place, [each for at in (*done.changed, *done.taken) for each in ids[at]])
-        return done
+        refused = {each.position: each.why for each in done.refused}
+        self._forget(place, [each for at in (*done.changed, *done.taken, *refused) for each in ids[at]])
+        now = dict(place.writes.find([ids[at][0] for at in refused]))
+        missed = _Missed(done.changed, [*done.changed, *refused], done.taken, refused)
+        return _sorted_out(planned, now, missed)
 
     def _expect(self, place: Place, ids: Sequence[object]) -> None:
         if self._others is not None:
@@ -206,6 +230,28 @@ class Writer:
         ids = [each.document_id for each in documents]
         ids += [each.new_id for each in documents if each.new_id is not ABSENT]
         return dict(place.writes.find(ids))
+
+
+def _sorted_out(planned: Sequence[Planned], now: dict[bytes, bytes], missed: _Missed) -> _Missed:
+    """Return what was not written with refused documents that are still what was refused; others have changed the rest."""
+    refused = {
+        at: why
+        for at, why in missed.refused.items()
+        if now.get(planned[at].change.identity) == planned[at].raw
+    }
+    void = sorted({*missed.void, *missed.refused})
+    return missed._replace(void=void, again=[at for at in missed.again if at not in refused], refused=refused)
+
+
+def _is_exact(planned: Planned, now: dict[bytes, bytes]) -> bool:
+    """Return whether a document is what the change alone makes of what was read."""
+    raw = now.get(planned.change.identity)
+    return raw is not None and raw == rebuilt(planned.raw, planned.change.changes)
+
+
+def _is_made(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
+    raw = now.get(change.identity)
+    return raw is not None and is_after(raw, change.changes)
 
 
 def _stands(change: DocumentChange, now: dict[bytes, bytes]) -> bool:

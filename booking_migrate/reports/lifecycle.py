@@ -343,6 +343,16 @@ class KeptReferencePart(Part):
     noted: Line = Field(description="the new id that references rewrite had written")
 
 
+class LeftDocumentPart(Part):
+    """A document that rollback --references has left with its new ids."""
+
+    collection: Line
+    document_id: Line
+    why: Line = Field(
+        description="what refuses it with its old ids, with the server's facts; or why these cannot be computed"
+    )
+
+
 class ReferencesUndonePart(Part):
     """What rollback --references did."""
 
@@ -356,6 +366,8 @@ class ReferencesUndonePart(Part):
     gone: int = Field(description="documents that were deleted since")
     computed: bool = Field(description="whether old ids were computed, because no journal was found")
     samples: tuple[KeptReferencePart, ...] = Field(description="the first hundred that were kept")
+    left: int = Field(description="documents that keep new ids although others have not changed them")
+    left_samples: tuple[LeftDocumentPart, ...] = Field(description="the first hundred of these")
 
 
 class LifeReport(Report):

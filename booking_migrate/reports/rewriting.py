@@ -9,17 +9,22 @@ from pydantic import Field
 
 from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.lifecycle import KeptReferencePart, LifeReport, ReferencesUndonePart
+from booking_migrate.reports.lifecycle import (
+    KeptReferencePart,
+    LeftDocumentPart,
+    LifeReport,
+    ReferencesUndonePart,
+)
 from booking_migrate.reports.model import NextStep, Part, Report
 from booking_migrate.stores.journal import RunRecord
 
 if TYPE_CHECKING:
     from booking_migrate.cutover.plan import CutoverOutcome
     from booking_migrate.references.fields import ReferenceField
+    from booking_migrate.references.restoring import UndoOfReferences
     from booking_migrate.references.rewrite import RewriteOutcome
     from booking_migrate.references.stranded import Stranded
     from booking_migrate.references.tally import Tally
-    from booking_migrate.references.undo import UndoOfReferences
 
 
 class RewrittenFieldPart(Part):
@@ -47,6 +52,9 @@ class RewrittenFieldPart(Part):
     )
     unmigrated: int = Field(description="references to bookings that are not migrated, left as they are")
     taken: int = Field(description="documents that keep their `_id`, because another one has the new `_id`")
+    refused: int = Field(
+        description="references in documents that the server does not take with their new ids"
+    )
 
 
 class LeftPart(Part):
@@ -58,8 +66,9 @@ class LeftPart(Part):
     path: Line = Field(description="where it is, with array positions")
     value: Line
     reason: str = Field(
-        description="`rejected`, `unknown` (dangling), `no-id`, `unmigrated`, `taken` or `duplicate-name`"
+        description="`rejected`, `unknown` (dangling), `no-id`, `unmigrated`, `taken`, `duplicate-name` or `refused`"
     )
+    detail: Line = Field(default="", description="what the server says of a document that it refuses")
 
 
 class RewriteReport(Report):
@@ -99,7 +108,8 @@ def report_of_rewrite(
     """
     parts = tuple(_field(each, outcome.tally) for each in fields)
     is_clean = not any(
-        each.rejected or each.unmigrated or each.taken or each.duplicate_name for each in parts
+        each.rejected or each.unmigrated or each.taken or each.duplicate_name or each.refused
+        for each in parts
     )
     time = outcome.record.cluster_time
     return RewriteReport(
@@ -122,7 +132,7 @@ def report_of_rewrite(
         followed=time is not None,
         passes=outcome.passes,
         calm=outcome.is_calm,
-        next_steps=tuple(_steps(outcome)),
+        next_steps=tuple(_steps(outcome, has_refused=any(each.refused for each in parts))),
     )
 
 
@@ -143,10 +153,16 @@ def _field(of: "ReferenceField", tally: "Tally") -> RewrittenFieldPart:
         duplicate_name=counts["duplicate-name"],
         unmigrated=counts["unmigrated"],
         taken=counts["taken"],
+        refused=counts["refused"],
     )
 
 
-def _steps(outcome: "RewriteOutcome") -> Iterator[NextStep]:
+def _steps(outcome: "RewriteOutcome", *, has_refused: bool) -> Iterator[NextStep]:
+    if has_refused:
+        yield NextStep(
+            text="Change the documents that the server refuses, or what refuses them, then run the same command again: it tries "
+            "them again."
+        )
     if not outcome.is_calm:
         yield NextStep(
             text="The application still writes old ids: deploy the version that writes new ones, then run the same command again."
@@ -170,13 +186,15 @@ def report_of_undo(outcome: "UndoOfReferences", run: RunRecord, *, seconds: floa
         run_id=run.run_id,
         source=run.source,
         target=run.target,
-        exit_code=ExitCode.REJECTED if counts.kept else ExitCode.DONE,
+        exit_code=ExitCode.REJECTED if counts.kept or outcome.left else ExitCode.DONE,
         changed=counts.values > 0,
         seconds=seconds,
         references=ReferencesUndonePart(
             rewrites=tuple(each.rewrite_id for each in outcome.records),
             computed=outcome.is_computed,
             samples=tuple(KeptReferencePart(**each._asdict()) for each in outcome.kept),
+            left=outcome.left,
+            left_samples=tuple(LeftDocumentPart(**each._asdict()) for each in outcome.stuck),
             **counts.saved(),
         ),
         next_steps=tuple(_steps_after_undo(outcome)),
@@ -184,6 +202,11 @@ def report_of_undo(outcome: "UndoOfReferences", run: RunRecord, *, seconds: floa
 
 
 def _steps_after_undo(outcome: "UndoOfReferences") -> Iterator[NextStep]:
+    if outcome.left and not outcome.is_computed:
+        yield NextStep(
+            text="Change the documents that the server refuses, or what refuses them, then run the same command again: it restores "
+            "the rest."
+        )
     if outcome.counts.kept:
         yield NextStep(
             text="Review what was kept, and decide with those who changed it what to do with each reference."

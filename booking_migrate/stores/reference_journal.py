@@ -73,7 +73,14 @@ class Note(NamedTuple):
     collection: str
     documents: tuple[DocumentChange, ...]
     void: frozenset[int] = frozenset()
-    """The positions of documents that had changed before they could be written: a later note has them, if any."""
+    """The positions of documents of which nothing is to be undone: they had changed before they could be written, and a later
+    note has them, if any; the server refused them; or they were restored."""
+
+    refused: Mapping[int, str] = {}
+    """Why the server refused documents with their new ids, by their positions, which are void."""
+
+    stuck: Mapping[int, str] = {}
+    """Why the server refused documents with their old ids, by their positions: an undo has left them, and kept the note."""
 
     @property
     def written(self) -> list[DocumentChange]:
@@ -143,7 +150,7 @@ class RewriteRecord(BaseModel):
     """Up to when the writes of others are handled; None: the server has no change streams, or it is not done."""
 
     undone: str = ""
-    """The name of the oldest note that was undone."""
+    """The name of the last note of which an undo has saved the counts; empty once it has seen all."""
 
     undo_counts: Mapping[str, int] = {}
     """What an undo has done so far: the fields of `references.undo.UndoCounts`."""

@@ -9,9 +9,9 @@ from bson.timestamp import Timestamp
 from rich.console import Console
 
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.restoring import Kept, Stuck, UndoCounts, UndoOfReferences
 from booking_migrate.references.rewrite import RewriteOutcome
 from booking_migrate.references.tally import Left, Tally
-from booking_migrate.references.undo import Kept, UndoCounts, UndoOfReferences
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.rewriting import report_of_rewrite, report_of_undo
@@ -59,6 +59,7 @@ def rewritten(*, is_followed: bool = True) -> Report:
             ("payments", "clientDocumentId", "added"): 120_000,
             ("reviews", "_id", "rewritten"): 40,
             ("reviews", "_id", "taken"): 1,
+            ("events", "items.itemId", "refused"): 1,
             ("events", "items.itemId", "already"): 7,
         },
         [
@@ -66,6 +67,15 @@ def rewritten(*, is_followed: bool = True) -> Report:
             Left("payments", "bookingId", "2", "bookingId", "65f1a0000000000000000065", "rejected"),
             Left("payments", "bookingId", "3", "bookingId", "65f1a0000000000000ffffff", "unknown"),
             Left("reviews", "_id", "65f1a0000000000000000002", "_id", "65f1a0000000000000000002", "taken"),
+            Left(
+                "events",
+                "items.itemId",
+                "9",
+                "items.0.itemId",
+                "65f1a0000000000000000004",
+                "refused",
+                "the validator of events refuses document 9: total must be at most 5",
+            ),
         ],
     )
     time = _RECORD.cluster_time if is_followed else None
@@ -90,6 +100,8 @@ def undone() -> Report:
             Kept("payments", "1", "bookingId", "65f1a0000000040000000000"),
             Kept("payments", "7", "items.0.b", "x"),
         ],
+        left=1,
+        stuck=[Stuck("events", "9", "the validator of events refuses document 9: total must be at most 5")],
     )
     return _golden(report_of_undo(outcome, _RUN, seconds=9.5))
 

@@ -16,6 +16,7 @@ _REASONS = {
     "duplicate_name": "in documents in which a name on the path occurs twice",
     "dangling": "to no booking",
     "no_id": "that are not ids",
+    "refused": "in documents that the server refuses with their new ids",
 }
 """What is left, by the name of its count."""
 
@@ -77,7 +78,7 @@ def _sections(report: RewriteReport) -> Iterator[Section]:
 
 
 def _number_left(field: RewrittenFieldPart) -> int:
-    return field.rejected + field.unmigrated + field.taken + field.duplicate_name
+    return field.rejected + field.unmigrated + field.taken + field.duplicate_name + field.refused
 
 
 def _left(report: RewriteReport) -> Iterator[Item]:
@@ -90,7 +91,9 @@ def _left(report: RewriteReport) -> Iterator[Item]:
             samples = [each for each in report.left if (each.collection, each.field, each.reason) == named][
                 :_SHOWN
             ]
-            lines = tuple(f"{each.path} of {each.document_id}: {each.value}" for each in samples)
+            lines = tuple(
+                f"{each.path} of {each.document_id}: {each.detail or each.value}" for each in samples
+            )
             mood = None if reason in ("dangling", "no_id") else Mood.CAUTION
             what = "value" if reason == "no_id" else "reference"
             text = f"{field.collection}.{field.field}: {plural(count, what)} {words}"
@@ -114,6 +117,13 @@ def _undone(undone: ReferencesUndonePart) -> Verdict:
         how = "No journal was found: old ids were computed from the new ones."
     else:
         how = "Each document was read again afterwards."
+    if undone.left:
+        refused = plural(undone.left, "document")
+        return Verdict(
+            Mood.CAUTION,
+            f"References restored, but not in {refused}",
+            f"They keep new ids, for the causes below. {how}",
+        )
     if undone.kept:
         kept = plural(undone.kept, "value")
         return Verdict(
@@ -128,6 +138,10 @@ def _undone_items(undone: ReferencesUndonePart) -> Iterator[Item]:
         yield Item(f"{plural(undone.identical, 'document')} byte for byte as before the rewrite")
     if undone.gone:
         yield Item(f"{plural(undone.gone, 'document')} deleted since")
+    if undone.left:
+        lines = tuple(f"{each.collection} {each.document_id}: {each.why}" for each in undone.left_samples)
+        text = f"{plural(undone.left, 'document')} left with new ids:"
+        yield Item(text, Mood.CAUTION, lines, undone.left)
     if undone.kept:
         lines = tuple(
             f"{each.collection} {each.document_id}, {each.path}: was {each.noted}" for each in undone.samples

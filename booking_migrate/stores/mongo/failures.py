@@ -194,7 +194,7 @@ def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteF
 def server_text(error: OperationFailure) -> str:
     """Return what the server says, without the command or document that it quotes after its first brace."""
     name = (error.details or {}).get("codeName")
-    return _without_content(str((error.details or {}).get("errmsg", "")), name or f"code {error.code}")
+    return without_content(str((error.details or {}).get("errmsg", "")), name or f"code {error.code}")
 
 
 def bulk_text(error: BulkWriteError) -> str:
@@ -202,10 +202,10 @@ def bulk_text(error: BulkWriteError) -> str:
     problems = [*(error.details.get("writeErrors") or ()), *(error.details.get("writeConcernErrors") or ())]
     # A duplicate is often only what an earlier attempt has written.
     first: Mapping[str, Any] = min(problems, key=lambda each: each.get("code") == DUPLICATE_KEY, default={})
-    return _without_content(str(first.get("errmsg", "")), f"code {first.get('code')}")
+    return without_content(str(first.get("errmsg", "")), f"code {first.get('code')}")
 
 
-def _without_content(text: str, name: str) -> str:
+def without_content(text: str, name: str) -> str:
     text = text.partition("{")[0].partition(" to execute command")[0].strip(" :")[:_LONGEST_TEXT]
     return f"{text} ({name})" if text else name
 

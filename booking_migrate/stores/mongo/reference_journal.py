@@ -38,6 +38,7 @@ from booking_migrate.stores.reference_journal import (
 
 _ARRAY = 0x04
 _NAMES_AT_ONCE = 1000
+NOTHING: Mapping[int, str] = {}
 
 
 class MongoReferenceJournal:
@@ -95,10 +96,24 @@ class MongoReferenceJournal:
         write(self._notes, lambda: self._notes.replace_one({"_id": name}, fields, upsert=True))
         return name
 
-    def void(self, name: str, positions: Sequence[int]) -> None:
-        """Record that some documents of a note were not written."""
-        change = {"$addToSet": {"void": {"$each": list(positions)}}}
+    def void(self, name: str, positions: Sequence[int], refused: Mapping[int, str] = NOTHING) -> None:
+        """Record that nothing is to be undone of some documents of a note, and why the server refused some of them."""
+        change: dict[str, Any] = {"$addToSet": {"void": {"$each": list(positions)}}}
+        if refused:
+            change["$set"] = {"refused": _saved(refused)}
         write(self._notes, lambda: self._notes.update_one({"_id": name}, change))
+
+    def stuck(self, name: str, documents: Mapping[int, str]) -> None:
+        """Record which documents of a note the server refuses with their old ids, and why; none: it refuses none of them."""
+        change = {"$set": {"stuck": _saved(documents)}}
+        write(self._notes, lambda: self._notes.update_one({"_id": name}, change))
+
+    def refused(self, rewrite_id: str) -> Iterator[Note]:
+        """Yield the notes with documents that the server refused with their new ids. Memory holds one of them."""
+        wanted = {"rewrite": rewrite_id, "refused": {"$exists": True}}
+        find = partial(self._notes.find, wanted, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
+        for each in read(self._notes, lambda: list(find())):
+            yield from self._named(each["_id"])
 
     def notes(self, rewrite_id: str, *, after: str = "") -> Iterator[Note]:
         """Yield the notes in their order; if a name is given, those after it. Memory holds one of them."""
@@ -178,11 +193,27 @@ def _note(raw: bytes) -> Note:
     if plain is not None:
         documents = tuple(map(_plain_document, plain["documents"]))
         if not any(type(value) is Code for each in documents for change in each.changes for value in change):
-            return Note(plain["_id"], plain["collection"], documents, frozenset(plain.get("void", ())))
+            return Note(
+                plain["_id"],
+                plain["collection"],
+                documents,
+                frozenset(plain.get("void", ())),
+                *(_reasons(plain.get(name)) for name in ("refused", "stuck")),
+            )
     parts = {each.name: each for each in elements(raw)}
     documents = tuple(map(_document, elements(parts[b"documents"].value)))
     void = frozenset(read_value(parts[b"void"])) if b"void" in parts else frozenset[int]()
-    return Note(read_value(parts[b"_id"]), read_value(parts[b"collection"]), documents, void)
+    reasons = [read_value(parts[name]) if name in parts else () for name in (b"refused", b"stuck")]
+    named = (read_value(parts[b"_id"]), read_value(parts[b"collection"]))
+    return Note(*named, documents, void, *map(_reasons, reasons))
+
+
+def _saved(reasons: Mapping[int, str]) -> list[Mapping[str, Any]]:
+    return [{"at": position, "why": why} for position, why in sorted(reasons.items())]
+
+
+def _reasons(saved: Any) -> Mapping[int, str]:
+    return {each["at"]: each["why"] for each in saved or ()}
 
 
 def _plain_document(fields: Mapping[str, Any]) -> DocumentChange:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
+from bson.timestamp import Timestamp
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, WriteConcernError
 
@@ -23,10 +24,17 @@ from booking_migrate.bson.document import (
     wrap,
 )
 from booking_migrate.bson.format import display_id
-from booking_migrate.errors import ReferencesRefused
-from booking_migrate.stores.mongo.codes import NO_TRANSACTIONS, PASSING, PATH_NOT_VIABLE
+from booking_migrate.errors import DuplicateKeys, ReferencesRefused, UniqueIndexViolated, ValidationFailed
+from booking_migrate.stores.mongo.codes import (
+    DUPLICATE_KEY,
+    INVALID_DOCUMENT,
+    NO_TRANSACTIONS,
+    OF_ONE_DOCUMENT,
+    PASSING,
+    PATH_NOT_VIABLE,
+)
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, write
+from booking_migrate.stores.mongo.failures import read, without_content, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
 from booking_migrate.stores.mongo.retry import majority_written, with_retry
@@ -65,6 +73,27 @@ class Move(NamedTuple):
     after: bytes
 
 
+class RefusedDocument(NamedTuple):
+    """A document that the server does not take as it would be; it is unchanged."""
+
+    position: int
+    """Among those that were sent."""
+
+    why: str
+    """What refuses it, with the server's facts."""
+
+
+class UpdatesDone(NamedTuple):
+    """The result of updates."""
+
+    is_all: bool
+    """Whether all documents still were what was read, and were changed."""
+
+    refused: Sequence[RefusedDocument]
+    time: Timestamp | None
+    """A cluster time at which everything was written; None: the server has none."""
+
+
 class MovesDone(NamedTuple):
     """Documents that did not get another `_id`, by position."""
 
@@ -73,6 +102,8 @@ class MovesDone(NamedTuple):
 
     taken: Sequence[int]
     """Another document has their new `_id`."""
+
+    refused: Sequence[RefusedDocument] = ()
 
 
 class MongoReferringWrites:
@@ -98,29 +129,34 @@ class MongoReferringWrites:
         found = read(self._collection, lambda: list(find_raw(self._collection, any_of("_id", ids))))
         return {identity_of(raw): raw for raw in found}
 
-    def write(self, updates: Sequence[Update]) -> bool:
-        """Change documents that still have what was read; return whether all of them had.
+    def write(self, updates: Sequence[Update]) -> UpdatesDone:
+        """Change documents that still have what was read.
 
         Raises:
-            ReferencesRefused: the server refuses one of them. The others are written.
+            ReferencesRefused: the server refuses one of them for a cause that may concern all.
         """
-        is_all = True
+        is_all, time, sent = True, None, 0
+        refused: list[RefusedDocument] = []
         for group in _groups(updates):
             operations = [_operation(each) for each in group]
             answer = write(self._collection, partial(self._send, operations))
-            refused = [
-                each
-                for each in answer.get("writeErrors", ())
-                if each["code"] not in PASSING and not _is_elsewhere(each["code"], group[each["index"]])
-            ]
-            if refused:
-                raise self._refused(group[refused[0]["index"]].identity, refused)
+            for problem in answer.get("writeErrors", ()):
+                code, at = problem["code"], problem["index"]
+                if code in PASSING or _is_elsewhere(code, group[at]):
+                    continue
+                if code not in OF_ONE_DOCUMENT:
+                    named = display_id(value_in(group[at].identity, b"_id"))
+                    raise ReferencesRefused(self.name, named, self._why(problem))
+                refused.append(RefusedDocument(sent + at, self._why(problem)))
+            sent += len(group)
             is_all = is_all and answer["n"] == len(operations)
-        return is_all
+            time = answer.get("operationTime")
+        return UpdatesDone(is_all, refused, time)
 
-    def _refused(self, identity: bytes, problems: Sequence[Mapping[str, Any]]) -> ReferencesRefused:
-        named = display_id(value_in(identity, b"_id"))
-        return ReferencesRefused(self.name, named, refused_documents(self.name, problems[:1]).message)
+    def _why(self, problem: Mapping[str, Any]) -> str:
+        if problem["code"] in (DUPLICATE_KEY, INVALID_DOCUMENT):
+            return refused_documents(self.name, [problem]).message
+        return without_content(str(problem.get("errmsg", "")), f"code {problem['code']}")
 
     def _send(self, operations: Sequence[Any]) -> Mapping[str, Any]:
         command = {
@@ -135,7 +171,7 @@ class MongoReferringWrites:
         return answer
 
     def refusal(self, documents: Sequence[bytes]) -> ReferencesRefused | None:
-        """Return the error that the collection's validator would end with if documents were such; None if it takes them.
+        """Return the error of a validator that takes none of some documents as they would be; None if it takes one of them.
 
         Nothing is written. Servers before 5.1 are not asked.
         """
@@ -149,7 +185,7 @@ class MongoReferringWrites:
             return None
         stages: list[Mapping[str, Any]] = [
             {"$documents": [as_driver_document(each) for each in documents]},
-            {"$match": {"$nor": [validator]}},
+            {"$match": validator},
             {"$limit": 1},
             {"$project": {"_id": 1}},
         ]
@@ -157,10 +193,10 @@ class MongoReferringWrites:
             found = with_retry(lambda: list(self._collection.database.aggregate(stages)))
         except OperationFailure:
             return None
-        if not found:
+        if found:
             return None
         problem = "its validator refuses such documents"
-        return ReferencesRefused(self.name, display_id(found[0].get("_id")), problem)
+        return ReferencesRefused(self.name, display_id(value_in(documents[0], b"_id")), problem)
 
     def move(self, moves: Sequence[Move]) -> MovesDone:
         """Insert documents with their new `_id` and delete the old ones, each if it still is what was read.
@@ -170,12 +206,23 @@ class MongoReferringWrites:
         """
         changed: list[int] = []
         taken: list[int] = []
-        for start in range(0, len(moves), _IN_TRANSACTION):
-            group = moves[start : start + _IN_TRANSACTION]
-            done = self._move(group)
+        refused: list[RefusedDocument] = []
+        left = [(at, moves[at : at + _IN_TRANSACTION]) for at in range(0, len(moves), _IN_TRANSACTION)]
+        while left:
+            start, group = left.pop()
+            try:
+                done = self._move(group)
+            except (ValidationFailed, DuplicateKeys, UniqueIndexViolated) as error:
+                if len(group) == 1:
+                    refused.append(RefusedDocument(start, error.message))
+                else:
+                    # Which of them it is, is found by halves.
+                    half = len(group) // 2
+                    left += [(start, group[:half]), (start + half, group[half:])]
+                continue
             changed += [start + each for each in done.changed]
             taken += [start + each for each in done.taken]
-        return MovesDone(changed, taken)
+        return MovesDone(changed, taken, refused)
 
     def _move(self, moves: Sequence[Move]) -> MovesDone:
         if self._has_transactions is not False:

@@ -27,6 +27,7 @@ _WORDS: Mapping[str, str] = {
     "exclusiveMinimum": "must be more than {}",
     "enum": "must be one of {}",
     "$in": "must be one of {}",
+    "$nin": "must not be one of {}",
     "maxLength": "must have at most {} characters",
     "minLength": "must have at least {} characters",
     "pattern": "must match the pattern {}",

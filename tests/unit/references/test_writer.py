@@ -13,6 +13,7 @@ from booking_migrate.references.changes import Planned
 from booking_migrate.references.drain import OthersWrites
 from booking_migrate.references.writer import Place, Writer
 from booking_migrate.stores.changes import Change, ChangeBatch, Position, Role
+from booking_migrate.stores.mongo.referring_writes import UpdatesDone
 from booking_migrate.stores.reference_journal import DocumentChange, FieldChange, Note
 from tests.support.references import new, old
 
@@ -24,15 +25,18 @@ class Feed:
     """A feed that has one change for each `_id` that is put into it."""
 
     def __init__(self) -> None:
-        self.ids: list[Any] = []
+        self.time = Timestamp(1, 1)
+        self._changes: list[Change] = []
+
+    def put(self, document_id: Any) -> None:
+        """Add a change, later than all before."""
+        self.time = Timestamp(1, self.time.inc + 1)
+        self._changes.append(Change(Role.REFERRING, "update", document_id, (), self.time, collection=NAME))
 
     def read(self, *_arguments: Any, **_options: Any) -> ChangeBatch:
         """Return all changes since the last call."""
-        ids, self.ids = self.ids, []
-        changes = [
-            Change(Role.REFERRING, "update", each, (), Timestamp(1, 1), collection=NAME) for each in ids
-        ]
-        return ChangeBatch(changes, Position({}, Timestamp(1, 1)))
+        changes, self._changes = self._changes, []
+        return ChangeBatch(changes, Position({}, self.time))
 
 
 class Collection:
@@ -48,16 +52,16 @@ class Collection:
         """Return documents by the BSON of their `_id`."""
         return {bson.encode({"_id": each}): bson.encode(self.documents[each]) for each in ids}
 
-    def write(self, updates: Sequence[Any]) -> bool:
-        """Change documents that are as they were read, and return whether all were."""
+    def write(self, updates: Sequence[Any]) -> UpdatesDone:
+        """Change documents that are as they were read."""
         written = 0
         for each in updates:
             document = self.documents[bson.decode(each.identity)["_id"]]
             if all(document[change.path] == change.before for change in each.changes):
                 document.update({change.path: change.after for change in each.changes})
-                self._feed.ids.append(document["_id"])
+                self._feed.put(document["_id"])
                 written += 1
-        return written == len(updates)
+        return UpdatesDone(written == len(updates), (), self._feed.time)
 
 
 class Journal:
@@ -72,7 +76,7 @@ class Journal:
         self.notes.append(note)
         return str(len(self.notes))
 
-    def void(self, name: str, positions: Sequence[int]) -> None:
+    def void(self, name: str, positions: Sequence[int], _refused: Mapping[int, str]) -> None:
         """Keep which documents of a note are void."""
         self.voided.append((name, positions))
 
@@ -134,7 +138,7 @@ def test_own_writes_are_not_read_again(feed: Feed, others: OthersWrites, write: 
     write(collection, *(planned(each, "a") for each in collection.documents.values()))
 
     assert {} == others.read()
-    feed.ids.append(2)
+    feed.put(2)
     assert [2] == list(others.read().values())
 
 
@@ -146,9 +150,23 @@ def test_a_document_that_has_new_ids_already_leaves_no_expectation(
     collection = Collection(feed, {"_id": 1, "a": new(1)}, dict(second))
     write(collection, planned(first, "a"), planned(second, "a"))
     others.read()
-    feed.ids.append(1)
+    feed.put(1)
 
     assert [1] == list(others.read().values())
+
+
+def test_one_missed_document_does_not_make_own_writes_those_of_others(
+    feed: Feed, others: OthersWrites, write: Callable[..., Any]
+) -> None:
+    """If one document of many had changed, the own writes to the others still are own ones; a later change of one is not."""
+    read = [{"_id": number, "a": old(number)} for number in range(1, 6)]
+    collection = Collection(
+        feed, *({**each, "a": old(9)} if each["_id"] == 3 else dict(each) for each in read)
+    )
+    write(collection, *(planned(each, "a") for each in read))
+    feed.put(2)
+
+    assert [2] == [each for each in others.read().values() if each != 3]
 
 
 def test_what_others_wrote_meanwhile_is_planned_again_in_every_document(
@@ -158,9 +176,9 @@ def test_what_others_wrote_meanwhile_is_planned_again_in_every_document(
     first, second = {"_id": 1, "a": old(1)}, {"_id": 2, "a": old(2)}
     collection = Collection(feed, {"_id": 1, "a": new(1), "b": old(7)}, dict(second))
 
-    def write_late(updates: Sequence[Any]) -> bool:
+    def write_late(updates: Sequence[Any]) -> UpdatesDone:
         # What another one did to the first document is read while the write is on its way.
-        feed.ids.append(1)
+        feed.put(1)
         assert {} == others.read()
         del collection.write
         return collection.write(updates)
@@ -178,11 +196,11 @@ def test_a_document_that_was_written_and_changed_at_once_keeps_its_note(
     first, second = {"_id": 1, "a": old(1), "b": old(2)}, {"_id": 2, "a": old(3)}
     collection = Collection(feed, dict(first), {"_id": 2, "a": old(9)})
 
-    def write_and_change(updates: Sequence[Any]) -> bool:
+    def write_and_change(updates: Sequence[Any]) -> UpdatesDone:
         del collection.write
-        is_all = collection.write(updates)
+        done = collection.write(updates)
         collection.documents[1]["b"] = old(5)
-        return is_all
+        return done
 
     collection.write = write_and_change  # type: ignore[method-assign]
     write(collection, planned(first, "a", "b"), planned(second, "a"))

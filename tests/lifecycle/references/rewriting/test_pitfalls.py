@@ -34,7 +34,7 @@ def between_read_and_write(act: Callable[[], object]) -> Iterator[None]:
     whole = MongoReferringWrites.write
     waiting = [act]
 
-    def write(own: MongoReferringWrites, updates: Any) -> bool:
+    def write(own: MongoReferringWrites, updates: Any) -> Any:
         while waiting:
             waiting.pop()()
         return whole(own, updates)

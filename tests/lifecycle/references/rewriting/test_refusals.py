@@ -214,34 +214,6 @@ def test_a_validator_is_asked_before_the_first_write(database: Db, command: Run)
 
 
 @pytest.mark.usefixtures("cut_over")
-def test_a_document_that_the_server_refuses_is_named_and_the_rest_can_be_completed(
-    database: Db, command: Run
-) -> None:
-    """A duplicate in a unique index names index and document; it is unchanged, and the same command completes the rest."""
-    database.orders.create_index("b", unique=True)
-    database.orders.insert_many(
-        [*({"_id": number, "b": old(number)} for number in range(1, 9)), {"_id": 99, "b": new(3)}]
-    )
-    done = command(*REWRITE, *FIELD)
-
-    assert 5 == done.returncode
-    assert "document 3" in message(done)
-    assert "b_1" in message(done)
-    assert old(3) == (database.orders.find_one({"_id": 3}) or {})["b"]
-    database.orders.delete_one({"_id": 99})
-    done = command(*REWRITE, *FIELD)
-    assert 0 == done.returncode, done.stderr
-    assert json.loads(done.stdout)["resumed"]
-    assert [new(number) for number in range(1, 9)] == [
-        each["b"] for each in database.orders.find().sort("_id", 1)
-    ]
-    assert 0 == command(*UNDO).returncode
-    assert [old(number) for number in range(1, 9)] == [
-        each["b"] for each in database.orders.find().sort("_id", 1)
-    ]
-
-
-@pytest.mark.usefixtures("cut_over")
 def test_without_a_journal_old_ids_are_computed(database: Db, command: Run) -> None:
     """If the journal is lost, ObjectIds and their texts are restored in the fields that are named, byte for byte."""
     database.orders.insert_many(

@@ -58,7 +58,7 @@ def test_the_result_is_the_same(
     whole = MongoReferringWrites.write
     calls = 0
 
-    def write(own: MongoReferringWrites, updates: Any) -> bool:
+    def write(own: MongoReferringWrites, updates: Any) -> Any:
         nonlocal calls
         calls += 1
         if isinstance(server, ReplicaSet) and calls % 4 == 0:

@@ -1,0 +1,94 @@
+"""Documents that the server refuses with their new ids: each is counted once, however often it is refused."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
+from booking_migrate.references.changes import is_before
+from booking_migrate.references.drain import Key
+from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.tally import REFUSED, Tally
+from booking_migrate.references.writer import Place
+from booking_migrate.stores.reference_journal import ABSENT, DocumentChange
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
+
+MOST = 100_000
+"""How many of them are known by their `_id`. Of more, one that others write meanwhile counts each time it is refused."""
+
+
+class RefusedDocuments:
+    """Counts the references that are left because the server refuses their documents."""
+
+    def __init__(self, tally: Tally, fields: Mapping[str, Sequence[ReferenceField]]) -> None:
+        """Take where they are counted, and the fields of each collection."""
+        self._tally, self._fields = tally, fields
+        self._counted: dict[Key, Sequence[tuple[ReferenceField, int]]] = {}
+
+    def restore(self, journal: "MongoReferenceJournal", rewrite_id: str, places: Mapping[str, Place]) -> None:
+        """Count what a killed process has left: those of its notes that still are what was refused."""
+        for key in [key for key in self._tally.values if key[2] == REFUSED]:
+            del self._tally.values[key]
+        self._tally.samples = [each for each in self._tally.samples if each.reason != REFUSED]
+        for note in journal.refused(rewrite_id):
+            if (place := places.get(note.collection)) is None:
+                continue
+            refused = [(note.documents[at], why) for at, why in note.refused.items()]
+            now = place.writes.find([each.document_id for each, _why in refused])
+            for each, why in refused:
+                raw = now.get(each.identity)
+                if raw is not None and is_before(raw, each.changes):
+                    self.leave(note.collection, each, why)
+                else:
+                    self.forget(note.collection, [each.document_id])
+
+    def leave(self, collection: str, change: DocumentChange, why: str) -> None:
+        """Count a document that is refused, by its references."""
+        self.forget(collection, [change.document_id])
+        known = {each.field: each for each in self._fields[collection]}
+        # Of one whose reference is its own new id, nothing but fields beside it changes.
+        references = [each for each in change.changes if each.field in known] or change.changes[:1]
+        first = next(iter(known.values()))
+        counted: Counter[str] = Counter()
+        for each in references:
+            of = known.get(each.field, first)
+            value = each.after if each.before is ABSENT else each.before
+            self._tally.leave(of, change.identity, each.path, value, REFUSED, detail=why)
+            counted[of.field] += 1
+        if len(self._counted) < MOST:
+            numbers = [(known[name], number) for name, number in counted.items()]
+            self._counted[collection, sort_key(change.document_id)] = numbers
+
+    def forget(self, collection: str, ids: Iterable[Any]) -> None:
+        """Count some documents no more: they are looked at again."""
+        if self._counted:
+            for each in ids:
+                self._forget((collection, sort_key(each)), display_id(each))
+
+    def forget_all(self, collection: str) -> None:
+        """Count no document of a collection any more: all of it is looked at again."""
+        kept = {key: each for key, each in self._counted.items() if key[0] != collection}
+        if len(kept) < len(self._counted):
+            self._counted = kept
+            for name in [key for key in self._tally.values if (key[0], key[2]) == (collection, REFUSED)]:
+                del self._tally.values[name]
+            self._tally.samples = [
+                each
+                for each in self._tally.samples
+                if (each.collection, each.reason) != (collection, REFUSED)
+            ]
+
+    def _forget(self, key: Key, named: str) -> None:
+        numbers = self._counted.pop(key, ())
+        for of, number in numbers:
+            self._tally.count(of, REFUSED, -number)
+        if numbers:
+            one = (key[0], named, REFUSED)
+            self._tally.samples = [
+                each
+                for each in self._tally.samples
+                if (each.collection, each.document_id, each.reason) != one
+            ]

@@ -1,0 +1,209 @@
+"""Documents that the server does not take with their new ids, or with their old ones: they are left, listed, and tried again."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+from unittest import mock
+
+import bson
+import pytest
+from pymongo.database import Database
+
+from booking_migrate.references import noting, rewrite
+from tests.lifecycle.conftest import Ended
+from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
+from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
+from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.killed_calls import killed_around
+from tests.support.references import by_id, new, old
+
+Db = Database[dict[str, Any]]
+Run = Callable[..., Ended]
+
+pytestmark = pytest.mark.usefixtures("cut_over")
+
+FIELD = ("--field", "orders.b")
+SMALL = ("--batch-size", "3")
+JOURNAL = "booking_migrate.stores.mongo.reference_journal:MongoReferenceJournal"
+
+
+def ended(done: Ended, code: int) -> dict[str, Any]:
+    """The report of a command that ended with this exit code."""
+    assert code == done.returncode, done.stdout + done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def orders(database: Db, count: int = 8) -> None:
+    """Insert documents with one reference each."""
+    database.orders.insert_many({"_id": number, "b": old(number)} for number in range(1, count + 1))
+
+
+def values(database: Db) -> list[Any]:
+    """The references, in the order of the documents."""
+    return [each["b"] for each in database.orders.find({"_id": {"$lt": 99}}).sort("_id", 1)]
+
+
+def duplicate(database: Db) -> Callable[[], object]:
+    """A document has a value that is unique and that another one is to get."""
+    database.orders.create_index("b", unique=True)
+    database.orders.insert_one({"_id": 99, "b": new(3)})
+    return lambda: database.orders.delete_one({"_id": 99})
+
+
+def validator(database: Db) -> Callable[[], object]:
+    """A validator refuses one document's new id."""
+    database.command("collMod", "orders", validator={"b": {"$ne": new(3)}})
+    return lambda: database.command("collMod", "orders", validator={})
+
+
+def large(database: Db) -> Callable[[], object]:
+    """A document is as large as one may be, so that no field can be added to it."""
+    document = {"_id": 3, "b": old(3), "text": ""}
+    document["text"] = "x" * (16 * 1024 * 1024 - len(bson.encode(document)))
+    database.orders.replace_one({"_id": 3}, document)
+
+    def remove() -> None:
+        database.orders.delete_one({"_id": 3})
+        database.orders.insert_one({"_id": 3, "b": old(3)})
+
+    return remove
+
+
+CAUSES: list[tuple[Callable[[Db], Callable[[], object]], tuple[str, ...], str]] = [
+    (duplicate, (), "b_1"),
+    (validator, (), "b must"),
+    (large, ("--add", "c=client-document"), "16777216"),
+]
+
+
+@pytest.mark.parametrize(("cause", "more", "fact"), CAUSES, ids=lambda each: getattr(each, "__name__", ""))
+def test_one_is_left_and_listed_and_the_rest_goes_on(
+    cause: Callable[[Db], Callable[[], object]], more: tuple[str, ...], fact: str, database: Db, command: Run
+) -> None:
+    """It is unchanged and listed with the server's facts, the others are written; the same command tries it again; an undo is exact."""
+    orders(database)
+    remove = cause(database)
+    before = by_id(database.orders.find())[3]
+    report = ended(command(*REWRITE, *SMALL, *FIELD, *more), 3)
+
+    assert (7, 1) == (report["fields"][0]["rewritten"], report["fields"][0]["refused"])
+    (left,) = [each for each in report["left"] if each["reason"] == "refused"]
+    assert ("3", "b") == (left["document_id"], left["path"])
+    assert fact in left["detail"]
+    assert "refuses" in report["next_steps"][0]["text"]
+    assert before == by_id(database.orders.find())[3]
+    assert [old(3) if number == 3 else new(number) for number in range(1, 9)] == values(database)
+    remove()
+    report = ended(command(*REWRITE, *SMALL, *FIELD, *more), 0)
+    assert (1, 0) == (report["fields"][0]["rewritten"], report["fields"][0]["refused"])
+    assert [new(number) for number in range(1, 9)] == values(database)
+    assert 0 == command("references", "verify", "--json", *FIELD).returncode
+    ended(command(*UNDO), 0)
+    assert [{"_id": number, "b": old(number)} for number in range(1, 9)] == list(
+        database.orders.find({"_id": {"$lt": 99}}).sort("_id", 1)
+    )
+
+
+def test_an_id_is_refused_alone(database: Db, command: Run) -> None:
+    """Of documents whose _id is to change, one that a unique index or validator refuses is left, and the others are replaced."""
+    database.orders.insert_many({"_id": old(number), "n": number} for number in range(1, 9))
+    database.command("collMod", "orders", validator={"_id": {"$nin": [new(3), new(6)]}})
+    report = ended(command(*REWRITE, "--field", "orders._id"), 3)
+
+    assert (6, 2) == (report["fields"][0]["rewritten"], report["fields"][0]["refused"])
+    assert {old(3): 3, old(6): 6, **{new(each): each for each in (1, 2, 4, 5, 7, 8)}} == {
+        each["_id"]: each["n"] for each in database.orders.find()
+    }
+    ended(command(*UNDO), 0)
+    assert {old(each) for each in range(1, 9)} == set(database.orders.distinct("_id"))
+
+
+def test_a_document_is_counted_once(database: Db, command: Run) -> None:
+    """One that others write meanwhile is refused again, and counts once; one that becomes sound is written, and does not count."""
+    orders(database)
+    validator(database)
+    with between_read_and_write(lambda: database.orders.update_one({"_id": 3}, {"$set": {"x": 1}})):
+        report = ended(command(*REWRITE, *FIELD), 3)
+    assert 1 == report["fields"][0]["refused"]
+
+    whole = rewrite._Rewriting._end_beside_others
+
+    def end(own: Any) -> Any:
+        database.command("collMod", "orders", validator={})
+        database.orders.update_one({"_id": 3}, {"$set": {"x": 2}})
+        return whole(own)
+
+    with mock.patch.object(rewrite._Rewriting, "_end_beside_others", end):
+        report = ended(command(*REWRITE, *FIELD), 0)
+    assert (0, 1, []) == (report["fields"][0]["refused"], report["fields"][0]["rewritten"], report["left"])
+
+
+@pytest.mark.parametrize("place", [f"before {JOURNAL}.void", f"after {JOURNAL}.void"])
+def test_a_killed_rewrite_counts_them_once(
+    place: str, database: Db, command: Run, environment: Mapping[str, str]
+) -> None:
+    """Killed around the note of what was refused and run again, a rewrite lists each refused document once."""
+    orders(database)
+    database.command("collMod", "orders", validator={"b": {"$nin": [new(2), new(6)]}})
+    assert -9 == killed_around(place, 2, environment, *REWRITE, *SMALL, *FIELD)
+    report = ended(command(*REWRITE, *SMALL, *FIELD), 3)
+
+    assert report["resumed"]
+    assert (6, 2) == (report["fields"][0]["rewritten"], report["fields"][0]["refused"])
+    assert ["2", "6"] == sorted(each["document_id"] for each in report["left"])
+    database.command("collMod", "orders", validator={})
+    ended(command(*UNDO), 0)
+    assert [old(number) for number in range(1, 9)] == values(database)
+
+
+def test_an_undo_leaves_one_and_tries_it_again(database: Db, command: Run) -> None:
+    """A document that does not take its old id is left with its note, the others are restored; the same command restores it later."""
+    orders(database)
+    before = hashes(database)["orders"]
+    ended(command(*REWRITE, *SMALL, *FIELD), 0)
+    database.command("collMod", "orders", validator={"b": {"$nin": [old(3), old(7)]}})
+    report = ended(command(*UNDO), 3)
+
+    undone = report["references"]
+    assert (6, 2, 0) == (undone["documents"], undone["left"], undone["kept"])
+    assert ["3", "7"] == sorted(each["document_id"] for each in undone["left_samples"])
+    assert all("b must" in each["why"] for each in undone["left_samples"])
+    assert [new(number) if number in (3, 7) else old(number) for number in range(1, 9)] == values(database)
+    assert 2 == ended(command(*UNDO), 3)["references"]["left"]
+    database.command("collMod", "orders", validator={"b": {"$nin": [old(3)]}})
+    assert 1 == ended(command(*UNDO), 3)["references"]["left"]
+    database.command("collMod", "orders", validator={})
+    undone = ended(command(*UNDO), 0)["references"]
+    assert (8, 8, 0) == (undone["documents"], undone["identical"], undone["left"])
+    assert before == hashes(database)["orders"]
+    assert 0 == database.booking_migrate_reference_notes.count_documents({})
+
+
+@pytest.mark.parametrize(
+    "step", ["before {}.stuck", "after {}.stuck", "after {}.save", "before {}.void", "after {}.void"]
+)
+def test_a_killed_undo_counts_once(
+    step: str, database: Db, command: Run, environment: Mapping[str, str]
+) -> None:
+    """Killed at any step around a refused document and run again, an undo counts each document once and restores all in the end."""
+    orders(database)
+    before = hashes(database)["orders"]
+    ended(command(*REWRITE, *SMALL, *FIELD), 0)
+    database.command("collMod", "orders", validator={"b": {"$nin": [old(7)]}})
+    count = 2 if "save" in step else 1
+    assert -9 == killed_around(step.format(JOURNAL), count, environment, *UNDO)
+    undone = ended(command(*UNDO), 3)["references"]
+    assert (7, 7, 1) == (undone["documents"], undone["identical"], undone["left"])
+    database.command("collMod", "orders", validator={})
+    assert -9 == killed_around(f"before {JOURNAL}.drop", 1, environment, *UNDO)
+    undone = ended(command(*UNDO), 0)["references"]
+    assert (8, 8, 0) == (undone["documents"], undone["identical"], undone["left"])
+    assert before == hashes(database)["orders"]
+
+
+def test_what_concerns_all_ends_it(database: Db, command: Run) -> None:
+    """A document whose references need more room than a note has ends the rewrite, which names it."""
+    database.orders.insert_many([{"_id": 1, "b": old(2)}, {"_id": 2, "b": [old(1)] * 50}])
+    with mock.patch.object(noting, "_MOST_NOTE_BYTES", 2_000):
+        ended(command(*REWRITE, *FIELD), 5)
