@@ -55,7 +55,9 @@ class MongoReferenceJournal:
 
     def rewrites(self) -> Sequence[RewriteRecord]:
         """Return all rewrites, the newest first."""
-        found = read(self._rewrites, lambda: list(self._rewrites.find().sort("_id", -1)), waits=False)
+        # Names that were made in the same second are in any order.
+        order = [("begun_at", -1), ("_id", -1)]
+        found = read(self._rewrites, lambda: list(self._rewrites.find().sort(order)), waits=False)
         return [_record(each) for each in found]
 
     def create(self, record: RewriteRecord) -> RewriteRecord:

@@ -10,6 +10,7 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
 
+from booking_migrate.cli import run
 from booking_migrate.references import noting
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from tests.lifecycle.conftest import Ended
@@ -204,3 +205,16 @@ def test_timeseries(database: Db, command: Run) -> None:
     database.create_collection("orders", timeseries={"timeField": "t", "metaField": "m"})
     done = command(*REWRITE, "--field", "orders.m")
     assert done.returncode == 5
+
+
+def test_two_in_a_second(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rewrites whose names are of the same second are undone in the order in which they were made, the newest first."""
+    database.orders.insert_many({"_id": old(number), "b": old(number)} for number in range(1, 4))
+    before = hashes(database)
+    names = iter(("20261129T100000Z-ffffff", "20261129T100000Z-000000"))
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "new_run_id", lambda: next(names))
+        rewritten(command, "orders.b")
+        rewritten(command, "orders._id")
+    undone(command)
+    assert before == hashes(database)
