@@ -36,7 +36,7 @@ from booking_migrate.runs.commands import LEAVING, command_of, cutovers_of
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Limits, MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
@@ -57,9 +57,6 @@ from booking_migrate.stores.open_follow import (
 
 if TYPE_CHECKING:
     from booking_migrate.verify import VerificationOutcome, VerificationPlan
-
-_READY_SECONDS = 0.5
-"""The outage below which a cut-over is announced as possible: its own default limit."""
 
 
 def background_reader(context: FollowContext, began: Timestamp, *, is_followed: bool) -> BackgroundReader:
@@ -228,7 +225,8 @@ class RunFollowing:
             request=replace(request, holder=request.holder._replace(command=FOLLOW_COMMAND)),
             parts=open_follow_parts(followed, is_short=not self._is_forever, beside=self._beside),
             listener=listener,
-            outage=_READY_SECONDS,
+            # A cut-over is announced as possible when it would keep its own default limit.
+            outage=Limits().outage,
         )
         if not self._is_forever:
             return follow_to_now(what)
