@@ -33,6 +33,7 @@ from booking_migrate.reports.rewriting import RewriteReport, report_of_rewrite
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.control import REWRITE
 from booking_migrate.runs.regulator import Regulator
+from booking_migrate.runs.states import WITHOUT_RESULT
 from booking_migrate.stores.connection import Connection, JournalPlaces, open_inspector, open_journal
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open_references import OpenReferences, open_references
@@ -63,9 +64,6 @@ twice, it changes nothing. To undo it: rollback --references.
   All but money that is signed:
     booking-migrate references rewrite --config references.toml --exclude ledger --exclude payments.audit.bookingId
 """
-
-_OVER = frozenset({RunState.PLANNED, RunState.UNCHANGED, RunState.ROLLED_BACK})
-"""The states of runs of which nothing stands."""
 
 _LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
 
@@ -242,7 +240,7 @@ def choose_run(journal: JournalPlaces, chosen: ChosenRun) -> RunRecord:
     runs = [
         each
         for each in journal.journal.runs(chosen.target)
-        if each.state not in _OVER and chosen.run_id in (None, each.run_id)
+        if each.state not in WITHOUT_RESULT and chosen.run_id in (None, each.run_id)
     ]
     where = chosen.target or chosen.run_id or "this database"
     if not runs:

@@ -2,11 +2,8 @@
 
 from typing import NamedTuple
 
-from booking_migrate.runs.states import FINAL, LIVE
+from booking_migrate.runs.states import FINAL, LIVE, WITHOUT_RESULT
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-
-_WITHOUT_RESULT = frozenset({RunState.PLANNED, RunState.UNCHANGED, RunState.ROLLED_BACK})
-"""The states of a run that left nothing of its own: an earlier one may have a result."""
 
 
 class FinishedResult(NamedTuple):
@@ -29,7 +26,7 @@ def finished_result(journal: RunJournal, *, source: str, target: str) -> Finishe
     """
     for run in journal.runs():
         is_live = run.archive is not None or run.state in LIVE | FINAL
-        if run.source != source or run.state in _WITHOUT_RESULT or not (is_live or run.target == target):
+        if run.source != source or run.state in WITHOUT_RESULT or not (is_live or run.target == target):
             continue
         if run.state is RunState.DONE:
             return FinishedResult(run, run.source if is_live else run.target)

@@ -12,8 +12,7 @@ from booking_migrate.reports.model import NextStep, Part, Report
 from booking_migrate.runs.asking import Asked
 from booking_migrate.runs.commands import possible_commands, resume_of
 from booking_migrate.runs.control import Request, Setting
-from booking_migrate.runs.states import RESUMABLE, in_words
-from booking_migrate.stores.journal import RunState
+from booking_migrate.runs.states import UNFINISHED, in_words
 
 
 class RequestReport(Part):
@@ -77,7 +76,7 @@ def _steps(done: Asked) -> Iterator[NextStep]:
     if any(each.setting is Setting.PAUSE for each in done.holds):
         alone = "" if done.chosen.is_alive else ", which does not start the run"
         yield NextStep(text=f"To end the pause{alone}:", command=resume_of(run_id))
-    elif not done.chosen.is_alive and run.state in RESUMABLE | {RunState.ROLLING_BACK}:
+    elif not done.chosen.is_alive and run.state in UNFINISHED:
         first = possible_commands(run, is_newest=True)[0]
         yield NextStep(text=f"{first.purpose}:", command=first.command)
     yield NextStep(text="To see it:", command=f"booking-migrate status --run {run_id}")

@@ -25,12 +25,10 @@ from booking_migrate.runs.control import (
     worker_of,
 )
 from booking_migrate.runs.lock import FOLLOW_COMMAND
-from booking_migrate.runs.states import RESUMABLE, in_words
+from booking_migrate.runs.states import UNFINISHED, in_words
 from booking_migrate.runs.status import RunStatus, status
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import LockStore
-
-_UNFINISHED = RESUMABLE | {RunState.ROLLING_BACK}
 
 Values = Mapping[Setting, float | bool | None]
 
@@ -87,7 +85,7 @@ def choose(
     known = [(each, commands_of(each.run, now, is_followed=_is_followed(each, locks))) for each in found]
     at_work = [(each, commands) for each, commands in known if each.is_alive or at_work_beside(each.run, now)]
     candidates = at_work or [
-        (each, commands) for each, commands in known if commands or each.run.state in _UNFINISHED
+        (each, commands) for each, commands in known if commands or each.run.state in UNFINISHED
     ]
     if not candidates:
         raise NothingAtWork(where, bool(found))

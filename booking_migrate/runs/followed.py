@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.runs.states import LIVE
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.runs.states import FOLLOWED, LIVE
+from booking_migrate.stores.journal import RunRecord
 
 FOLLOWING = "following"
 """The state of following while it continues, as the run's record has it."""
@@ -22,8 +22,6 @@ CAUGHT_UP = "caught-up"
 """The state of following that was to end when everything was brought in."""
 
 _KILLED = "killed"
-_FOLLOWED = frozenset({RunState.DONE, RunState.CUTTING_OVER})
-"""The states of a run whose source is followed, or would be by the next command."""
 
 
 class OplogReach(NamedTuple):
@@ -58,7 +56,7 @@ def follow_facts(run: RunRecord, *, is_followed: bool, reach: Reach) -> Mapping[
         return {**facts, "state": FOLLOWING, "ready": False, "not_ready": "following has just begun"}
     state = _KILLED if facts["state"] == FOLLOWING else facts["state"]
     ended = {**facts, "state": state, "ready": False, "not_ready": None}
-    return {**ended, **_since(run.follow, reach)} if run.state in _FOLLOWED else ended
+    return {**ended, **_since(run.follow, reach)} if run.state in FOLLOWED else ended
 
 
 def window_facts(run: RunRecord, *, is_kept: bool, reach: Reach) -> Mapping[str, Any] | None:

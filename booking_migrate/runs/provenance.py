@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import elements, identity_of, read_value
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.runs.states import IN_EFFECT, UNDOABLE
+from booking_migrate.runs.states import IN_EFFECT, NOT_ENDED, UNDOABLE
 from booking_migrate.stores.journal import RangeNote, RunJournal, RunRecord, RunState
 from booking_migrate.stores.ports import Baseline
 
@@ -273,11 +273,10 @@ def runs_of_live(journal: RunJournal, run: RunRecord) -> Sequence[RunRecord]:
         side_by_side = each.archive is None and each.target == run.target
         return side_by_side or (each.archive is not None and each.started_at > run.started_at)
 
-    states = IN_EFFECT | {RunState.FINALIZING}
     return [
         each
         for each in journal.runs()
-        if each.source == run.source and each.state in states and is_in_it(each)
+        if each.source == run.source and each.state in NOT_ENDED and is_in_it(each)
     ]
 
 

@@ -100,6 +100,18 @@ FINAL = frozenset({RunState.FINALIZING, RunState.FINALIZED})
 IN_EFFECT = UNDOABLE | LIVE | {RunState.CUTTING_OVER}
 """The states of a run whose result still exists."""
 
+NOT_ENDED = IN_EFFECT | {RunState.FINALIZING}
+"""The states of a run that has begun to write, and is neither undone nor finalized."""
+
+UNFINISHED = RESUMABLE | {RunState.ROLLING_BACK}
+"""The states in which `migrate` or `rollback` has stopped halfway, if it does not work."""
+
+FOLLOWED = frozenset({RunState.DONE, RunState.CUTTING_OVER})
+"""The states of a run whose source is followed, or would be by the next command."""
+
+WITHOUT_RESULT = frozenset({RunState.PLANNED, RunState.UNCHANGED, RunState.ROLLED_BACK})
+"""The states of a run that left nothing of its own: an earlier one may have a result."""
+
 
 def check_transition(run: RunRecord, state: RunState) -> None:
     """Check that a run may change to a state.

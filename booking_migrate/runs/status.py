@@ -25,16 +25,13 @@ from booking_migrate.runs.followed import Reach, follow_facts, window_facts
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
-from booking_migrate.runs.states import IN_EFFECT, LIVE, RESUMABLE, in_words
+from booking_migrate.runs.states import IN_EFFECT, LIVE, NOT_ENDED, RESUMABLE, in_words
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import HeldLockView, LockStore
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
-
-_BLOCKING = IN_EFFECT | {RunState.FINALIZING}
-"""The states in which a run forbids one of the other mode."""
 
 _ACTIVE = frozenset(
     {
@@ -254,7 +251,7 @@ def _undoable_again(journal: RunJournal, exists: Exists) -> Collection[str]:
     runs = journal.runs()
     newest: dict[str, str] = {}
     for run in runs:
-        if run.state in _BLOCKING:
+        if run.state in NOT_ENDED:
             newest.setdefault(run.source, run.run_id)
     return [
         run.run_id
@@ -306,7 +303,7 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
         UnfinishedRun: the end of its cut-over is not finished.
     """
     for run in journal.runs():
-        if run.source != source or run.state not in _BLOCKING:
+        if run.source != source or run.state not in NOT_ENDED:
             continue
         if run.archive is None and run.legacy is not None and run.state is RunState.FINALIZING:
             raise not_finished(run)

@@ -267,7 +267,7 @@ class _Rules:
 
     def _of_validator(self, options: Mapping[str, Any]) -> Iterator[PlaceFinding]:
         validator, action = options["validator"], options.get("validationAction", "error")
-        if FENCE_FIELD in validator:
+        if is_fenced(options):
             yield PlaceFinding(
                 kind="validator",
                 name="of a cut-over",
@@ -290,6 +290,12 @@ class _Rules:
             )
 
 
+def is_fenced(options: Mapping[str, Any]) -> bool:
+    """Return whether a collection with these options refuses writes because of a cut-over."""
+    validator = options.get("validator")
+    return isinstance(validator, Mapping) and FENCE_FIELD in validator
+
+
 def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the validator of a collection with these options, if it refuses documents."""
     validator: Mapping[str, Any] | None = options.get("validator")
@@ -297,7 +303,7 @@ def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
         options.get("validationLevel", "strict") != "off"
         and options.get("validationAction", "error") != "warn"
     )
-    return validator if validator and is_enforced and FENCE_FIELD not in validator else None
+    return validator if validator and is_enforced and not is_fenced(options) else None
 
 
 def validator_finding(

@@ -12,14 +12,11 @@ from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.text import duration
 from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
-from booking_migrate.runs.states import LIVE, in_words
+from booking_migrate.runs.states import FOLLOWED, LIVE, in_words
 from booking_migrate.stores.journal import RunState
 
 _KEPT = frozenset({BUILDING, FOLLOWING})
 """The states of a reverse window that a process keeps."""
-
-_FOLLOWED = frozenset({RunState.DONE, RunState.CUTTING_OVER})
-"""The states of a run of which it matters how far it was followed."""
 
 _COUNTING = frozenset(
     {RunState.PLANNED, RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED, RunState.ROLLING_BACK}
@@ -138,7 +135,7 @@ def _attention(run: RunReport) -> Iterator[str]:
         yield f"{plural(run.kept, 'client document')} kept, changed by others"
     if run.legacy and run.state in LIVE:
         yield f"old bookings are kept in {run.legacy}"
-    if run.follow is not None and run.follow.state != CAUGHT_UP and run.state in _FOLLOWED:
+    if run.follow is not None and run.follow.state != CAUGHT_UP and run.state in FOLLOWED:
         yield _follow(run.follow)
     if run.window is not None:
         yield _window(run.window)

@@ -7,7 +7,7 @@ from typing import Any
 from bson import json_util
 
 from booking_migrate.errors import NotPermitted, WritesNotBlockable
-from booking_migrate.stores.destination import FENCE_FIELD
+from booking_migrate.stores.destination import FENCE_FIELD, is_fenced
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
     identity,
@@ -118,8 +118,7 @@ class FencedSource:
         return bool(json.loads(settings or "{}").get(_NOTE)) and self._is_blocked()
 
     def _is_fenced(self) -> bool:
-        validator = options_of(self._source).get("validator")
-        return isinstance(validator, Mapping) and FENCE_FIELD in validator
+        return is_fenced(options_of(self._source))
 
     def _is_blocked(self) -> bool:
         try:

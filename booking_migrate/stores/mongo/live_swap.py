@@ -9,8 +9,14 @@ from pymongo import ReadPreference
 from pymongo.errors import OperationFailure, PyMongoError
 
 from booking_migrate.errors import FenceBlocked
-from booking_migrate.stores.destination import FENCE_FIELD
-from booking_migrate.stores.mongo.administration import NO_VALIDATION, comment_for, validate, validation_of
+from booking_migrate.stores.destination import is_fenced
+from booking_migrate.stores.mongo.administration import (
+    NO_VALIDATION,
+    comment_for,
+    options_of,
+    validate,
+    validation_of,
+)
 from booking_migrate.stores.mongo.codes import LOCK_LIMIT
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import reading, writing
@@ -51,9 +57,7 @@ class LiveSwap:
 
     def is_fenced(self) -> bool:
         """Return whether the source refuses inserts and updates."""
-        options = (describe(self._source) or {}).get("options", {})
-        validator = options.get("validator")
-        return isinstance(validator, Mapping) and FENCE_FIELD in validator
+        return is_fenced(options_of(self._source))
 
     def swap(self, seconds: float) -> Timestamp:
         """Rename the target to the source's name in one atomic step, which drops the source; return its cluster time.
