@@ -13,8 +13,9 @@ from booking_migrate.cli.serve import ServingOptions, check_server
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import MissingIndexes
 from booking_migrate.service.http.application import make_application
-from booking_migrate.service.http.gate import KEY, Gatekeeper, Limits, read_rules
+from booking_migrate.service.http.gate import KEY, Gatekeeper, read_rules
 from booking_migrate.service.plan import (
+    Limits,
     ServiceCollections,
     ServicePlan,
     create_index,

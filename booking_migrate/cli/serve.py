@@ -27,6 +27,7 @@ from booking_migrate.reports.lifecycle_outcomes import report_of_indexes
 from booking_migrate.service.appointment import OfferFields, check_contract
 from booking_migrate.service.errors import StandaloneServer
 from booking_migrate.service.plan import (
+    Limits,
     ServiceCollections,
     ServicePlan,
     create_index,
@@ -75,6 +76,9 @@ client from having two client documents, and one of the experts by their user. R
 """
 
 
+_LIMITS, _OFFER = Limits(), OfferFields()
+
+
 @dataclass(frozen=True, slots=True)
 class LiveOptions(Group, panel=PLACES):
     """What the service works with."""
@@ -89,16 +93,16 @@ class OfferOptions(Group, panel="What experts offer"):
     """How experts keep what they offer."""
 
     expert_available_field: str = option(
-        "available",
+        _OFFER.available,
         "An expert's field that is false if the expert cannot be booked; without it, the expert can.",
         metavar="FIELD",
     )
     expert_types_field: str = option(
-        "sessionTypes",
+        _OFFER.session_types,
         "An expert's field with what it offers: \\[{type, price, currency}].",
         metavar="FIELD",
     )
-    currency: str = option("INR", "The currency of a price that names none.", metavar="CODE")
+    currency: str = option(_OFFER.currency, "The currency of a price that names none.", metavar="CODE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,23 +131,29 @@ class ServingOptions(Group, panel="Serving"):
     create_indexes: bool = option(
         False, "Create the indexes that are missing, instead of refusing to start.", negatable=True
     )
-    max_requests: int = option(32, "Requests that are worked on at once.", metavar="N", min=1, max=1000)
+    max_requests: int = option(
+        _LIMITS.concurrent, "Requests that are worked on at once.", metavar="N", min=1, max=1000
+    )
     max_waiting: int = option(
-        512,
+        _LIMITS.waiting,
         "Requests that may wait for their turn; one more is sent away with 503.",
         metavar="N",
         min=0,
         max=100_000,
     )
     max_seconds: float = option(
-        10.0,
+        _LIMITS.seconds,
         "How long a body may take to arrive, and the database to read or to write.",
         metavar="SECONDS",
         min=0.1,
         max=300,
     )
     max_body_size: int = option(
-        64 * 1024, "The largest body of a request.", metavar="SIZE", parser=parse_size, show_default="64KiB"
+        _LIMITS.body,
+        "The largest body of a request.",
+        metavar="SIZE",
+        parser=parse_size,
+        show_default=f"{_LIMITS.body // 1024}KiB",
     )
 
 

@@ -42,6 +42,23 @@ class ServicePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of concurrent requests and of their bodies."""
+
+    concurrent: int = 32
+    """Requests that are handled concurrently."""
+
+    waiting: int = 512
+    """Requests that wait in the queue; further ones are answered with 503."""
+
+    body: int = 64 * 1024
+    """The largest body of a request, in bytes."""
+
+    seconds: float = 10.0
+    """How long the body of a request may take to arrive."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceCollections:
     """The collections of one database."""
 

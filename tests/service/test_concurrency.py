@@ -10,7 +10,7 @@ import httpx
 from pymongo.database import Database
 
 from booking_migrate.domain.session import client_document_id, session_id
-from booking_migrate.service.http.gate import Limits
+from booking_migrate.service.plan import Limits
 from booking_migrate.service.repository import Repository
 from tests.support.platform import Platform, State, a_user, booking_id, expert, old_bookings, user
 from tests.support.server import Server

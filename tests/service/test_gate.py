@@ -10,8 +10,7 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from booking_migrate.service.http.gate import Limits
-from booking_migrate.service.plan import ServiceCollections, ServicePlan
+from booking_migrate.service.plan import Limits, ServiceCollections, ServicePlan
 from booking_migrate.service.repository import Repository
 from tests.support.fail_commands import failing
 from tests.support.platform import Platform, user

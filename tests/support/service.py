@@ -16,7 +16,8 @@ from bson.objectid import ObjectId
 
 from booking_migrate.domain.session import session_id
 from booking_migrate.service.http.application import make_application
-from booking_migrate.service.http.gate import Gatekeeper, Limits, TokenRules
+from booking_migrate.service.http.gate import Gatekeeper, TokenRules
+from booking_migrate.service.plan import Limits
 from booking_migrate.service.repository import Repository
 from tests.support.platform import booking_id, document, expert
 

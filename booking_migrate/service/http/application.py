@@ -20,7 +20,8 @@ from booking_migrate.service.appointment import DAY, RULES, Action, Wish
 from booking_migrate.service.errors import BadValue, Busy, Unknown
 from booking_migrate.service.http import answers, models
 from booking_migrate.service.http.answers import answer_problems, is_passing, refusal, success
-from booking_migrate.service.http.gate import AccessLog, Gate, Gatekeeper, Limits, WriteLine
+from booking_migrate.service.http.gate import AccessLog, Gate, Gatekeeper, WriteLine
+from booking_migrate.service.plan import Limits
 from booking_migrate.service.repository import Repository, Shown
 from booking_migrate.service.view import LONGEST, Filters, meanings
 

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import Busy, NotSignedIn
 from booking_migrate.service.http.answers import failure, refusal
+from booking_migrate.service.plan import Limits
 from booking_migrate.service.view import LONGEST
 
 _LONGEST_PATH = 200
@@ -92,23 +93,6 @@ PROBES = ("/health", "/ready")
 """Paths that are answered under any load."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of concurrent requests and of their bodies."""
-
-    concurrent: int = 32
-    """Requests that are handled concurrently."""
-
-    waiting: int = 512
-    """Requests that wait in the queue; further ones are answered with 503."""
-
-    body: int = 64 * 1024
-    """The largest body of a request, in bytes."""
-
-    seconds: float = 10.0
-    """How long the body of a request may take to arrive."""
 
 
 class Gate:
