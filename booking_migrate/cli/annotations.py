@@ -8,13 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from booking_migrate.reports.model import Report
-from booking_migrate.stores.places import FilePlace, parse_place, uses_files_only
+from booking_migrate.stores.places import SUFFIXES, FileFormat, FilePlace, parse_place, uses_files_only
 
 if TYPE_CHECKING:
     from booking_migrate.reports.audit import AuditReport
-
-_LINES = frozenset({".jsonl", ".ndjson"})
-"""The suffixes of files of which a line is a document."""
 
 _MOST = 50
 """How many annotations are made; GitHub shows ten of each kind a step."""
@@ -73,7 +70,7 @@ def _found(report: Report) -> Iterator[_Annotation]:
 
 def _lines_of(path: Path, wanted: Collection[str]) -> Mapping[str, int]:
     """Return the numbers of the lines that hold these bookings, as far as the file has one a line."""
-    if path.suffix not in _LINES or not wanted:
+    if SUFFIXES.get(path.suffix) is not FileFormat.JSON_LINES or not wanted:
         return {}
     numbers: dict[str, int] = {}
     # The command is done: a file that cannot be read again costs only the numbers.

@@ -45,6 +45,7 @@ from booking_migrate.migrate.journaled_run import migrate as migrate_to_collecti
 from booking_migrate.migrate.pipeline import migrate as migrate_to_stream
 from booking_migrate.migrate.preflight import SAMPLE, examine_target, findings_of
 from booking_migrate.migrate.to_file import SidecarTarget, migrate_to_file
+from booking_migrate.quantities import alternatives
 from booking_migrate.reports.model import Report, report_of_migration
 from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.runs.session import RunRequest
@@ -61,6 +62,7 @@ from booking_migrate.stores.open import (
     rejects_beside,
     written_beside,
 )
+from booking_migrate.stores.places import SUFFIXES
 
 HELP = f"""
 Side by side, client documents go to the target, and the source is not touched. With --in-place, everything
@@ -70,7 +72,7 @@ documents and moves their old bookings to an archive.
 Bookings that cannot be converted are kept whole in a place of their own, with every reason, and nothing else waits for
 them. The command can be repeated: what is already there is left as it is.
 
-A PLACE is a collection's name, a file ending in .jsonl, .ndjson, .json or .bson (each also .gz), or - for standard
+A PLACE is a collection's name, a file ending in {alternatives(list(SUFFIXES))} (each also .gz), or - for standard
 input or output. A rule is waived by its REASON, one of: {", ".join(waivable())}.
 
 Every option is also read from BOOKING_MIGRATE_ and its name, such as BOOKING_MIGRATE_BATCH_SIZE, and from the config

@@ -5,17 +5,12 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.dry_run.outcome import Reference
 from booking_migrate.dry_run.risks import risk
-from booking_migrate.references.find import SourceIds, find_references
+from booking_migrate.references.find import MOST_COLLECTIONS, SAMPLED, SourceIds, find_references
 from booking_migrate.runs.plan import Finding
 from booking_migrate.stores.ports import DocumentReader
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
-
-_DOCUMENTS = 200
-"""How many documents of a collection are looked at."""
-
-_MOST_COLLECTIONS = 200
 
 
 def sampled_references(
@@ -34,9 +29,9 @@ def sampled_references(
     """
     if inspector is None:
         return (), ()
-    others = inspector.other_collections(known)[:_MOST_COLLECTIONS]
+    others = inspector.other_collections(known)[:MOST_COLLECTIONS]
     outcome = find_references(
-        [inspector.referring(name) for name in others], SourceIds(source), sample=_DOCUMENTS
+        [inspector.referring(name) for name in others], SourceIds(source), sample=SAMPLED
     )
     references = [Reference(each.collection, each.field, each.values, each.hits) for each in outcome.fields]
     findings = []

@@ -10,6 +10,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import FIELDS, Presence
 from booking_migrate.errors import BadPlace, NotPermitted
 from booking_migrate.init.outcome import BookingsFound, CollectionFound, Role
+from booking_migrate.references.find import MOST_COLLECTIONS
 from booking_migrate.stores.own_collections import has_old_bookings
 from booking_migrate.stores.places import CollectionPlace, parse_place
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 SAMPLED = 200
 """How many documents of a collection are looked at."""
 
-MOST_COLLECTIONS = 200
 _MOST_FIELDS = 20
 _REQUIRED = frozenset(rule.name for rule in FIELDS if rule.presence is Presence.REQUIRED)
 _LOOKED_UP = tuple(rule.name for rule in FIELDS if rule.presence is Presence.LOOKED_UP)

@@ -27,6 +27,9 @@ from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.references import KnownIds, OldIds, ReferringCollection
 
+SAMPLED, MOST_COLLECTIONS = 200, 200
+"""How many documents of a collection, and how many collections, are looked at by a command that only takes samples."""
+
 _AT_ONCE = 10_000
 """How many ids are looked up at a time."""
 

@@ -13,14 +13,9 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.references.fields import ReferenceField
-from booking_migrate.references.find import find_references
+from booking_migrate.references.find import MOST_COLLECTIONS, SAMPLED, find_references
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.references import KnownIds, NewIds, OldIds, ReferringCollection
-
-_SAMPLED = 200
-"""How many documents of a collection are looked at that the config file does not name."""
-
-_MOST_COLLECTIONS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ _IN_WORDS = {
     Why.FIELD_NAMES: "names of fields",
     Why.TIME_SERIES: "time series: {}",
     Why.UNREADABLE: "collections that this user may not read: {}",
-    Why.TOO_MANY_COLLECTIONS: f"collections beyond the first {_MOST_COLLECTIONS}: {{}}",
+    Why.TOO_MANY_COLLECTIONS: f"collections beyond the first {MOST_COLLECTIONS}: {{}}",
     Why.NO_INDEX: "all collections, because the old bookings are dropped already",
     Why.LEFT: "all collections, because of --leave-references",
 }
@@ -118,8 +113,8 @@ def sampled_fields(
     Raises:
         ConnectionProblem, NotPermitted, OldIdsNotIndexed: the ids cannot be looked up.
     """
-    collections = [referring(name) for name in names[:_MOST_COLLECTIONS]]
-    outcome = find_references(collections, ids, sample=_SAMPLED, listener=listener)
+    collections = [referring(name) for name in names[:MOST_COLLECTIONS]]
+    outcome = find_references(collections, ids, sample=SAMPLED, listener=listener)
     return Sampled(
         tuple(f"{each.collection}.{each.field}" for each in outcome.fields), tuple(outcome.unreadable)
     )
@@ -165,7 +160,7 @@ def remaining_references(
     unseen = (
         Unseen(Why.TIME_SERIES, tuple(name for name in time_series if name not in decided)),
         Unseen(Why.UNREADABLE, sampled.unreadable),
-        Unseen(Why.TOO_MANY_COLLECTIONS, tuple(others[_MOST_COLLECTIONS:])),
+        Unseen(Why.TOO_MANY_COLLECTIONS, tuple(others[MOST_COLLECTIONS:])),
     )
     return Remaining(
         (*found, *more), (*(each for each in unseen if each.collections), Unseen(Why.FIELD_NAMES))

@@ -79,7 +79,7 @@ class RewritePlan:
 
     listener: Listener
     regulator: Regulator
-    batch_size: int = 5000
+    batch_size: int
 
 
 @dataclass(slots=True)

@@ -76,13 +76,13 @@ class StreamPlace:
 
 Place = FilePlace | CollectionPlace | StreamPlace
 
-_SUFFIXES = {
+SUFFIXES = {
     ".jsonl": FileFormat.JSON_LINES,
     ".ndjson": FileFormat.JSON_LINES,
     ".json": FileFormat.JSON_ARRAY,
     ".bson": FileFormat.BSON,
 }
-
+"""What each file is by its suffix; behind it may be ``.gz``."""
 
 _COMPRESSED = {".bz2": "bzip2", ".xz": "xz", ".lzma": "xz", ".zst": "zstd", ".zstd": "zstd", ".lz4": "lz4"}
 """Suffixes of compressed files, and the programs that read them."""
@@ -119,8 +119,8 @@ def parse_place(text: str) -> Place:
         return StreamPlace()
     is_gzip = text.lower().endswith(".gz")
     _stem, suffix = stem_and_suffix(text)
-    if suffix.lower() in _SUFFIXES and "\x00" not in text:
-        return FilePlace(text, _SUFFIXES[suffix.lower()], gzip=is_gzip)
+    if suffix.lower() in SUFFIXES and "\x00" not in text:
+        return FilePlace(text, SUFFIXES[suffix.lower()], gzip=is_gzip)
     _refuse_other_file(text, suffix)
     problem = _name_problem(text)
     if problem:
@@ -166,7 +166,7 @@ def _advice(text: str, suffix: str, kind: str) -> str:
         stem, _suffix = stem_and_suffix(text)
         return f"For a file write {stem}.jsonl; a collection of such a name has to be renamed first."
     bare = text[: -len(suffix)]
-    if kind in _COMPRESSED and stem_and_suffix(bare)[1].lower() in _SUFFIXES:
+    if kind in _COMPRESSED and stem_and_suffix(bare)[1].lower() in SUFFIXES:
         return f"Decompress it: {_COMPRESSED[kind]} -dc {shlex.quote(text)} > {shlex.quote(bare)}"
     return dump_advice(text) if kind in _DUMPS else export_advice(text)
 
