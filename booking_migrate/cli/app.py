@@ -4,6 +4,7 @@ import sys
 from collections import UserDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, cast
 
@@ -89,15 +90,21 @@ class CommandEntry:
 
     def load(self, name: str) -> TyperCommand:
         """Import the command's module, and make the command; the name of one in a group has that of the group before it."""
-        function = name.rpartition(" ")[2].replace("-", "_")
-        module = import_module(f"booking_migrate.cli.{self.module or function}")
-        text = f"{self.summary}\n\n{_filled(getattr(module, self.help))}"
-        single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
-        single.command(name, help=text, epilog=_EXIT_STATUS, rich_help_panel=self.panel)(
-            flatten_groups(getattr(module, function))
-        )
-        keep_loaded()
-        return cast(TyperCommand, typer.main.get_command(single))
+        return _made(self, name)
+
+
+@cache
+def _made(entry: CommandEntry, name: str) -> TyperCommand:
+    """Make a command: once in a process, since that takes 4 ms, and tests call the program thousands of times in one."""
+    function = name.rpartition(" ")[2].replace("-", "_")
+    module = import_module(f"booking_migrate.cli.{entry.module or function}")
+    text = f"{entry.summary}\n\n{_filled(getattr(module, entry.help))}"
+    single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+    single.command(name, help=text, epilog=_EXIT_STATUS, rich_help_panel=entry.panel)(
+        flatten_groups(getattr(module, function))
+    )
+    keep_loaded()
+    return cast(TyperCommand, typer.main.get_command(single))
 
 
 @dataclass(frozen=True, slots=True)
