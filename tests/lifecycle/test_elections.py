@@ -115,7 +115,7 @@ def test_a_primary_that_keeps_stepping_down(
     migrated = contents(database)
     command(*ROLLBACK)
     seen = []
-    for step, every, expected in ((MIGRATE, 4, migrated), (VERIFY, 1, migrated), (ROLLBACK, 4, before)):
+    for step, every, expected in ((MIGRATE, 8, migrated), (VERIFY, 1, migrated), (ROLLBACK, 8, before)):
         unrest = Unrest(server.step_down, every)
         listening(unrest)
         ended = command(*step)
@@ -153,10 +153,10 @@ def test_an_election_is_said(
 def test_a_cutover_through_elections(
     server: ReplicaSet, database: Db, command: Run, listening: Callable[["Unrest | _At"], None]
 ) -> None:
-    """A cut-over with an election at every fourth thing it does is done, and the old collection is kept whole."""
+    """A cut-over with an election at every eighth thing it does is done, and the old collection is kept whole."""
     codes = [command(*MIGRATE).returncode, command(*VERIFY).returncode]
     source = contents(database)["bookings"]
-    unrest = Unrest(server.step_down, every=4)
+    unrest = Unrest(server.step_down, every=8)
     listening(unrest)
     done = command(*CUTOVER)
     server.await_primary()
@@ -176,12 +176,12 @@ def test_a_rollback_out_of_a_window_through_elections(
     listening: Callable[["Unrest | _At"], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A window is kept, and a rollback out of it is done, with an election at every fourth thing that they do."""
+    """A window is kept, and a rollback out of it is done, with an election at every eighth thing that they do."""
     command(*MIGRATE)
     command(*VERIFY)
     source = contents(database)["bookings"]
     monkeypatch.setattr(Window, "_is_over", interrupt_when_built)
-    unrest = Unrest(server.step_down, every=4)
+    unrest = Unrest(server.step_down, every=8)
     listening(unrest)
     done = command(*CUTOVER, "--reverse-window", "2h")
     server.await_primary()

@@ -34,6 +34,7 @@ def _drawn(outcome: DryRunOutcome) -> int:
     return sum(bar.count for bar in outcome.distributions.bookings_by_status)
 
 
+@settings(max_examples=examples(40, one_of=2))
 @given(bookings(), st.sampled_from(["clients.bson", "clients.jsonl", "clients.json.gz"]), st.integers(1, 4))
 def test_a_dry_run_of_files_foretells_every_count(documents: list[Document], name: str, batch: int) -> None:
     """Before and after a migration, the dry-run's facts are those of the migration that follows; no file appears."""

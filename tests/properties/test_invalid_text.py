@@ -71,7 +71,7 @@ def check(*places: str, documents: int) -> None:
         assert (0, counts["rejected"]) == (verified, proof["counts"]["rejected"]), proof
 
 
-@settings(max_examples=settings().max_examples // 4)
+@settings(max_examples=examples(12, one_of=4))
 @given(damaged(), st.sampled_from(["clients.bson", "clients.jsonl"]))
 def test_files(raws: list[bytes], target: str) -> None:
     """From a dump to a file, no command ends in an unexpected way."""

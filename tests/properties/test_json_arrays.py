@@ -17,6 +17,7 @@ from booking_migrate.stores.files.json_arrays import _IN_ARRAY, _IN_SEQUENCE, la
 from booking_migrate.stores.files.spool import Row
 from booking_migrate.stores.places import JsonFormat
 from tests.properties.test_fast_json import BETWEEN, ENDS, FIRST, MANY, Stream, texts
+from tests.support.examples import examples
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -125,7 +126,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(MANY, suppress_health_check=list(HealthCheck))
+@settings(MANY, max_examples=examples(100, one_of=1), suppress_health_check=list(HealthCheck))
 @given(
     documents=st.lists(st.dictionaries(st.just("notes") | STRINGS, VALUES, max_size=4), max_size=8),
     indent=st.sampled_from([None, 1]),

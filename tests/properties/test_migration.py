@@ -30,6 +30,7 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.places import parse_place
 from tests.support.bookings import ABSENT, a_booking
+from tests.support.examples import examples
 from tests.support.migration import client_documents, migrate
 
 Document = dict[str, Any]
@@ -151,6 +152,7 @@ def test_every_booking_is_in_one_session_or_one_rejection(documents: list[Docume
     assert len(made) == outcome.counts.clients
 
 
+@settings(max_examples=examples(50, one_of=2))
 @given(bookings(), st.integers(1, 5), st.randoms(use_true_random=False))
 def test_the_same_input_gives_the_same_bytes(
     documents: list[Document], batch: int, shuffler: random.Random
@@ -166,6 +168,7 @@ def test_the_same_input_gives_the_same_bytes(
     assert (clients, rejects) == (clients_again, rejects_again)
 
 
+@settings(max_examples=examples(50, one_of=2))
 @given(bookings())
 def test_a_second_run_writes_nothing(documents: list[Document]) -> None:
     """Invariant 2: run again, everything is already migrated and no file is touched."""

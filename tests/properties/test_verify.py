@@ -37,10 +37,13 @@ from booking_migrate.verify import (
 )
 from tests.properties.test_migration import CLIENTS, GOOD_CHANGES, VALUES, bookings
 from tests.support.bookings import ABSENT, a_booking
+from tests.support.examples import examples
 from tests.support.proof import Proof, migrated, verify_files, written
 
 Document = dict[str, Any]
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SETTINGS = settings(
+    max_examples=examples(50, one_of=1), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 USERS: list[Document] = [
     {"_id": CLIENTS[0], "user_id": "1111", "email": "one@example.org"},

@@ -22,6 +22,7 @@ from tests.lifecycle.conftest import comparable
 from tests.properties.test_migration import Document, bookings
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.crews import MOMENTS, kill_workers, take_for_many
+from tests.support.examples import examples
 
 WRITTEN = ("clients", "booking_migrate_rejected")
 
@@ -46,9 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
-@settings(
-    max_examples=settings().max_examples // 20, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=examples(3, one_of=20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     documents=bookings(),
     more=bookings(),

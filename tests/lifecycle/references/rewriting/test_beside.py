@@ -21,7 +21,7 @@ Run = Callable[..., Ended]
 
 pytestmark = pytest.mark.usefixtures("cut_over")
 
-DOCUMENTS = 600
+DOCUMENTS = 200
 FIELDS = ("--field", "orders.bookingId", "--field", "orders.items.bookingId", "--field", "orders.bookingIds")
 
 
