@@ -20,6 +20,7 @@ from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.references import FindReport, report_of_find
 from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_references import OpenReferences, open_references
+from booking_migrate.stores.open_rewriting import open_referring_writes
 from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET, CollectionPlace, parse_place
 
 HELP = """
@@ -118,6 +119,7 @@ def _find(
             [places.referring(name) for name in names],
             places.ids,
             new_ids=places.ids,
+            refuses=lambda name, documents: open_referring_writes(opened, name).refuses(documents),
             sample=given.sample,
             listener=context.listener,
         )

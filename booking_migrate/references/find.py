@@ -4,8 +4,9 @@ Documents are read in batches. While the ids of one batch are looked up, the nex
 remembered, up to a bound, because many documents name the same users; so memory does not grow with the data.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from time import monotonic
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.errors import NotPermitted
 from booking_migrate.events import Advanced, Listener, NullListener, PhaseEnded, PhaseStarted
 from booking_migrate.references.lookup import new_ids_among
-from booking_migrate.references.obstacles import index_on, obstacles_of
+from booking_migrate.references.obstacles import index_on, obstacles_of, refuses_new_ids
 from booking_migrate.references.outcome import FindOutcome, FoundField, Searched
 from booking_migrate.references.paths import Candidate, PathNode, PathTree
 from booking_migrate.references.siblings import Siblings, is_looked_at
@@ -39,6 +40,10 @@ _REMEMBERED = 200_000
 _FIRST_DISTINGUISHED = 1000
 """How many values of a field that are not old ids are looked up as new ones; more of them only if it has ids of either kind."""
 
+_EXAMPLES = 3
+"""About how many documents of each field a validator is asked."""
+
+_LARGEST_EXAMPLE = 256 * 1024
 _SAMPLED_AT_ONCE = 1000
 _NULL_LISTENER = NullListener()
 _BINARY_KEY = 0x1E
@@ -54,6 +59,10 @@ class _LookedUp(NamedTuple):
     old: set[bytes]
     sessions: set[bytes]
     client_documents: set[bytes]
+
+
+Refuses = Callable[[str, Sequence[bytes]], bool | None]
+"""Returns whether the validator of a collection takes none of some documents; None if that cannot be known."""
 
 
 class SourceIds:
@@ -77,6 +86,7 @@ def find_references(
     ids: KnownIds,
     *,
     new_ids: OldIds | None = None,
+    refuses: Refuses | None = None,
     sample: int | None = None,
     listener: Listener = _NULL_LISTENER,
 ) -> FindOutcome:
@@ -86,6 +96,7 @@ def find_references(
         collections: where to search.
         ids: which values are ids of bookings.
         new_ids: which of the others are new ids already; None: these are not distinguished.
+        refuses: asks a validator about documents with new ids; None: it is not asked.
         sample: how many documents of each collection are looked at, chosen by chance; None: all of them.
         listener: notified of each collection, and of the documents that were read.
 
@@ -114,7 +125,7 @@ def find_references(
                     raise
                 unreadable.append(collection.name)
             else:
-                fields = list(search.found(collection.name))
+                fields = list(search.found(collection.name, refuses))
                 found += [each for each in fields if each.hits]
                 only_new += [each for each in fields if not each.hits]
     return FindOutcome(
@@ -172,6 +183,8 @@ class _Search:
         """Fields of which not all values were looked up as new ids."""
 
         self._facts: CollectionFacts | None = None
+        self._examples: dict[PathNode, list[bytes]] = {}
+        """Some documents with ids of bookings, if there is a validator."""
 
     @property
     def has_passed_over(self) -> bool:
@@ -259,6 +272,7 @@ class _Search:
         self._misses |= looked_up.asked_new.difference(hits, sessions, client_documents)
         self._not_old |= looked_up.asked.difference(hits, looked_up.asked_new)
         has_new = bool(sessions or client_documents)
+        has_validator = self._facts is not None and "validator" in self._facts.options
         for number, raw, candidates in documents:
             for candidate in candidates:
                 node, keys, _kind, _parent = candidate
@@ -268,19 +282,25 @@ class _Search:
                     if is_session or not client_documents.isdisjoint(keys):
                         node.count_new(number, is_session=is_session)
                         continue
+                if has_validator and is_hit and node.hits < _EXAMPLES and len(raw) <= _LARGEST_EXAMPLE:
+                    self._examples.setdefault(node, []).append(raw)
                 if is_looked_at(node.count(candidate, number, is_hit=is_hit)):
                     self._siblings.setdefault(node, Siblings()).note(raw, candidate, is_hit=is_hit)
         for remembered in (hits, sessions, client_documents, self._misses, self._not_old):
             if len(remembered) > _REMEMBERED:
                 remembered.clear()
 
-    def found(self, name: str) -> Iterator[FoundField]:
+    def found(self, name: str, refuses: Refuses | None) -> Iterator[FoundField]:
         """Yield the fields of the collection that was searched that have an id of a booking, or a new one, by path."""
         facts = self._facts
         for node in sorted(self._tree.nodes, key=lambda each: each.path):
             if not _has_ids(node):
                 continue
             siblings = self._siblings.get(node)
+            refused = None
+            if refuses is not None and node in self._examples:
+                refused = refuses_new_ids(node.path, self._examples[node], partial(refuses, name))
+            obstacles = obstacles_of(node.path, node.forms, facts, refused=refused)
             yield FoundField(
                 collection=name,
                 field=node.path,
@@ -293,7 +313,7 @@ class _Search:
                 dangling=tuple(display_id(_value_of(key)) for key in node.dangling),
                 condition=None if siblings is None else siblings.condition(),
                 index=index_on(node.path, facts),
-                obstacles=tuple(obstacles_of(node.path, node.forms, facts)) if node.hits else (),
+                obstacles=tuple(obstacles) if node.hits else (),
             )
 
 

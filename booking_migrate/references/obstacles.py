@@ -1,16 +1,24 @@
 """What a collection has that helps with references, or may prevent rewriting them: indexes and the validator."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.session import session_id
+from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.outcome import Obstacle
-from booking_migrate.references.values import Form
+from booking_migrate.references.positions import rebuilt
+from booking_migrate.references.values import Form, occurrences, replaced
 from booking_migrate.stores.destination import CollectionFacts, IndexFacts
+from booking_migrate.stores.reference_journal import FieldChange
 
 _SCHEMA = "$jsonSchema"
 _ALIASES = {"objectId", "string", "binData"}
 _RESTRICTS = ("pattern", "enum", "minLength", "maxLength")
 _CANNOT_CHANGE = "An _id cannot be changed: a rewrite inserts the document again, and deletes the old one."
+
+_REFUSES = "Asked about some documents with session ids there, the server refuses them."
+_ACCEPTS = "Asked about some documents with session ids there, the server accepts them."
 
 
 def index_on(path: str, facts: CollectionFacts | None) -> str | None:
@@ -21,8 +29,17 @@ def index_on(path: str, facts: CollectionFacts | None) -> str | None:
     return min(serving, key=lambda each: len(each.keys)).name if serving else None
 
 
-def obstacles_of(path: str, forms: Mapping[Form, int], facts: CollectionFacts | None) -> Iterator[Obstacle]:
-    """Yield what a rewrite of a field may run into."""
+def obstacles_of(
+    path: str, forms: Mapping[Form, int], facts: CollectionFacts | None, *, refused: bool | None = None
+) -> Iterator[Obstacle]:
+    """Yield what a rewrite of a field may run into.
+
+    Args:
+        path: the field.
+        forms: how its values spell ids.
+        facts: what the server says about the collection.
+        refused: whether the validator refuses documents with new ids; None: it was not asked.
+    """
     if path == "_id" or path.startswith("_id."):
         yield Obstacle("document-id", path, _CANNOT_CHANGE)
         return
@@ -31,8 +48,31 @@ def obstacles_of(path: str, forms: Mapping[Form, int], facts: CollectionFacts | 
     for index in facts.indexes:
         if index.unique and path in index.keys:
             yield _unique(path, index)
-    if rule := _rule_on(path, facts.options.get("validator", {})):
-        yield Obstacle("validator", path, _consequence(rule, forms))
+    rule = _rule_on(path, facts.options.get("validator", {}))
+    if rule or refused:
+        details = [_consequence(rule, forms)] if rule else []
+        if refused is not None:
+            details.append(_REFUSES if refused else _ACCEPTS)
+        yield Obstacle("validator", path, " ".join(details))
+
+
+def refuses_new_ids(
+    path: str, documents: Sequence[bytes], refuses: Callable[[Sequence[bytes]], bool | None]
+) -> bool | None:
+    """Return whether a validator refuses documents with session ids in a field; None if it is not known.
+
+    Documents that it refuses as they are do not count.
+    """
+    sound = [raw for raw in documents if refuses([raw]) is False]
+    return refuses([_with_new_ids(raw, path) for raw in sound]) if sound else None
+
+
+def _with_new_ids(raw: bytes, path: str) -> bytes:
+    changes = []
+    for each in occurrences(raw, ReferenceField("", path)):
+        new = {sort_key(old): session_id(old, 0) for old in each.old_ids if type(old) is not str}
+        changes.append(FieldChange(path, each.path, each.value, replaced(each.value, new)))
+    return rebuilt(raw, changes)
 
 
 def _unique(path: str, index: IndexFacts) -> Obstacle:

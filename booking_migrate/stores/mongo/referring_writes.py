@@ -175,6 +175,13 @@ class MongoReferringWrites:
 
         Nothing is written. Servers before 5.1 are not asked.
         """
+        if not self.refuses(documents):
+            return None
+        problem = "its validator refuses such documents"
+        return ReferencesRefused(self.name, display_id(value_in(documents[0], b"_id")), problem)
+
+    def refuses(self, documents: Sequence[bytes]) -> bool | None:
+        """Return whether the collection's validator takes none of some documents; None: the server cannot say. Nothing is written."""
         options = (describe(self._collection) or {}).get("options", {})
         validator = options.get("validator")
         if (
@@ -182,7 +189,7 @@ class MongoReferringWrites:
             or options.get("validationAction") == "warn"
             or options.get("validationLevel") == "off"
         ):
-            return None
+            return False
         stages: list[Mapping[str, Any]] = [
             {"$documents": [as_driver_document(each) for each in documents]},
             {"$match": validator},
@@ -190,13 +197,9 @@ class MongoReferringWrites:
             {"$project": {"_id": 1}},
         ]
         try:
-            found = with_retry(lambda: list(self._collection.database.aggregate(stages)))
+            return not with_retry(lambda: list(self._collection.database.aggregate(stages)))
         except OperationFailure:
             return None
-        if found:
-            return None
-        problem = "its validator refuses such documents"
-        return ReferencesRefused(self.name, display_id(value_in(documents[0], b"_id")), problem)
 
     def move(self, moves: Sequence[Move]) -> MovesDone:
         """Insert documents with their new `_id` and delete the old ones, each if it still is what was read.

@@ -99,7 +99,11 @@ def test_indexes_and_validators_are_named(shop: Db, command: Run) -> None:
     """An index that serves the field, a unique one that a rewrite may break, and a validator's rule are named."""
     shop.payments.create_index("bookingId", name="by_booking", unique=True)
     shop.command("collMod", "payments", validator={"itemId": {"$type": "objectId"}})
-    found = {each["field"]: each for each in find(command, "--collection", "payments")["fields"]}
+    # As of old ids, whose last digits count.
+    pattern = {"bsonType": "object", "properties": {"payload": {"pattern": "65f1a0000000000000"}}}
+    shop.command("collMod", "chats", validator={"$jsonSchema": pattern})
+    given = ("--collection", "payments", "--collection", "chats")
+    found = {each["field"]: each for each in find(command, *given)["fields"]}
 
     assert "by_booking" == found["bookingId"]["index"]
     assert ["unique-index"] == [each["kind"] for each in found["bookingId"]["obstacles"]]
@@ -108,6 +112,10 @@ def test_indexes_and_validators_are_named(shop: Db, command: Run) -> None:
         [each["kind"] for each in found["itemId"]["obstacles"]],
     )
     assert [str(GONE)] == found["bookingId"]["dangling"]
+    assert ["the server accepts them", "the server refuses them"] == [
+        found[name]["obstacles"][0]["detail"].rpartition(", ")[2].rstrip(".")
+        for name in ("itemId", "payload")
+    ]
 
 
 @pytest.mark.usefixtures("shop")
