@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.errors import FollowingStopped, NothingToFollow
+from booking_migrate.errors import (
+    BookingMigrateError,
+    FollowingStopped,
+    LeaseLost,
+    NoMajority,
+    NothingToFollow,
+)
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Engine, Handled
@@ -38,6 +44,7 @@ class FollowEnd(StrEnum):
     CAUGHT_UP = "caught-up"
     INTERRUPTED = "interrupted"
     HANDED_OVER = "handed-over"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,9 @@ def follow(plan: FollowPlan) -> FollowOutcome:
                 # SIGTERM and SIGHUP have exit codes of their own; Ctrl-C is the normal end.
                 following.save_state(end.value)
                 raise
+        except BookingMigrateError as error:
+            following.save_failure(error)
+            raise
         following.save_state(end.value)
     except BaseException as error:
         lock.release_after(error)
@@ -327,8 +337,18 @@ class _Following:
     def _save_position(self, position: Position) -> None:
         self._position = position
 
-    def save_state(self, state: str) -> None:
-        """Record the position, and the figures that `status` shows."""
+    def save_failure(self, error: BookingMigrateError) -> None:
+        """Record that an error has ended it, so that its process does not count as killed."""
+        if isinstance(error, LeaseLost | NoMajority):
+            # The run belongs to another process now, or a majority would not acknowledge the record.
+            return
+        try:
+            self.save_state(FollowEnd.FAILED.value, error.message)
+        except BookingMigrateError as trouble:
+            error.add_note(f"The state of following could not be saved: {trouble.message}")
+
+    def save_state(self, state: str, problem: str | None = None) -> None:
+        """Record the position, and the figures that `status` shows; also the problem that has ended it."""
         self._saved_at = monotonic()
         # Not the follower's position: after an interrupted round it is past changes that are not handled.
         position = self._position
@@ -347,6 +367,7 @@ class _Following:
             "oplog_seconds_left": None if began is None else position.time.time - began.time,
             "ready": not_ready is None,
             "not_ready": not_ready,
+            "problem": problem,
             "at": self._journal.now(),
         }
         unverified = {} if self._unverified is None else {"unverified": self._unverified}

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from booking_migrate.bson.format import Line
 from booking_migrate.reports.model import Part
 
 
@@ -11,8 +12,9 @@ class FollowReport(Part):
     """How following the source of a run goes, or went when it ended."""
 
     state: str = Field(
-        description="following; or ended: caught-up, interrupted, handed-over (to a cut-over), killed"
+        description="following; or ended: caught-up, interrupted, handed-over (to a cut-over), failed, killed"
     )
+    problem: Line | None = Field(default=None, description="the error that ended it; null: none has")
     lag_seconds: int = Field(description="how far the target is behind the source")
     backlog: int = Field(description="the changes that the last round had to bring in")
     estimated_outage_ms: int = Field(description="for how long a cut-over would refuse writes, about")

@@ -81,6 +81,8 @@ def _state(run: RunReport) -> str:
 
 def _ended(part: FollowReport | WindowReport) -> str:
     """Return how following, or keeping a window, has ended."""
+    if isinstance(part, FollowReport) and part.problem is not None:
+        return part.problem
     return _ENDINGS.get(part.state, part.state.replace("-", " "))
 
 

@@ -162,6 +162,22 @@ def test_a_killed_follower(bookings: Db, environment: dict[str, str], command: R
     assert "since" == notes_of(bookings, "bookings", 0)
 
 
+def test_a_follower_that_an_error_has_ended(bookings: Db, environment: dict[str, str], command: Run) -> None:
+    """Status says which error has ended a follower, not that its process is gone, and names the commands that are possible."""
+    with started(environment, *FOLLOW) as follower:
+        await_ready(follower, command)
+        bookings.clients.update_one({"totalSessions": {"$exists": True}}, {"$set": {"totalSessions": 99}})
+        follower.wait(PATIENCE)
+    stopped = newest(command)
+    shown = " ".join(command("status").stdout.split())
+
+    assert "failed" == stopped["follow"]["state"]
+    assert "were changed by others: 1" in stopped["follow"]["problem"]
+    assert "its process is gone" not in shown
+    assert "were changed by others: 1" in shown
+    assert any(each.startswith("booking-migrate verify") for each in stopped["possible"])
+
+
 def test_a_paused_follower_falls_behind(bookings: Db, environment: dict[str, str], command: Run) -> None:
     """What changes in a pause is kept, so nothing of it is lost; the target is behind, and status says how far."""
     with started(environment, *FOLLOW) as follower:
