@@ -96,12 +96,12 @@ class GivenOptions:
         )
         findings = tuple(replace(each, advice=self.complete(each.advice)) for each in report.findings)
         changes: dict[str, object] = {"next_steps": steps, "findings": findings}
-        runs = getattr(report, "runs", ())
-        if runs:
-            changes["runs"] = tuple(
-                each.model_copy(update={"possible": tuple(map(self.complete, each.possible))})
-                for each in runs
-            )
+        for name in ("runs", "rewrites"):
+            if parts := getattr(report, name, ()):
+                changes[name] = tuple(
+                    each.model_copy(update={"possible": tuple(map(self.complete, each.possible))})
+                    for each in parts
+                )
         return report.model_copy(update=changes)
 
     def _completed(self, found: re.Match[str]) -> str:

@@ -19,11 +19,11 @@ from booking_migrate.cli.parameters import Group as OptionGroup
 from booking_migrate.cli.parameters import option
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import ExitCode, NoRun, NotPermitted
-from booking_migrate.quantities import plural
+from booking_migrate.references.in_effect import rewrites_in_effect
 from booking_migrate.references.rewrite import LOCK as REFERENCES_LOCK
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.lifecycle_outcomes import report_of_status
-from booking_migrate.reports.model import NextStep
+from booking_migrate.reports.rewrite_status import LockReport, rewrite_status
 from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.followed import OplogReach
 from booking_migrate.runs.status import file_status
@@ -37,7 +37,6 @@ from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
 from booking_migrate.stores.open_follow import cluster_time_of, oldest_change
 from booking_migrate.stores.open_rewriting import open_reference_journal
-from booking_migrate.stores.reference_journal import RewriteState, in_effect
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now. Of several runs each takes
@@ -128,8 +127,7 @@ def _checked(report: LifeReport) -> LifeReport:
         each.stale or each.state is RunState.FAILED or (each.refuses_writes_since and not each.alive)
         for each in report.runs
     )
-    # A rewrite of references that was interrupted.
-    is_bad = is_bad or any(each.command for each in report.next_steps)
+    is_bad = is_bad or any(each.state.endswith(("interrupted", "failed")) for each in report.rewrites)
     return report.model_copy(update={"exit_code": ExitCode.REFUSED}) if is_bad else report
 
 
@@ -163,27 +161,21 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
             exists=partial(collection_exists, connection),
             reach=lambda: _reach(connection),
         )
-        report = report_of_status(found, run_id=own_id, target=target)
-        yield report.model_copy(update={"next_steps": tuple(_unfinished_rewrites(connection))})
+        yield _with_others(report_of_status(found, run_id=own_id, target=target), connection)
 
 
-def _unfinished_rewrites(connection: Connection) -> Iterator[NextStep]:
-    """Yield the commands that continue a rewrite of references that has not ended, or undo it."""
-    held = open_journal(connection).locks.look(REFERENCES_LOCK)
-    undo = "booking-migrate rollback --references"
-    for record in in_effect(open_reference_journal(connection).rewrites()):
-        if record.state is RewriteState.DONE:
-            continue
-        is_undone = record.state is RewriteState.UNDOING
-        what = "Restoring references" if is_undone else "A rewrite of references"
-        done = f"{what} ({record.rewrite_id}) has changed {plural(record.documents, 'document')}"
-        if held is not None and held.is_live:
-            yield NextStep(text=f"{done} and is running ({held.holder.command}).")
-            continue
-        again = undo if is_undone else f"booking-migrate references rewrite --run {record.run_id}"
-        yield NextStep(text=f"{done} and was interrupted. Continue it:", command=again)
-        if not is_undone:
-            yield NextStep(text="Only to restore the old ids instead:", command=undo)
+def _with_others(report: LifeReport, connection: Connection) -> LifeReport:
+    """Return the report with the rewrites of references, and with locks that are held for nothing else that it shows."""
+    locks = open_journal(connection).locks.held()
+    records = open_reference_journal(connection).rewrites()
+    rewrites = tuple(map(rewrite_status, rewrites_in_effect(records, locks.get(REFERENCES_LOCK))))
+    shown = {*(each.holder for each in report.runs), *(each.holder for each in rewrites)}
+    others = tuple(
+        LockReport(name=name, holder=str(view.holder), heard_at=view.heard_at)
+        for name, view in locks.items()
+        if str(view.holder) not in shown and report.target in ("", name)
+    )
+    return report.model_copy(update={"rewrites": rewrites, "locks": others})
 
 
 def _reach(connection: Connection) -> OplogReach | None:

@@ -1,6 +1,7 @@
 """The values of a rewrite as its record keeps them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bson.objectid import ObjectId
@@ -9,7 +10,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.document import identity_of, value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import booking_of_session
-from booking_migrate.errors import OtherRewriteOpen
+from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority, OtherRewriteOpen
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.tally import Left, Tally
 from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord, RewriteState, in_effect
@@ -17,6 +18,23 @@ from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord,
 if TYPE_CHECKING:
     from booking_migrate.references.rewrite import RewritePlan
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
+
+
+@contextmanager
+def problem_noted(journal: "MongoReferenceJournal", rewrite_id: str) -> Iterator[None]:
+    """Record the error that ends what works on a rewrite: its process was not killed."""
+    journal.save(rewrite_id, problem=None)
+    try:
+        yield
+    except (LeaseLost, NoMajority):
+        # The rewrite belongs to another process now, or a majority would not acknowledge the record.
+        raise
+    except BookingMigrateError as error:
+        try:
+            journal.save(rewrite_id, problem=error.message)
+        except BookingMigrateError as trouble:
+            error.add_note(f"The rewrite's state could not be saved: {trouble.message}")
+        raise
 
 
 def saved_fields(fields: Sequence[ReferenceField]) -> list[dict[str, Any]]:

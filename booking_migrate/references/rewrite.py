@@ -27,6 +27,7 @@ from booking_migrate.references.record import (
     counts_of,
     left_of,
     new_record,
+    problem_noted,
     tally_of,
     unfinished,
     written_values,
@@ -114,7 +115,9 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
     """
     lock = HeldLock.acquire(plan.locks, LOCK, plan.holder)
     try:
-        outcome = _Rewriting(plan, lock).run()
+        rewriting = _Rewriting(plan, lock)
+        with problem_noted(plan.journal, rewriting.rewrite_id):
+            outcome = rewriting.run()
     except BaseException as error:
         lock.release_after(error)
         raise
@@ -150,6 +153,7 @@ class _Rewriting:
         if is_resumed:
             self._refused.restore(plan.journal, record.rewrite_id, plan.places)
         self._writer = Writer(plan.journal, lock, record.rewrite_id, self._others, self._replan)
+        self.rewrite_id = record.rewrite_id
         self._handled: Position | None = None
         """Up to where the writes of others are handled."""
 

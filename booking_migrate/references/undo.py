@@ -15,6 +15,7 @@ from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted
 from booking_migrate.references.batches import ahead
 from booking_migrate.references.changes import reversal
 from booking_migrate.references.computed import compute
+from booking_migrate.references.record import problem_noted
 from booking_migrate.references.restoring import (
     MOST_ROUNDS,
     SAMPLES,
@@ -77,7 +78,8 @@ def undo_references(plan: UndoPlan) -> UndoOfReferences:
         if plan.rewrites:
             undoing = _Undoing(plan, lock)
             for record in plan.rewrites:
-                undoing.undo(record)
+                with problem_noted(plan.journal, record.rewrite_id):
+                    undoing.undo(record)
             outcome = undoing.outcome
         else:
             outcome = compute(plan, lock)

@@ -11,6 +11,12 @@ from booking_migrate.bson.format import Id, Line
 from booking_migrate.reports.control import RequestReport
 from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.model import Part, Report, Seconds
+from booking_migrate.reports.rewrite_status import (
+    LockReport,
+    RewriteStatusReport,
+    StrandedReport,
+    UnseenReport,
+)
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunState
 
@@ -175,15 +181,6 @@ class FollowedReport(Part):
     )
 
 
-class StrandedReport(Part):
-    """A field of another collection with new ids that lead nowhere after a rollback."""
-
-    field: Line = Field(description="collection and path")
-    values: int = Field(description="how many such references it has")
-    samples: tuple[Line, ...] = Field(description="the `_id` of the first documents that have one")
-    can_restore: bool = Field(description="whether rollback --references --field can compute the old ids")
-
-
 class UndoneReport(Part):
     """What a rollback did."""
 
@@ -261,16 +258,6 @@ class CutoverReport(Part):
         default=None,
         description="if there are such fields: the index by which their sessions are found; null: the live collection lacks one",
     )
-
-
-class UnseenReport(Part):
-    """Where ids of old bookings were not looked for, although some may be there."""
-
-    why: str = Field(
-        description="field-names, time-series, unreadable, too-many-collections, no-index or leave-references"
-    )
-    collections: tuple[Line, ...] = Field(description="which; empty: all of them")
-    text: Line = Field(description="the same in words")
 
 
 class FinalizedReport(Part):
@@ -374,6 +361,13 @@ class LifeReport(Report):
     """The report of `status`, `rollback`, `cutover`, `finalize` or `view`."""
 
     runs: tuple[RunReport, ...] = Field(default=(), description="the newest first")
+    rewrites: tuple[RewriteStatusReport, ...] = Field(
+        default=(), description="status: the rewrites of references that stand, the newest first"
+    )
+    locks: tuple[LockReport, ...] = Field(
+        default=(),
+        description="status: locks that are held for none of these, such as before a run is recorded",
+    )
     undone: UndoneReport | None = Field(default=None, description="what rollback did")
     cutover: CutoverReport | None = Field(default=None, description="what cutover did")
     aborted: AbortedReport | None = Field(default=None, description="what cutover --abort did")

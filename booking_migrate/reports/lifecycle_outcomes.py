@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, part_of, step_after_hand_over
+from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
 from booking_migrate.runs.commands import command_of, conversion_of, rollback_of
 from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
@@ -43,9 +44,7 @@ from booking_migrate.reports.lifecycle import (
     RunReport,
     ServiceIndex,
     SinceReport,
-    StrandedReport,
     UndoneReport,
-    UnseenReport,
     ViewReport,
 )
 from booking_migrate.reports.rewriting import steps_about_references, steps_about_stranded

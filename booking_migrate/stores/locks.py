@@ -5,6 +5,7 @@ A holder is a process, which is named so that no other process is mistaken for i
 
 import getpass
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -72,6 +73,9 @@ class LockStore(Protocol):
 
     def look(self, name: str) -> HeldLockView | None:
         """Return who holds a lock, or held it last; None if it was never held. Only reads."""
+
+    def held(self) -> Mapping[str, HeldLockView]:
+        """Return the locks that are held, by their names. Only reads."""
 
     def release(self, lease: Lease, *, waits: bool = True) -> None:
         """Free a lock, unless another process has taken it over.

@@ -134,6 +134,9 @@ class RewriteRecord(BaseModel):
     begun_time: Any = None
     """The cluster time before the first document was read; None: the server has no change streams."""
 
+    problem: str | None = None
+    """The error that has ended the last command that worked on it; None: none has."""
+
     documents: int = 0
     """How many documents were changed."""
 

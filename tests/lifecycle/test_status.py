@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,9 @@ from bson.int64 import Int64
 from pymongo.database import Database
 
 from booking_migrate.cli import status
+from booking_migrate.cli.open import current_process
 from booking_migrate.reports.lifecycle import LifeReport, RunReport
+from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunState
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
@@ -29,6 +32,21 @@ def runs_of(command: Run, *options: str) -> list[dict[str, Any]]:
 def expire(database: Db) -> None:
     """Let the lock of a killed process expire."""
     database.booking_migrate_locks.update_many({}, [{"$set": {"until": {"$toDate": Int64(0)}}}])
+
+
+def test_a_lock_whose_run_is_not_recorded_is_shown(database: Db, command: Run, server_uri: str) -> None:
+    """A process that holds a lock and has not recorded its run yet is named, as messages about that lock name it."""
+    with closing(Connection(server_uri, database.name)) as connection:
+        locks = open_journal(connection).locks
+        lease = locks.acquire("clients", current_process("migrate", "20261129T151100Z-ab12cd"), 30)
+        page = " ".join(command("status").stdout.split())
+        (lock,) = json.loads(command("status", "--json").stdout)["locks"]
+        locks.release(lease)
+
+    assert "clients is locked by migrate 20261129T151100Z-ab12cd by" in page
+    assert "No run was ever recorded" not in page
+    assert ("clients", True) == (lock["name"], lock["holder"].startswith("migrate 20261129T151100Z-ab12cd"))
+    assert [] == json.loads(command("status", "--json").stdout)["locks"]
 
 
 def test_one_line_a_run(database: Db, command: Run) -> None:

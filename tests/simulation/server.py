@@ -324,6 +324,10 @@ class Locks:
         """Return None: the process before has ended."""
         return None
 
+    def held(self) -> Mapping[str, HeldLockView]:
+        """Return none, as `look` does."""
+        return {}
+
     def release(self, lease: Lease, *, waits: bool = True) -> None:  # noqa: ARG002 - it always waits
         """Release the lock."""
         self._world.step("unlock", fails=False)

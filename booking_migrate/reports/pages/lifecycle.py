@@ -12,15 +12,14 @@ from booking_migrate.reports.lifecycle import (
     KeptWindowReport,
     LifeReport,
     SinceReport,
-    StrandedReport,
     UndoneReport,
-    UnseenReport,
     ViewReport,
 )
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.migrate import final_verdict, route_line
 from booking_migrate.reports.pages.rewriting import undo_page
 from booking_migrate.reports.pages.status import old_booking_lines, outcome_check, status_page
+from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
 from booking_migrate.reports.text import duration, outage
 from booking_migrate.stores.connection import Shape
 

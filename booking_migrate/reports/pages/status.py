@@ -5,11 +5,16 @@ from datetime import UTC, datetime
 
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.following import FollowReport, WindowReport
-from booking_migrate.reports.lifecycle import LifeReport, OldBookingsReport, RunReport
+from booking_migrate.reports.lifecycle import (
+    LifeReport,
+    OldBookingsReport,
+    RunReport,
+)
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
+from booking_migrate.reports.rewrite_status import LockReport, RewriteStatusReport
 from booking_migrate.reports.text import duration
 from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
 from booking_migrate.runs.states import FOLLOWED, LIVE, in_words
@@ -36,11 +41,14 @@ def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
 
 def status_page(report: LifeReport) -> Page:
     """Return the page of status: one section a run."""
-    verdict = final_verdict(report, _status(report.runs, report.database or ""), is_done=True)
+    found = _status(report.runs, report.database or "")
+    if not report.runs and report.locks:
+        found = Verdict(Mood.GOOD, "No runs yet", "A process is active whose run is not recorded yet.")
+    verdict = final_verdict(report, found, is_done=True)
     return Page(
         report,
         verdict,
-        sections=tuple(_runs(report.runs)),
+        sections=(*_runs(report.runs), *map(_rewrite, report.rewrites), *_locks(report.locks)),
         checks=(outcome_check(report, "no-run-is-stale", verdict),),
     )
 
@@ -162,7 +170,35 @@ def _run(run: RunReport) -> Section:
     )
 
 
-def _steps(run: RunReport) -> tuple[NextStep, ...]:
+def _rewrite(rewrite: RewriteStatusReport) -> Section:
+    """Return a rewrite of references in one line, with what needs attention below it."""
+    counts = (
+        f"{plural(rewrite.documents, 'document')} changed, {plural(rewrite.values, 'reference')} rewritten"
+    )
+    if rewrite.state.startswith("restoring"):
+        counts = f"{grouped(rewrite.restored)} of {plural(rewrite.documents, 'document')} restored"
+    state = rewrite.state.replace("restoring-", "restoring old ids, ")
+    lines = (rewrite.problem, None if rewrite.holder is None else f"active: {rewrite.holder}")
+    return Section(
+        title=rewrite.rewrite_id,
+        remark=f"rewrite of references {', '.join(rewrite.fields)}: {state}; {counts}",
+        is_flagged=rewrite.state.endswith(("interrupted", "failed")),
+        is_line=True,
+        items=tuple(Item(line) for line in lines if line),
+        steps=_steps(rewrite),
+    )
+
+
+def _locks(locks: Sequence[LockReport]) -> Iterator[Section]:
+    if locks:
+        items = (
+            Item(f"{each.name} is locked by {each.holder}, last heartbeat {each.heard_at:%H:%M:%S} UTC")
+            for each in locks
+        )
+        yield Section(title="Active, and no run is recorded yet", items=tuple(items))
+
+
+def _steps(run: RunReport | RewriteStatusReport) -> tuple[NextStep, ...]:
     """Return the commands that are possible, each with its purpose."""
     pairs = zip(run.purposes, run.possible, strict=True)
     return tuple(NextStep(text=f"{purpose}:", command=command) for purpose, command in pairs)

@@ -81,6 +81,14 @@ class MongoLocks(LockStore):
         return HeldLockView(_holder(there), there["at"], is_live=not is_gone)
 
     @override
+    def held(self) -> Mapping[str, HeldLockView]:
+        there = read(
+            self._collection, lambda: list(self._collection.find({"run_id": {"$exists": True}}, {"_id": 1}))
+        )
+        found = ((name, self.look(name)) for name in sorted(each["_id"] for each in there))
+        return {name: view for name, view in found if view is not None and view.is_live}
+
+    @override
     def release(self, lease: Lease, *, waits: bool = True) -> None:
         # The document stays: its token must not be used again.
         quick = self._collection.with_options(write_concern=WriteConcern(w=1))

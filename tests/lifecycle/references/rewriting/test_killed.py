@@ -139,19 +139,24 @@ def test_status_names_the_command_that_continues(
     before = hashes(database)
     assert -9 == killed_around(f"after {JOURNAL}.note", 6, environment, *REWRITE, *SMALL, "--config", tables)
     page = command("status").stdout
-    steps = json.loads(command("status", "--json").stdout)["next_steps"]
+    (rewritten,) = json.loads(command("status", "--json").stdout)["rewrites"]
 
     assert 5 == command("status", "--check", "--quiet").returncode
-    assert "was interrupted" in page
+    assert "interrupted; " in page
     assert "rollback --references" in page
-    done = command(*shlex.split(steps[0]["command"])[1:], "--yes")
+    assert ("interrupted", None) == (rewritten["state"], rewritten["problem"])
+    assert 0 < rewritten["documents"] <= rewritten["looked_at"]
+    assert "payments.bookingId" in rewritten["fields"]
+    done = command(*shlex.split(rewritten["possible"][0])[1:], "--yes")
     assert 0 == done.returncode, done.stderr
     assert expected(COUNT) == found(database)
-    assert [] == json.loads(command("status", "--json").stdout)["next_steps"]
+    (rewritten,) = json.loads(command("status", "--json").stdout)["rewrites"]
+    assert ("done", "booking-migrate references verify") == (rewritten["state"], rewritten["possible"][0])
     assert 0 == command("status", "--check", "--quiet").returncode
     assert -9 == killed_around(f"after {JOURNAL}.drop", 3, environment, *UNDO)
-    (step,) = json.loads(command("status", "--json").stdout)["next_steps"]
-    undone = command(*shlex.split(step["command"])[1:], "--yes")
+    (rewritten,) = json.loads(command("status", "--json").stdout)["rewrites"]
+    assert "restoring-interrupted" == rewritten["state"]
+    undone = command(*shlex.split(rewritten["possible"][0])[1:], "--yes")
     assert 0 == undone.returncode, undone.stderr
     assert before == hashes(database)
 

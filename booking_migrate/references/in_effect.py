@@ -1,0 +1,60 @@
+"""The rewrites of references that stand, as `status` shows them: how far each is, and the commands that are possible."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from booking_migrate.runs.commands import PossibleCommand
+from booking_migrate.stores.locks import HeldLockView
+from booking_migrate.stores.reference_journal import RewriteRecord, RewriteState, in_effect
+
+_UNDO = "booking-migrate rollback --references"
+
+
+@dataclass(frozen=True, slots=True)
+class RewriteInEffect:
+    """One rewrite that was not undone."""
+
+    record: RewriteRecord
+    held: HeldLockView | None
+    """Who works on it; None: no process does."""
+
+    @property
+    def state(self) -> str:
+        """Return its state: running, failed, interrupted or done; with ``restoring-`` before the first three in an undo."""
+        if self.record.state is RewriteState.DONE:
+            return "done"
+        how = "running" if self.held is not None else "failed" if self.record.problem else "interrupted"
+        return f"restoring-{how}" if self.record.state is RewriteState.UNDOING else how
+
+    @property
+    def values(self) -> int:
+        """Return how many references it has rewritten."""
+        return sum(each["number"] for each in self.record.counts if each["what"] == "rewritten")
+
+    def possible(self) -> Iterator[PossibleCommand]:
+        """Yield the commands that are possible."""
+        if self.held is not None:
+            return
+        if self.record.state is RewriteState.UNDOING:
+            yield PossibleCommand("Continue to restore the old ids", _UNDO)
+            return
+        if self.record.state is RewriteState.DONE:
+            yield PossibleCommand("Prove it", "booking-migrate references verify")
+            yield PossibleCommand("To restore the old ids, which a rollback of the run needs first", _UNDO)
+            return
+        again = f"booking-migrate references rewrite --run {self.record.run_id}"
+        yield PossibleCommand("Continue it, the usual choice", again)
+        yield PossibleCommand("Only to restore the old ids instead", _UNDO)
+
+
+def rewrites_in_effect(records: Sequence[RewriteRecord], held: HeldLockView | None) -> list[RewriteInEffect]:
+    """Return the rewrites that stand, the newest first.
+
+    Args:
+        records: all that are recorded.
+        held: the lock of rewriting; one process works on one of those that are not done, the newest.
+    """
+    found = in_effect(records)
+    is_held = held is not None and held.is_live
+    first = next((each for each in found if each.state is not RewriteState.DONE), None)
+    return [RewriteInEffect(each, held if is_held and each is first else None) for each in found]
