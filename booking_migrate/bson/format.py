@@ -1,5 +1,6 @@
 """Values as short text for people: ids in reports, values in the detail of a fault, two documents side by side."""
 
+import json
 import re
 from ast import literal_eval
 from dataclasses import dataclass
@@ -67,6 +68,13 @@ def display_id(value: Any) -> str:
     if isinstance(value, DatetimeMS):
         return f"date {int(value)} ms"
     return shorten(dumps(value, json_options=RELAXED_JSON_OPTIONS))
+
+
+def in_mongosh(value: object) -> str | None:
+    """Return an id as the server's shell writes it; None for types that are rare as ids."""
+    if isinstance(value, ObjectId):
+        return f'ObjectId("{value}")'
+    return json.dumps(value) if type(value) in (str, int) else None
 
 
 def describe(value: Any) -> str:

@@ -88,7 +88,8 @@ def plan_in_use(
             reason = "the oplog no longer has them"
         else:
             now = partial(_cluster_time, connection, places)
-            known = BehindClients(feed, now, history, open_dirty(connection, run.run_id).scan)
+            after = None if isinstance(begin, Position) else begin
+            known = BehindClients(feed, now, history, open_dirty(connection, run.run_id).scan, after=after)
             return replace(plan, behind=known, recheck=RecheckWay.CHANGES)
     plan = _reading_twice(plan, places, connection)
     said = f"the changes since the run cannot be read ({reason})"

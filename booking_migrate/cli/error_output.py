@@ -16,14 +16,19 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
 from booking_migrate.cli.usage import PREFIX, misspelt_variables
 from booking_migrate.errors import (
+    STARTS_OVER,
+    GOES_ON,
+    LIVE_AS_BEFORE,
     SAME_COMMAND,
     BookingMigrateError,
+    DuplicateClientDocuments,
     HungUp,
     Interrupted,
     MissingUri,
     OutputExists,
     OutputProblem,
     PlaceNotFound,
+    TargetInOldShape,
     Terminated,
     UniqueIndexViolated,
     UsageProblem,
@@ -47,10 +52,16 @@ _SAME = re.compile(
 )
 """The mark of the command that runs, with what is added and what is left out."""
 
+_CONTINUED = frozenset({"migrate", "cutover", "rollback", "finalize", "rewrite"})
+"""The commands that continue what was interrupted; `rewrite` is ``references rewrite``."""
+
+_EXPORT = "export MONGODB_URI="
+"""How a hint gives the connection string: the commands in it then need no ``--uri``."""
+
 _NAMING = frozenset({"source", "target", "users", "experts", "archive", "db", "uri"})
 """The parameters that name a place, or where it is."""
 
-_URI_OPTION = " --uri URI"
+_URI_OPTION = " --uri 'URI'"
 _URI_EXPLAINED = "URI stands for the connection string: it may hold a password, and is not repeated."
 
 _COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|export |mongorestore ).*)$")
@@ -81,6 +92,10 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
     notes: Sequence[str] = getattr(raised, "__notes__", ())
     if not notes and (effect := effect_of(error)):
         notes = (effect,)
+    if asked.command not in _CONTINUED or any(LIVE_AS_BEFORE in note for note in notes):
+        hint = hint.replace(GOES_ON, STARTS_OVER)
+    if _EXPORT in hint:
+        asked = replace(asked, repeats_uri=False)
     commands = tuple(_commands(asked, error))
     shown = ErrorReport(
         kind=type(error).__name__,
@@ -117,7 +132,7 @@ def console_on(stream: TextIO) -> Console:
 
 def _lines(asked: Invocation, notes: Sequence[str], hint: str) -> Iterator[str]:
     """Yield what comes below the message: details, then the hint, whose first line is marked."""
-    for note in notes:
+    for note in "\n".join(notes).splitlines():
         yield from _with_command_below(asked.printable(note))
     is_marked = False
     for line in filter(None, asked.printable(hint).split("\n")):
@@ -161,7 +176,9 @@ def _renaming(asked: Invocation, error: BaseException) -> Iterator[str]:
 
 
 def _located(asked: Invocation, error: BaseException) -> BaseException:
-    """Return an error with the collection of bookings in which its cause can be looked for."""
+    """Return an error with the source of the command, in which its cause can be looked for."""
+    if isinstance(error, TargetInOldShape | DuplicateClientDocuments):
+        return replace(error, source=asked.source)
     if isinstance(error, UniqueIndexViolated) and asked.source and not uses_files_only(asked.source):
         return replace(error, source=asked.source)
     return error

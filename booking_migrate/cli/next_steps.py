@@ -21,8 +21,8 @@ from booking_migrate.stores.readers import Absence
 
 _PROGRAM = "booking-migrate"
 
-_URI = "URI"
-"""Stands for the connection string, which may hold a password."""
+_URI = "'URI'"
+"""Stands for the connection string, which may hold a password; a real one needs the quotes."""
 
 _VERBS = "init|dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve|preflight|control|references [a-z]+"
 _COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^\n])*)")

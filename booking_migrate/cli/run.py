@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,9 @@ class Invocation:
     places: Sequence[str | Path | None] = ()
     """Everything that it reads or writes, as the user wrote it; no report may be one of them, nor be the config file."""
 
+    repeats_uri: bool = True
+    """Whether the commands in what it says need ``--uri``, if it was given; not where they come after setting `MONGODB_URI`."""
+
     @classmethod
     def about(
         cls, ctx: typer.Context, output: OutputOptions, places: Places, *others: str | Path | None
@@ -89,7 +92,8 @@ class Invocation:
     @property
     def given(self) -> GivenOptions:
         """Return what other commands need, too."""
-        return GivenOptions.of(self.ctx, self.server.get("database"))
+        found = GivenOptions.of(self.ctx, self.server.get("database"))
+        return replace(found, names_server=found.names_server and self.repeats_uri)
 
     @property
     def writes_to_standard_output(self) -> bool:

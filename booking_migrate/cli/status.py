@@ -135,7 +135,8 @@ def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
     record = Sidecar(place.path).read()
     runs = [] if record is None else [record.run]
     found = [
-        file_status(each, is_alive=each.host == gethostname() and bool(birth_of(each.pid))) for each in runs
+        file_status(each, is_alive=is_here and bool(birth_of(each.pid)), is_here=is_here)
+        for each, is_here in ((each, each.host == gethostname()) for each in runs)
     ]
     return report_of_status(found, run_id=own_id, target=place.name)
 

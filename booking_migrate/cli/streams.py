@@ -39,8 +39,8 @@ _DELIMITERS = re.compile(r"[:/?#\[\]@%&=;,\s]+")
 _ENCODED = re.compile(r"[^:/?#\[\]@\s]*(?::[^:/?#\[\]@\s]*)?")
 _SHORTEST = 3
 _MASK = "***"
-USER_INFO_FORM = "USER:PASSWORD"
-"""What advice has in place of user and password."""
+PLACEHOLDER = "PASSWORD"
+"""What advice has in place of a password. One that is really so is masked beforehand, as a secret of the connection string."""
 
 
 class TolerantStream(io.TextIOWrapper):
@@ -213,4 +213,4 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
 
 def _masked(found: re.Match[str]) -> str:
     """Return the mask for user and password; advice that only says where they belong stays."""
-    return found[0] if found[0].endswith(f"//{USER_INFO_FORM}@") else f"{found[1]}{_MASK}@"
+    return found[0] if found[0].endswith(f":{PLACEHOLDER}@") else f"{found[1]}{_MASK}@"

@@ -29,6 +29,7 @@ from booking_migrate.cli.verify_inputs import (
     RECHECK_SECONDS,
     VerifyInputs,
     check_own_archive,
+    newest_run,
     open_verify_inputs,
     regulator_of,
     unfinished_findings,
@@ -203,6 +204,7 @@ def _verify(
         outcome = _compare(places, inputs.in_use(plan, checking.allow_later), inputs, listed, context)
         failure = listed.failure if listed else None
         source, target = inputs.names(places)
+        made_by = newest_run(places, inputs.connection) if outcome.mismatch_count else None
     report = report_of_verification(
         outcome,
         run_id=context.run_id,
@@ -212,6 +214,7 @@ def _verify(
             steps_after_verify(
                 outcome,
                 context.asked.ctx,
+                made_by,
                 listed=listed is not None and failure is None,
                 is_live=inputs.cut_over is not None,
                 can_cut_over=places.archive is None and inputs.cut_over is None and _is_whole(places, plan),

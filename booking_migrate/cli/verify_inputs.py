@@ -248,18 +248,22 @@ def regulator_of(
     )
 
 
-def _cut_over_run(places: Places, connection: Connection) -> RunRecord | None:
-    """Return the newest run of the target if its cut-over made that live; None too where the journal cannot be read."""
-    sides = (parse_place(places.source), parse_place(places.target))
-    if places.archive is not None or not all(isinstance(side, CollectionPlace) for side in sides):
+def newest_run(places: Places, connection: Connection) -> RunRecord | None:
+    """Return the newest run from the source into the target; None too where the journal cannot be read, or of files."""
+    if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
         return None
     try:
         run = newest_result(open_journal(connection).journal, places.target)
     except Refused:
         # That it cannot be read is reported where the target's baselines are looked up.
         return None
-    is_live = run is not None and run.state is RunState.CUT_OVER and run.source == places.source
-    return run if is_live else None
+    return run if run is not None and run.source == places.source else None
+
+
+def _cut_over_run(places: Places, connection: Connection) -> RunRecord | None:
+    """Return the newest run of the target if its cut-over made that live."""
+    run = None if places.archive is not None else newest_run(places, connection)
+    return run if run is not None and run.state is RunState.CUT_OVER else None
 
 
 def _open_live(run: RunRecord, connection: Connection, listener: Listener) -> Proof:
@@ -287,7 +291,7 @@ def _name_cut_over(error: BookingMigrateError, places: Places, connection: Conne
     if run is not None:
         error.add_note(
             f"Since the cut-over of run {run.run_id}, {run.target} is live as {run.source}, and {run.legacy} keeps the old "
-            f"bookings. To look there: booking-migrate explain ID --source {run.legacy} --target {run.source}. "
+            f"bookings. To look there: booking-migrate explain ID --source {run.legacy} --target {run.source}\n"
             f"To undo the cut-over: {rollback_of(run)}"
         )
 

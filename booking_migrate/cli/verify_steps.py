@@ -5,26 +5,40 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 import typer
-from bson.objectid import ObjectId
 
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import display_id, in_mongosh
 from booking_migrate.cli.next_steps import same_command, similar_command
+from booking_migrate.cli.parameters import is_from
 from booking_migrate.reports.model import NextStep
-from booking_migrate.runs.commands import CARRYING, LEAVING
-from booking_migrate.runs.status import UNFINISHED
+from booking_migrate.runs.commands import CARRYING, LEAVING, command_of
+from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import CollectionPlace, parse_place
 from booking_migrate.verify import VerificationOutcome
-from booking_migrate.verify.outcome import Mismatch
+from booking_migrate.verify.outcome import Kind, Mismatch
+
+TOTALS_ARE_THE_APPLICATIONS = (
+    "If the new application has written to a client document, it must keep totalSessions, totalSpent and updatedAt there in step with "
+    "the sessions: correct that in the application, and in the documents."
+)
+"""The cause of most mismatches in totals."""
 
 
 def steps_after_verify(
-    outcome: VerificationOutcome, ctx: typer.Context, *, listed: bool, is_live: bool, can_cut_over: bool
+    outcome: VerificationOutcome,
+    ctx: typer.Context,
+    run: RunRecord | None,
+    *,
+    listed: bool,
+    is_live: bool,
+    can_cut_over: bool,
 ) -> Iterator[NextStep]:
     """Yield the steps after a verification.
 
     Args:
         outcome: what the verification found.
         ctx: has the options for the commands to name.
+        run: the run that wrote the target, whose options the commands take then; None: not known.
         listed: whether every mismatch is in a file already.
         is_live: whether the target is the live collection since a cut-over.
         can_cut_over: whether a cut-over may take this verification as a proof.
@@ -38,7 +52,14 @@ def steps_after_verify(
         # The command is the last part of its advice.
         advice, _, command = unfinished.advice.rpartition(": ")
         yield NextStep(text=f"{advice}:", command=command)
+        then = "When it is done," if unfinished.kind == RUN_IS_WRITING else "Then"
+        yield NextStep(text=f"{then} verify again:", command=_again(ctx, run))
         return
+    if run is not None and (lacking := _lacking(ctx, run)):
+        yield NextStep(
+            text=f"This verification lacks {' and '.join(lacking)} of the run, which may be all that is wrong. Verify with the run's options:",
+            command=command_of(run, "verify"),
+        )
     found = [each for result in outcome.results for each in result.examples]
     ids = [each.booking_id for each in found if each.booking_id is not None]
     booking_id = shlex.quote(display_id(ids[0])) if ids else "BOOKING_ID"
@@ -48,50 +69,76 @@ def steps_after_verify(
     )
     if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):
         yield NextStep(text="See every mismatch with its values:", command=again)
-    if not is_live:
-        migrate = similar_command(ctx, "migrate")
-        yield NextStep(
-            text="If bookings have changed since, migrate again, which brings the changes in and keeps client documents that others "
-            "changed; then verify:",
-            command=migrate,
-        )
-        if "--on-conflict" not in migrate:
-            yield NextStep(
-                text="If others changed sessions, and the bookings are right, migrate with the content of the bookings; then verify:",
-                command=f"{migrate} --on-conflict source",
-            )
-        yield from _look(found, str(ctx.params["target"]))
+    if any(each.kind is Kind.TOTALS for each in found):
+        yield NextStep(text=TOTALS_ARE_THE_APPLICATIONS)
+    if is_live:
+        yield NextStep(text="After a correction, verify again:", command=_again(ctx, run))
+    else:
+        yield from _repairs(found, ctx, run)
+
+
+def _repairs(found: Sequence[Mismatch], ctx: typer.Context, run: RunRecord | None) -> Iterator[NextStep]:
+    """Yield the ways to make the target right again, the usual one first."""
+    migrate = similar_command(ctx, "migrate") if run is None else command_of(run, "migrate")
     yield NextStep(
-        text="If much is wrong, pass the options that the migration had: --users, --experts, --accept, --config."
+        text="Usual, if bookings have changed since: migrate again, which brings the changes in and keeps client documents that others "
+        "changed:",
+        command=migrate,
     )
+    either = "Then"
+    if any(each.kind is Kind.CONTENT for each in found) and "--on-conflict" not in migrate:
+        yield NextStep(
+            text="Only if the bookings are right and the sessions wrong: overwrite these sessions from the bookings, and what others "
+            "changed in them is lost:",
+            command=f"{migrate} --on-conflict source",
+        )
+        either = "After either"
+    yield NextStep(text=f"{either}, verify again:", command=_again(ctx, run))
+    yield from _look(found, str(ctx.params["target"]))
+
+
+def _again(ctx: typer.Context, run: RunRecord | None) -> str:
+    """Return the command that verifies again: the one that was typed, or with the options of the run if it lacked some."""
+    typed = same_command(ctx, "")
+    if typed is not None and (run is None or not _lacking(ctx, run)):
+        return typed
+    return similar_command(ctx, "verify") if run is None else command_of(run, "verify")
+
+
+def _lacking(ctx: typer.Context, run: RunRecord) -> Sequence[str]:
+    """Return the options of a run that a verification was not given, although they decide what is right."""
+    named = shlex.split(command_of(run, "verify"))
+    unset = {
+        parameter.opts[0] for parameter in ctx.command.params if is_from(ctx, parameter.name or "", "DEFAULT")
+    }
+    return [each for each in dict.fromkeys(named) if each in unset - _PLACES]
+
+
+_PLACES = frozenset({"--source", "--target"})
+"""What a verification has compared, as its user wanted it."""
 
 
 def _look(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
-    """Yield how to see a client document that others changed, and what it takes to do away with that.
+    """Yield how to see a client document that others changed, and how to do away with it.
 
-    `migrate` keeps such a document. No command deletes it here: whether others put anything there that is needed is not known.
+    `migrate` keeps such a document.
     """
     client_id = next((each.client_id for each in mismatches if each.client_id is not None), None)
     if client_id is None or not isinstance(parse_place(target), CollectionPlace):
         return
-    named = _in_mongosh(client_id)
+    named = in_mongosh(client_id)
     if named is None:
         return
+    collection = f"db.getCollection({json.dumps(target)})"
     yield NextStep(
-        text="If it still differs, see what else others put into the client document, in mongosh:",
-        command=f"db.getCollection({json.dumps(target)}).find({{clientId: {named}}})",
+        text="If it still differs, see what is in the client document, in mongosh:",
+        command=f"{collection}.find({{clientId: {named}}})",
     )
     yield NextStep(
-        text="If nothing of theirs is needed, delete that document (deleteOne in place of find), then migrate: it is derived from "
-        "the bookings again, without sessions and fields that others put there."
+        text="Only if nothing that others put there is needed: delete the document, which loses that; then migrate and verify as above. "
+        "In mongosh:",
+        command=f"{collection}.deleteOne({{clientId: {named}}})",
     )
-
-
-def _in_mongosh(value: object) -> str | None:
-    """Return an id as the server's shell writes it; None for types that are rare as ids."""
-    if isinstance(value, ObjectId):
-        return f'ObjectId("{value}")'
-    return json.dumps(value) if type(value) in (str, int) else None
 
 
 def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[NextStep]:

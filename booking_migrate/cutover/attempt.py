@@ -10,7 +10,7 @@ from booking_migrate.bson.document import elements
 from booking_migrate.cutover.catch_up import CaughtUp, catch_up
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan
-from booking_migrate.cutover.readiness import RESOLVE_CONFLICTS, RejectedPolicy
+from booking_migrate.cutover.readiness import RejectedPolicy, resolve_conflicts
 from booking_migrate.cutover.recovery import (
     bookings_of,
     kept_options,
@@ -21,6 +21,7 @@ from booking_migrate.cutover.recovery import (
 from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.cutover.tail import apply_tail
 from booking_migrate.errors import (
+    LIVE_AS_BEFORE,
     BookingMigrateError,
     CutoverFailed,
     LeaseLost,
@@ -28,7 +29,7 @@ from booking_migrate.errors import (
     effect_of,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
-from booking_migrate.runs.commands import WITHOUT_REST, abort_of, beside_deletes_of, command_of
+from booking_migrate.runs.commands import abort_of, command_of, ways_beside_deletes
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory
@@ -212,7 +213,7 @@ class Attempt:
         if counts["conflicts"]:
             raise self._failure(
                 f"bookings conflict with sessions that others have changed: {counts['conflicts']}",
-                RESOLVE_CONFLICTS,
+                resolve_conflicts(self._run),
             )
         if counts["rejected"] and self._policy is None:
             raise self._failure(
@@ -244,7 +245,8 @@ class Attempt:
         if _decisions(self._stores.target.rejects()) != decided:
             raise self._failure(
                 "the conflicts have changed since they were decided with --on-conflict target",
-                "Run migrate again, then verify, which lists each conflict.",
+                f"Migrate again: {command_of(self._run, 'migrate')}\n"
+                f"Then verify, which lists each conflict: {command_of(self._run, 'verify')}",
             )
         self._keep_copy()
         outcome = places.verify(self._legacy)
@@ -279,7 +281,7 @@ class Attempt:
             if self._run.state is RunState.CUT_OVER:
                 error.add_note(f"The cut-over is complete: {self._run.source} holds the client documents.")
             elif not effect_of(error):
-                error.add_note(f"{self._run.source} is live as before and accepts writes again.")
+                error.add_note(f"{self._run.source} {LIVE_AS_BEFORE}")
         except NoMajority:
             error.add_note(
                 "The source accepts writes again, but no majority has acknowledged that yet: run cutover or rollback again "
@@ -310,32 +312,34 @@ class Attempt:
                 f"accept them again: {abort_of(self._run)}"
             )
         return (
-            f"{self._run.source} accepts writes again, but the cut-over could not be cleaned up ({trouble.message}): "
-            f"run {abort_of(self._run)} when that is possible."
+            f"{self._run.source} accepts writes again, but the cut-over could not be cleaned up ({trouble.message}). "
+            f"When that is possible: {abort_of(self._run)}"
         )
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
         failure = self._failure(
             f"the target does not match the source, mismatches: {outcome.mismatch_count}",
-            f"Run migrate and verify again. {'' if self._follow else self._deletes_go_on()}".rstrip(),
+            "\n".join(
+                [
+                    f"Migrate again: {command_of(self._run, 'migrate')}",
+                    f"Then verify: {command_of(self._run, 'verify')}",
+                    *([] if self._follow else [self._deletes_go_on()]),
+                ]
+            ),
         )
         failure.examples = tuple(each.place for each in examples)
         return failure
 
     def _deletes_go_on(self) -> str:
         """Return the advice about a cut-over at rest that deletes have ended."""
-        run, options = self._run, self._run.cutover_options
-        lines = []
-        if "at-rest" in options:
-            lines.append(
-                f"If the application has to delete bookings, {WITHOUT_REST}: {beside_deletes_of(run)}"
-            )
-        lines.append(f"Once nothing deletes bookings any more, cut over again: {command_of(run, 'cutover')}")
-        if "block-all-writes" not in options:
-            block = "To refuse every write to the whole cluster meanwhile, deletes too (a replica set with access control)"
-            lines.append(f"{block}: {command_of(run, 'cutover')} --block-all-writes")
-        return "Deletes are not refused at rest. " + "\n".join(lines)
+        lines = "\n".join(map(str, ways_beside_deletes(self._run)))
+        what = (
+            "A cut-over at rest"
+            if "at-rest" in self._run.cutover_options
+            else "A cut-over that cannot follow changes"
+        )
+        return f"{what} cannot refuse deletes.\n{lines}"
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:
         return CutoverFailed(self._run.target, problem, advice, self._refused.seconds)

@@ -1,5 +1,6 @@
 """Whether a run may be cut over: decided from the journal and the live collection, before anything is changed."""
 
+import json
 import shlex
 from collections.abc import Mapping
 from enum import StrEnum
@@ -26,7 +27,18 @@ class RejectedPolicy(StrEnum):
     """They are left in the kept copy of the old collection only."""
 
 
-RESOLVE_CONFLICTS = "Run migrate with --on-conflict source or --on-conflict target, then verify."
+def resolve_conflicts(run: RunRecord) -> str:
+    """Return the advice about bookings that conflict with sessions that others changed."""
+    options = {name: value for name, value in run.options.items() if name != "on-conflict"}
+    migrate = command_of(run.model_copy(update={"options": options}), "migrate")
+    verify = command_of(run, "verify")
+    return (
+        f"See each conflict: {verify}\n"
+        f"Keep the sessions as others changed them: {migrate} --on-conflict target\n"
+        "Or overwrite these sessions from the bookings, and what others changed in them is lost (a rollback brings it back): "
+        f"{migrate} --on-conflict source\n"
+        f"After either, verify again: {verify}"
+    )
 
 
 def check_ready(
@@ -64,17 +76,20 @@ def check_ready(
     if conflicts:
         raise refuse(
             f"{_counted(conflicts, 'booking conflicts', 'bookings conflict')} with the sessions",
-            RESOLVE_CONFLICTS,
+            resolve_conflicts(run),
         )
     _check_proven(run)
     _check_options(run, request)
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         carry, leave = cutovers_of(run)
-        kept_in = run.options.get("rejects", REJECTS_COLLECTION)
+        kept_in = run.options.get("rejects") or REJECTS_COLLECTION
+        mine = f"{{source: {json.dumps(run.source)}, target: {json.dumps(target)}}}"
+        find = f"db.getCollection({json.dumps(kept_in)}).find({mine})"
         advice = (
-            f'See them and their reasons, in mongosh: db.getCollection("{kept_in}").find()\n'
-            f"If they can be fixed in the source, do that, then migrate and verify again: {command_of(run, 'migrate')}\n"
+            f"See them and their reasons, in mongosh: {find}\n"
+            f"If they can be fixed in the source, do that, then migrate again: {command_of(run, 'migrate')}\n"
+            f"And verify again: {command_of(run, 'verify')}\n"
             f"Otherwise {CARRYING}: {carry}\n"
             f"{LEAVING}: {leave}"
         )

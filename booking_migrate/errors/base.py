@@ -17,6 +17,16 @@ Behind it may be options to add, and those to leave out: ``booking-migrate ... -
 """
 
 
+GOES_ON = "it continues from what is already there"
+"""What the same command does when it is run again; where that is not so, `STARTS_OVER` is printed instead."""
+
+STARTS_OVER = "it starts over"
+"""What a command does that only reads, or that has undone what it did."""
+
+LIVE_AS_BEFORE = "is live as before and accepts writes again."
+"""The end of a note that what the command did is undone."""
+
+
 class ExitCode(IntEnum):
     """How a command ended. An API: codes are only ever added."""
 
@@ -135,9 +145,9 @@ class BookingMigrateError(Exception):
     def again(self) -> str | None:
         """Return with which options the same command can be run again, one line for each way; None if that does not help.
 
-        By default the same command is to be run as it is if the hint says so and names no other command.
+        By default the same command is to be run as it is if the hint says so and does not have it already.
         """
-        says_so = "same command" in self.hint and "booking-migrate " not in self.hint
+        says_so = "same command" in self.hint and SAME_COMMAND not in self.hint
         return "" if says_so else None
 
     @property
@@ -217,21 +227,21 @@ class Interrupted(BookingMigrateError):
     """The user pressed Ctrl-C."""
 
     message = "interrupted"
-    hint = "Run the same command again: it continues from what is already there."
+    hint = f"Run the same command again: {GOES_ON}."
 
 
 class Terminated(BookingMigrateError):
     """The process was asked to end (SIGTERM)."""
 
     message = "terminated (SIGTERM)"
-    hint = "Run the same command again: it continues from what is already there."
+    hint = f"Run the same command again: {GOES_ON}."
 
 
 class HungUp(BookingMigrateError):
     """The terminal of the process was closed (SIGHUP)."""
 
     message = "the terminal was closed (SIGHUP)"
-    hint = "Run the same command again: it continues from what is already there."
+    hint = f"Run the same command again: {GOES_ON}."
 
 
 class Unexpected(BookingMigrateError):
@@ -241,6 +251,14 @@ class Unexpected(BookingMigrateError):
 def beside(place: str) -> str:
     """Return the name of another file in the same folder and of the same kind."""
     return re.sub(r"((?:\.[A-Za-z]+){0,2})$", r"_2\1", place, count=1)
+
+
+def another_or_overwrite(option: str, place: str) -> str:
+    """Return the hint for an output that exists: another place is the usual choice, and replacing it loses what it holds."""
+    return (
+        f"Use another place, the usual choice: {SAME_COMMAND} {option} {quote(beside(place))}\n"
+        f"Only if nothing in {place} is needed any more, replace it, and what it holds is lost: {SAME_COMMAND} --overwrite"
+    )
 
 
 def effect_of(error: BaseException) -> str:

@@ -1,9 +1,8 @@
 """Errors of the map of old ids, and of the index by which they are looked up."""
 
 from collections.abc import Sequence
-from shlex import quote
 
-from booking_migrate.errors.base import Refused, beside
+from booking_migrate.errors.base import SAME_COMMAND, Refused, another_or_overwrite
 
 
 class MapExists(Refused):
@@ -12,11 +11,10 @@ class MapExists(Refused):
     place: str
     effect = "Nothing was written."
     message = "{place} exists, and holds other data than this map"
-    hint = "Use a different --out. Only if nothing in {place} is needed any more, replace it with --overwrite: what it holds is lost."
 
     @property
-    def again(self) -> str:
-        return f"--out {quote(beside(self.place))}\n--overwrite"
+    def hint(self) -> str:
+        return another_or_overwrite("--out", self.place)
 
 
 class NotAMap(Refused):
@@ -25,7 +23,9 @@ class NotAMap(Refused):
     place: str
     effect = "Nothing was written."
     message = "{place} holds documents that are not entries of a map"
-    hint = "Use a different --out: a map takes a collection of its own."
+    hint = (
+        f"Use a different collection, one that holds nothing but the map: {SAME_COMMAND} --out {{place}}_map"
+    )
 
 
 class NoOldIds(Refused):
@@ -45,7 +45,6 @@ class ReferencesRemain(Refused):
     """The commands that rewrite them."""
 
     effect = "Nothing was dropped."
-    again = "--leave-references"
 
     @property
     def message(self) -> str:
@@ -56,4 +55,10 @@ class ReferencesRemain(Refused):
     def hint(self) -> str:
         first, *more = self.commands
         steps = [f"Rewrite them first: {first}", *(f"And: {command}" for command in more)]
-        return "\n".join([*steps, "Or leave them, and they lead nowhere afterwards:"])
+        return "\n".join(
+            [
+                *steps,
+                f"Then run the same command again: {SAME_COMMAND}",
+                f"Or leave them, and they lead nowhere afterwards: {SAME_COMMAND} --leave-references",
+            ]
+        )

@@ -1,6 +1,8 @@
 """Errors of following an application's writes, and of making data live beside it."""
 
-from booking_migrate.errors.base import NothingToDo, Refused
+from shlex import quote
+
+from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused
 
 
 class HistoryLost(Refused):
@@ -8,7 +10,10 @@ class HistoryLost(Refused):
 
     database: str
     message = "the oplog no longer has all changes of {database} since the run read it last"
-    hint = "Run the same command again with a larger oplog; migrate, then verify, read everything once more."
+    hint = (
+        "Enlarge the oplog (replSetResizeOplog), so that this does not happen again; then migrate and verify, which read everything "
+        "once more."
+    )
 
 
 class StreamUnavailable(Refused):
@@ -17,7 +22,7 @@ class StreamUnavailable(Refused):
     database: str
     reason: str
     message = "the changes of {database} cannot be followed: {reason}"
-    hint = "A single server becomes a replica set of one member by --replSet and rs.initiate()."
+    hint = "A single server becomes a replica set of one member by mongod --replSet and rs.initiate()."
 
 
 class FenceBlocked(Refused):
@@ -26,7 +31,7 @@ class FenceBlocked(Refused):
     collection: str
     blockers: str
     message = "{collection} is held by others: {blockers}"
-    hint = "Run the command again when that has ended, or end it with db.killOp()."
+    hint = "Run the same command again when that has ended; db.killOp() in mongosh ends an operation."
 
 
 class RollbackTooSlow(Refused):
@@ -37,14 +42,14 @@ class RollbackTooSlow(Refused):
     blockers: str
     effect = "Writes are accepted again."
     message = (
-        "writes would have been refused for more than {milliseconds} ms, attempts: {attempts}; the client documents are live "
+        "writes would have been refused for more than {milliseconds} ms, in {attempts:attempt|attempts}; the client documents are live "
         "as before"
     )
 
     @property
     def hint(self) -> str:
         cause = f"The collection was held by {self.blockers}. " if self.blockers else ""
-        return f"{cause}Run rollback again when less is written, or with a longer --max-outage."
+        return f"{cause}Run the same command again when less is written, or with a longer --max-outage."
 
 
 class CutoverRefused(Refused):
@@ -64,8 +69,17 @@ class WritesNotBlockable(Refused):
     advice: str
     effect = "Nothing was changed."
     message = "--block-all-writes is not possible: {problem}"
-    again = ""
-    again_without = "--block-all-writes"
+
+    @property
+    def hint(self) -> str:
+        usual = (
+            "Usual: leave the option out; a cut-over refuses inserts and updates of its source in any case"
+        )
+        needed = "Only if deletes, or writes to other collections, must be refused too"
+        return (
+            f"{usual}: {SAME_COMMAND} without --block-all-writes\n"
+            f"{needed}: {self.advice}, then run the same command again: {SAME_COMMAND}"
+        )
 
 
 class CutoverFailed(Refused):
@@ -109,10 +123,9 @@ class RestorationFailed(Refused):
         "(it refused writes for {refused_seconds:.1f} s)"
     )
     hint = (
-        "All old bookings are kept: {remedy}. Only if nothing that was booked or changed since the cut-over is needed, add "
-        "--discard-later, which drops it."
+        f"All old bookings are kept: {{remedy}}: {SAME_COMMAND}\n"
+        f"Only if nothing that was booked or changed since the cut-over is needed, drop it: {SAME_COMMAND} --discard-later"
     )
-    again = "\n--discard-later"
 
 
 class CutoverTooSlow(Refused):
@@ -122,12 +135,12 @@ class CutoverTooSlow(Refused):
     attempts: int
     blockers: str
     effect = "Writes are accepted again."
-    message = "writes would have been refused for more than {milliseconds} ms, attempts: {attempts}; the source is live as before"
+    message = "writes would have been refused for more than {milliseconds} ms, in {attempts:attempt|attempts}; the source is live as before"
 
     @property
     def hint(self) -> str:
         cause = f"The collection was held by {self.blockers}. " if self.blockers else ""
-        return f"{cause}Run cutover again when less is written, or with a longer --max-outage."
+        return f"{cause}Run the same command again when less is written, or with a longer --max-outage."
 
 
 class NothingToFollow(NothingToDo):
@@ -136,7 +149,10 @@ class NothingToFollow(NothingToDo):
     source: str
     target: str
     message = "no finished run from {source} into {target} that could be followed"
-    hint = "Run migrate first."
+
+    @property
+    def hint(self) -> str:
+        return f"Migrate first: booking-migrate migrate --source {quote(self.source)} --target {quote(self.target)}"
 
 
 class FollowingStopped(Refused):
@@ -163,7 +179,10 @@ class WindowUnavailable(Refused):
     collection: str
     reason: str
     message = "--reverse-window is not possible for {collection}: {reason}"
-    hint = "Leave it out. A rollback works without it, too: it refuses writes while it restores everything."
+    hint = (
+        "Leave it out; a rollback works without it, too, and refuses writes while it restores everything: "
+        f"{SAME_COMMAND} without --reverse-window"
+    )
 
 
 class StillRunning(Refused):
@@ -172,4 +191,37 @@ class StillRunning(Refused):
     collection: str
     operation: str
     message = "a command about {collection} that an earlier process has sent is still running: operation {operation}"
-    hint = "End it with db.killOp({operation}), then run the command again."
+    hint = (
+        f"First end it, in mongosh: db.killOp({{operation}})\nThen run the same command again: {SAME_COMMAND}"
+    )
+
+
+class CutOverAlready(Refused):
+    """The source of a migration is the result of an earlier one: it was cut over."""
+
+    run_id: str
+    source: str
+    legacy: str
+    """The collection that keeps the old bookings."""
+
+    message = (
+        "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
+    )
+    hint = (
+        "Nothing is left to migrate. To migrate bookings that an old application has written since: "
+        "booking-migrate migrate --in-place --source {source!q}\n"
+        "Or undo the cut-over: booking-migrate rollback --run {run_id}"
+    )
+
+
+class PartOfCutover(Refused):
+    """A run in place is to be finalized alone, although its collection was cut over: both end together."""
+
+    archive: str
+    run_id: str
+    """The run that was cut over."""
+
+    going_on: str
+    effect = "Nothing was changed."
+    message = "{archive} cannot be dropped alone: it belongs to the cut-over of run {run_id}, whose client documents are live"
+    hint = "End the cut-over with all that belongs to it, this archive too: {going_on}"

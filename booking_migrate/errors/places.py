@@ -8,6 +8,7 @@ from booking_migrate.errors.base import (
     OutputProblem,
     Refused,
     UsageProblem,
+    another_or_overwrite,
     beside,
     either,
 )
@@ -38,7 +39,11 @@ class SamePlace(UsageProblem):
 
     place: str
     message = "source and target are both {place}"
-    hint = "Use a different --target: a side-by-side migration never changes its source."
+
+    @property
+    def hint(self) -> str:
+        other = quote(beside(self.place))
+        return f"Use a different target, because a side-by-side migration never changes its source: {SAME_COMMAND} --target {other}"
 
 
 class MissingUri(UsageProblem):
@@ -54,8 +59,8 @@ class MissingUri(UsageProblem):
     """The databases of the server, as far as the user may know."""
 
     lacking = either("has_server", "database", "server")
-    whose = either("place", " for the collection {place!r}")
-    message = "no {lacking} was named{whose}"
+    sought = either("place", ", so the collection {place} cannot be found")
+    message = "no {lacking} was given{sought}"
     is_file = either("place", "; for a file, write a path such as ./bookings.jsonl")
     hint = either(
         "has_server",
@@ -70,7 +75,7 @@ class MissingUri(UsageProblem):
     @property
     def again(self) -> str:
         if not self.has_server:
-            return "--uri mongodb://HOST:27017/DATABASE"
+            return "--uri 'mongodb://HOST:27017/DATABASE'"
         return f"--db {quote(self.databases[0])}" if len(self.databases) == 1 else "--db NAME"
 
 
@@ -119,7 +124,7 @@ class PlaceNotFound(Refused):
         if not self.database:
             return "Check the path."
         if self.near_database:
-            return f"The database {self.database} is empty. Did you mean the database {self.near_database}?"
+            return f"This user sees no collection in {self.database}. By its name, the database {self.near_database} may be meant:"
         if self.near:
             return f"Did you mean {self.near}?"
         return "Check the names of the collection and of the database (--db or the connection string)."
@@ -224,7 +229,7 @@ class AmbiguousPeople(Refused):
     count: int
     effect = "Nothing was written."
     message = "{place} has several different {noun} with the same _id: {ids:, |{count}}"
-    hint = "Keep one document for each _id, then run the same command again."
+    hint = "Keep one document for each _id in {place}, then run the same command again."
 
 
 class TargetHoldsOther(Refused):
@@ -236,11 +241,10 @@ class TargetHoldsOther(Refused):
 
     effect = "Nothing was written."
     message = "{place} exists, and holds other data than this run would write"
-    hint = "Use another file. Only if nothing in {place} is needed any more, replace it with --overwrite: what it holds is lost."
 
     @property
-    def again(self) -> str:
-        return f"{self.option} {quote(beside(self.place))}\n--overwrite"
+    def hint(self) -> str:
+        return another_or_overwrite(self.option, self.place)
 
 
 class TargetInOldShape(Refused):
@@ -248,10 +252,21 @@ class TargetInOldShape(Refused):
 
     place: str
     sample_id: str
+    is_written: bool = True
+    """Whether the command would write into it."""
+
+    source: str = ""
+    """The source of the command; empty: not known."""
+
     effect = "Nothing was written."
     message = "{place} holds a document that is not a client document: _id {sample_id}"
-    hint = "Use a different --target, or swap --source and --target if they are mixed up."
-    again = "--target {place}_2"
+
+    @property
+    def hint(self) -> str:
+        other = f"Usual: use a different target: {SAME_COMMAND} --target {quote(beside(self.place))}\nOr, if"
+        source, target = quote(self.source or "SOURCE"), quote(self.place)
+        swapped = f"source and target were mixed up: {SAME_COMMAND} --source {target} --target {source}"
+        return f"{other if self.is_written else 'If'} {swapped}"
 
 
 class DuplicateClientDocuments(Refused):
@@ -261,14 +276,35 @@ class DuplicateClientDocuments(Refused):
     """One line a client: its id and the ids of its documents. Only the first few."""
 
     count: int
-    advice: str = (
-        "Join them into the older one, the one with the earlier createdAt, which a rollback undoes: "
-        f"{SAME_COMMAND} --merge-client-documents"
-    )
+    advice: str = ""
+    """What helps; empty: the migration can join them."""
+
     collections: str = ""
     """Where these documents are."""
 
+    finds: Sequence[str] = ()
+    """The commands that show those of the first client, for the server's shell: one for each collection."""
+
+    source: str = ""
+    """The source of the command; empty: not known."""
+
     effect = "Nothing was written."
+
+    @property
+    def hint(self) -> str:
+        if self.advice:
+            return self.advice
+        in_source = f"; {self.source} is not changed" if self.source else ""
+        looks = [
+            f"First see {'them' if self.count == 1 else 'those of the first client'}, in mongosh: {find}"
+            for find in self.finds
+        ]
+        joins = (
+            f"Then join them in the target, into the document with the earlier createdAt{in_source}, and a rollback undoes the join: "
+            f"{SAME_COMMAND} --merge-client-documents"
+        )
+        return "\n".join([*looks, joins])
+
     where = either("collections", " in {collections}")
     message = "{count:client has|clients have} more than one client document{where}: {clients:; |{count}}"
 
@@ -308,8 +344,8 @@ class UnfitPlace(Refused):
         ]
         lines.append(f"Then run the same command again: {SAME_COMMAND}")
         lines += [
-            "Until you switch it on again, nothing that the application writes there is validated either. Do that as soon as the "
-            f"validator allows client documents, in mongosh: {each}"
+            "Until you switch the validator on again, nothing that the application writes there is validated either. Do that as soon "
+            f"as it allows client documents, in mongosh: {each}"
             for each in self.later
         ]
         return "\n".join(lines)

@@ -14,7 +14,10 @@ class OldIdsNotIndexed(Refused):
         "{collection} has no index on sessions.legacyBookingId, and the old bookings are not kept: each look-up would read all "
         "{documents} client documents"
     )
-    hint = "Create it, and run the same command again. To create it: booking-migrate references keep --source {collection}"
+    hint = (
+        "First create it: booking-migrate references keep --source {collection!q}\n"
+        f"Then run the same command again: {SAME_COMMAND}"
+    )
 
 
 class FieldNotFound(Refused):
@@ -60,4 +63,7 @@ class NoReferences(Refused):
 
     command: str
     message = "{command} needs the fields that hold ids of bookings, and the config file names none"
-    hint = "Find them: booking-migrate references find --output references.toml, and then add --config references.toml"
+    hint = (
+        "First find them: booking-migrate references find --output references.toml\n"
+        f"Then run the same command again with that file: {SAME_COMMAND} --config references.toml"
+    )

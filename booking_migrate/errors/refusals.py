@@ -1,6 +1,8 @@
 """Errors of documents that a place refuses: a full disk, a validator, a unique index."""
 
-from booking_migrate.errors.base import SAME_COMMAND, Refused, Unexpected, either
+import re
+
+from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, Refused, Unexpected, either
 
 
 class RecordTooLarge(Refused):
@@ -9,7 +11,7 @@ class RecordTooLarge(Refused):
     place: str
     booking_id: str
     message = "the rejected booking {booking_id} is too large for {place} together with its reason"
-    hint = "Use --rejects FILE: a file has no such limit."
+    hint = f"Use a file, which has no such limit: {SAME_COMMAND} --rejects rejected.jsonl"
 
 
 class WriteFailed(Refused):
@@ -34,6 +36,9 @@ class ValidationFailed(WriteFailed):
     remedy: str
     """The command that switches the validator off, for the server's shell."""
 
+    later: str
+    """The command that switches it on again."""
+
     client: str = ""
     """The client whose document it is, as text."""
 
@@ -42,7 +47,12 @@ class ValidationFailed(WriteFailed):
 
     whose = either("client", " of client {client}")
     message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
-    hint = "Change the validator so that it allows client documents, or switch it off, in mongosh: {remedy}"
+    hint = (
+        "Change the validator so that it allows this document, or switch it off, in mongosh: {remedy}\n"
+        f"Then run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
+        "A validator that is switched off validates nothing that the application writes either. Switch it on again as soon as it "
+        "allows such documents, in mongosh: {later}"
+    )
 
 
 class DuplicateKeys(Unexpected):
@@ -54,7 +64,7 @@ class DuplicateKeys(Unexpected):
     """The first of the keys that are there already, as text."""
 
     message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
-    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what is already there is kept."
+    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what was written is kept."
 
 
 class DocumentIdTaken(DuplicateKeys):
@@ -80,18 +90,24 @@ class UniqueIndexViolated(DuplicateKeys):
     """The collection of these bookings; empty: not known, or a file."""
 
     message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
+    effect = "What was written is kept."
 
     hint = (
-        "Clients have the same value in these fields, or lack it. Usual: correct the bookings, or users, for bookings that lack the "
-        "fields.{finding}\n"
+        "Several clients have the same value in {fields}, or none. Usual: correct it in the bookings; if the bookings lack the field, "
+        "correct it in users.{finding}\n"
         "Or, if clients may share a value, drop the index. First see its definition, with which createIndex makes it again, in "
         'mongosh: db.getCollection("{place}").getIndexes()\n'
         'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
-        f"Either way, then run the same command again; what was written is kept, and it continues: {SAME_COMMAND}"
+        f"After either, run the same command again; {GOES_ON}: {SAME_COMMAND}"
     )
+
+    @property
+    def fields(self) -> str:
+        """Return the indexed fields without their directions."""
+        return re.sub(r" -?[\w.]+(?=,|$)", "", self.keys) if "unknown" not in self.keys else "these fields"
 
     @property
     def finding(self) -> str:
         if not (self.source and self.query):
             return ""
-        return f' To see those with the first value, in mongosh: db.getCollection("{self.source}").find({self.query})'
+        return f' To see the bookings with the first value, in mongosh: db.getCollection("{self.source}").find({self.query})'

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import NothingToDo, Refused, Unexpected, either
+from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, NothingToDo, Refused, Unexpected, either
 
 
 class NotLiveYet(Refused):
@@ -102,8 +102,8 @@ class ReferencesRefused(Refused):
     effect = "What was rewritten before is recorded."
     message = "{collection} does not take document {document_id} with its new ids: {problem}"
     hint = (
-        "Change the document or what refuses it, then run the same command again: it continues from what is already there. "
-        "Or undo what was rewritten, and leave the field out with --exclude."
+        f"Change the document or what refuses it, then run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
+        "Or undo what was rewritten, then rewrite without that field (--exclude {collection}.FIELD): booking-migrate rollback --references"
     )
 
 
@@ -115,7 +115,7 @@ class ReferenceContended(Unexpected):
     message = (
         "document {document_id} of {collection} was changed each time before its references could be written"
     )
-    hint = "Run the same command again: it continues from what is already there."
+    hint = f"Run the same command again: {GOES_ON}."
 
 
 class ReferencesStand(Refused):

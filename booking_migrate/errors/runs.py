@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import Locked, NothingToDo, Refused, Unexpected, either
+from booking_migrate.errors.base import SAME_COMMAND, Locked, NothingToDo, Refused, Unexpected, either
 
 
 class JournalTooNew(Refused):
@@ -30,7 +30,10 @@ class PlanDiffers(Refused):
     planned = either("as_planned", "To migrate as planned: {as_planned}\n")
     effect = "Nothing was written."
     message = "data or options have changed since {plan} was made: {differences:; }"
-    hint = "{planned}If data and options are right as they are now, replace the plan, read its report, then run the same command again: {command}"
+    hint = (
+        "{planned}If data and options are right as they are now, replace the plan, and read its report: {command}\n"
+        f"Then run the same command again: {SAME_COMMAND}"
+    )
 
 
 class OtherOptions(Refused):
@@ -45,12 +48,10 @@ class OtherOptions(Refused):
 
     effect = "Nothing was changed."
     message = "run {run_id} was started with other options: {differences:; }"
-    hint = either(
-        "command",
-        "Continue it with its own options: {command}\nOr use --restart to undo it and start over with these:",
-        "Continue it with the same options, or use --restart to undo it and start over.",
+    own = either(
+        "command", "Continue it with its own options: {command}", "Continue it with its own options."
     )
-    again = "--restart"
+    hint = f"{{own}}\nOr undo it and start over with the options you typed: {SAME_COMMAND} --restart"
 
 
 class UnfinishedRun(Refused):
@@ -66,7 +67,12 @@ class UnfinishedRun(Refused):
 
     writes = either("refusing", ", and {refusing}")
     effect = "Nothing was changed."
-    message = "run {run_id} is not finished: it is {state}{writes}"
+    message = "run {run_id} is not finished: {is_so}{writes}"
+
+    @property
+    def is_so(self) -> str:
+        return "its cut-over is unfinished" if self.state == "cutting-over" else f"it is {self.state}"
+
     hint = "{commands:\n}"
 
 
@@ -90,26 +96,8 @@ class OtherMode(Refused):
     hint = "{commands:\n}"
 
 
-class CutOverAlready(Refused):
-    """The source of a migration is the result of an earlier one: it was cut over."""
-
-    run_id: str
-    source: str
-    legacy: str
-    """The collection that keeps the old bookings."""
-
-    message = (
-        "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
-    )
-    hint = (
-        "Nothing is left to migrate. To migrate bookings that an old application has written since: "
-        "booking-migrate migrate --in-place --source {source!q}\n"
-        "Or undo the cut-over: booking-migrate rollback --run {run_id}"
-    )
-
-
 class LaterRun(Refused):
-    """A run cannot be rolled back, because a later one wrote on top of it."""
+    """A run cannot be rolled back, because a later one changed its result."""
 
     run_id: str
     later: str
@@ -122,7 +110,7 @@ class LaterRun(Refused):
         "booking-migrate rollback --target {target!q}",
     )
     effect = "Nothing was changed."
-    message = "run {later} wrote on top of run {run_id}"
+    message = "run {later} changed the result of run {run_id}"
     hint = (
         "Roll back the later one first: booking-migrate rollback --run {later}\n"
         "Then this one: booking-migrate rollback --run {run_id}{all_runs}"
@@ -145,8 +133,8 @@ class NotConfirmed(Refused):
     @property
     def hint(self) -> str:
         if self.typed is None:
-            return "Add --yes to run without a terminal."
-        return f"You typed {self.typed!r}; type {self.expected!r} to confirm."
+            return f"Without a terminal, --yes confirms it: {SAME_COMMAND} --yes"
+        return f"Run the same command again, and type {self.expected!r} to confirm; you typed {self.typed!r}."
 
 
 class StoppedByHook(Refused):
@@ -162,9 +150,9 @@ class StoppedByHook(Refused):
     """The config file that names it."""
 
     which = either("command", " ({command})")
-    named_in = either("config", " The hook is named in the table hooks of {config}.")
+    named_in = either("config", " The hook is named in [hooks] in {config}.")
     message = "the hook {hook}{which} failed: {problem}"
-    hint = "What it has printed, if anything, is above.{named_in} Fix what it checks, then run the same command again."
+    hint = "What it has printed, if anything, is above.{named_in} Fix what it complains about, then run the same command again."
 
 
 class HookFailed(Unexpected):
@@ -187,17 +175,14 @@ class TargetBusy(Locked):
 
     @property
     def hint(self) -> str:
-        killed = "The lock of a killed process expires within a minute."
+        again = f"run the same command again; the lock of a killed process expires within a minute: {SAME_COMMAND}"
         if self.holder.startswith("migrate --follow "):
             end = "It follows the application until Ctrl-C in its terminal, or until a cutover takes over."
         elif self.holder.startswith("cutover --reverse-window "):
             end = "It keeps a rollback ready until its window ends, until Ctrl-C in its terminal, or until rollback or finalize takes over."
         else:
-            return (
-                f"Wait until it has ended, then run the same command again. {killed} "
-                "Its progress: booking-migrate status --watch"
-            )
-        return f"{end} Then run the same command again. {killed}"
+            return f"See its progress: booking-migrate status --watch\nWhen it has ended, {again}"
+        return f"{end} When it has ended, {again}"
 
 
 class LeaseLost(Locked):
@@ -205,7 +190,7 @@ class LeaseLost(Locked):
 
     place: str
     message = "the lock on {place} expired, and another run has taken it"
-    hint = "This run has stopped writing. booking-migrate status shows which run holds the lock."
+    hint = "This run has stopped writing. To see which run holds the lock: booking-migrate status"
 
 
 class NoRun(NothingToDo):
@@ -232,10 +217,10 @@ class Finalized(NothingToDo):
     message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
     hint = (
         "finalize cannot be undone, and {source} stays as it is. If you need the old bookings, restore them under another name.\n"
-        "DUMP is the folder that mongodump wrote, URI the connection string without a database. If the backup was made before "
-        "{begin}: mongorestore --uri URI --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP\n"
+        "In the commands, DUMP is the folder that mongodump wrote, and URI the connection string without a database. If the backup was "
+        "made before {begin}: mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP\n"
         "If it was made between {begin} and finalize: "
-        "mongorestore --uri URI --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP"
+        "mongorestore --uri 'URI' --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP"
     )
 
 
@@ -249,20 +234,23 @@ class OldBookingsLost(Refused):
     source: str = ""
     """The collection of which a cut-over made the copy, if one did."""
 
-    alternative = either(
-        "going_on",
-        " Or migrate only the bookings that are still in the old shape: {going_on}",
-        "\nDUMP is the folder that mongodump wrote, URI the connection string without a database. If the backup was made after the "
-        "cut-over: mongorestore --uri URI --nsInclude '*.{kept}' DUMP\n"
-        "Only if no such backup exists, use an older one. After rollback, what was booked between it and the cut-over is in {source} "
-        "as sessions of client documents only, which the old application does not read (with --discard-later, it is lost); rejected "
-        "bookings that the cut-over left out are missing; and bookings deleted in that time are back. If that is not acceptable, "
-        "do not roll back: {source} stays live as it is, complete. Otherwise, as the old bookings have their old name in it: "
-        "mongorestore --uri URI --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP",
-    )
     effect = "Nothing was changed."
     message = "{kept}, which kept the old bookings, no longer exists"
-    hint = "Restore {kept} from a backup of the database, then run the same command again.{alternative}"
+    hint = either(
+        "going_on",
+        f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
+        "Or, if no backup has it, migrate only the bookings that are still in the old shape: {going_on}",
+        "Restore it from a backup of the database, then roll back. In the commands, DUMP is the folder that mongodump wrote, and URI "
+        "the connection string without a database.\n"
+        "Usual, if a backup was made after the cut-over; nothing is lost: mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
+        f"Then: {SAME_COMMAND}\n"
+        "If there is no backup at all, or the losses below are not acceptable, do not roll back: {source} stays live as it is.\n"
+        "Only if there is none but an older backup, from before the cut-over. Bookings made between it and the cut-over will then exist "
+        "only as sessions in client documents, which the old application does not read; rejected ones of them that the cut-over left out "
+        "are lost; bookings deleted in that time come back. In it, the old bookings are still called {source}: "
+        "mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP\n"
+        f"Then: {SAME_COMMAND}",
+    )
 
 
 class ArchiveNotOwn(Refused):
@@ -279,23 +267,11 @@ class ArchiveNotOwn(Refused):
     )
     hint = either(
         "run_id",
-        "Rename the collection that has this name now, and restore {archive} from where it was moved or from a backup. "
-        "Or migrate only the bookings that are still in the old shape: migrate --in-place --archive OTHER",
-        "Use --archive with the name of a collection that does not exist yet.",
+        "Rename the collection that has this name now, restore {archive} from where it was moved or from a backup, then run the same "
+        f"command again: {SAME_COMMAND}\n"
+        "Or migrate only the bookings that are still in the old shape: booking-migrate migrate --in-place --archive OTHER",
+        f"Use the name of a collection that does not exist yet: {SAME_COMMAND} --archive {{archive}}_2",
     )
-
-
-class PartOfCutover(Refused):
-    """A run in place is to be finalized alone, although its collection was cut over: both end together."""
-
-    archive: str
-    run_id: str
-    """The run that was cut over."""
-
-    going_on: str
-    effect = "Nothing was changed."
-    message = "{archive} cannot be dropped alone: it belongs to the cut-over of run {run_id}, whose client documents are live"
-    hint = "End the cut-over with all that belongs to it, this archive too: {going_on}"
 
 
 class NothingLater(Refused):
@@ -305,7 +281,10 @@ class NothingLater(Refused):
     state: str
     effect = "Nothing was changed."
     message = "--discard-later does not apply to run {run_id}, which is {state} and was not cut over"
-    hint = "Leave out --discard-later. Documents that others have changed in the target are kept and listed."
+    hint = (
+        "Leave out --discard-later; documents that others have changed in the target are kept and listed: "
+        f"{SAME_COMMAND} without --discard-later"
+    )
 
 
 class UnaccountedBookings(Unexpected):
@@ -314,7 +293,7 @@ class UnaccountedBookings(Unexpected):
     scanned: int
     accounted: int
     message = "{scanned} bookings were scanned, but {accounted} are accounted for"
-    hint = "Run booking-migrate verify with the same options: it lists every missing booking."
+    hint = "To list every missing booking, with the options of this command: booking-migrate verify"
 
 
 class TargetChanged(Unexpected):
@@ -377,7 +356,7 @@ class IllegalTransition(Unexpected):
     before: str
     after: str
     message = "run {run_id} is {before} and cannot become {after}"
-    hint = "booking-migrate status shows the commands that are possible for this run."
+    hint = "To see the commands that are possible for this run: booking-migrate status --run {run_id}"
 
 
 class NotRestored(Unexpected):

@@ -3,7 +3,9 @@
 The processes that a run's work is assigned to are among them: local ones and the workers of a Dask cluster.
 """
 
-from booking_migrate.errors.base import SAME_COMMAND, ConnectionProblem, Refused, Unexpected, either
+from urllib.parse import quote_plus
+
+from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, ConnectionProblem, Refused, Unexpected, either
 
 
 class NotReady(Refused):
@@ -21,11 +23,19 @@ class ServerUnreachable(ConnectionProblem):
 
     hosts: str
     problem: str
-    advice: str = (
-        "Check that the server runs, and the host and port in the connection string; then run the same command again, which "
-        "continues from what is already there."
-    )
+    advice: str = ""
+    """What helps, if that is known."""
+
     message = "no MongoDB server answers at {hosts}: {problem}"
+
+    @property
+    def hint(self) -> str:
+        if self.is_before_start:
+            checked = (
+                self.advice or "Check that the server runs, and the host and port in the connection string"
+            )
+            return f"{checked}; then run the same command again."
+        return f"{self.advice or 'Check that the server and the network are up'}; then run the same command again: {GOES_ON}."
 
 
 class NoMajority(ConnectionProblem):
@@ -60,9 +70,7 @@ class StillFailing(ConnectionProblem):
     seconds: float
     problem: str
     message = "the MongoDB server at {hosts} could not work on {place} for {seconds:.0f} s: {problem}"
-    hint = (
-        "Run the same command again when the server has less to do: it continues from what is already there."
-    )
+    hint = f"Run the same command again when the server has less to do: {GOES_ON}."
 
 
 class NotThePrimary(ConnectionProblem):
@@ -75,7 +83,7 @@ class NotThePrimary(ConnectionProblem):
     """Those of the members that hold data, as the set names them."""
 
     message = "the connection string reaches only {host}, which is {state} in the replica set {replica_set}"
-    hint = "Leave out directConnection=true and name the set: mongodb://{hosts}/?replicaSet={replica_set}"
+    hint = "Leave out directConnection=true, and name the set and its members: mongodb://{hosts}/?replicaSet={replica_set}"
 
 
 class LagUnknown(ConnectionProblem):
@@ -84,20 +92,22 @@ class LagUnknown(ConnectionProblem):
     seconds: float
     problem: str
     message = "the lag of the secondaries could not be measured for {seconds:.0f} s: {problem}"
-    hint = "Run the same command again when all secondaries are up: it continues from what is already there."
+    hint = f"Run the same command again when all secondaries are up: {GOES_ON}."
 
 
 _USERS_AT = "admin"
 """The database in which most users are created."""
 
 
-_ENCODED = "in which special characters are percent-encoded (@ as %40, : as %3A, / as %2F, % as %25)"
+_ENCODED = "with special characters percent-encoded (@ as %40, : as %3A, / as %2F, % as %25)"
+
+_KEPT = "Keep the other options of your connection string, such as replicaSet"
 
 
-def _export(hosts: str, database: str, source: str) -> str:
-    """Return the line for a shell that sets a connection string, with placeholders for the user and the password."""
+def _export(hosts: str, database: str, source: str, user: str = "") -> str:
+    """Return the line for a shell that sets a connection string, with a placeholder for the password."""
     seeds = hosts.replace(", ", ",")
-    return f"export MONGODB_URI='mongodb://USER:PASSWORD@{seeds}/{database}?authSource={source}'"
+    return f"export MONGODB_URI='mongodb://{quote_plus(user) or 'USER'}:PASSWORD@{seeds}/{database}?authSource={source}'"
 
 
 class AuthenticationFailed(ConnectionProblem):
@@ -118,25 +128,20 @@ class AuthenticationFailed(ConnectionProblem):
 
     tried = either("user", ": user {user}, looked for in the database {source}, {reason}")
     reason = either(
-        "is_source_named", "which authSource names", "because the connection string has no authSource"
+        "is_source_named", "as authSource says", "because the connection string has no authSource"
     )
     message = "the MongoDB server at {hosts} does not accept this user and password{tried}"
-    again = ""
 
     @property
     def hint(self) -> str:
-        if self.is_source_named or self.source == _USERS_AT:
-            return (
-                f"Check the password, {_ENCODED}, and that authSource is the database in which the user was created; other options "
-                "stay: "
-                f"{_export(self.hosts, self.database, self.source or _USERS_AT)}"
-            )
-        return (
-            f"Usual: the user was created in the database {_USERS_AT}, and authSource is missing; other options stay: "
-            f"{_export(self.hosts, self.database, _USERS_AT)}\n"
-            f"Or, if it was created in {self.source}, check the password, {_ENCODED}.\n"
-            "Then run the same command again:"
-        )
+        export = _export(self.hosts, self.database, self.source or _USERS_AT, self.user)
+        usual = f"Check the password, {_ENCODED}, and that authSource is the database in which the user was created"
+        other = ""
+        if not (self.is_source_named or self.source == _USERS_AT):
+            export = _export(self.hosts, self.database, _USERS_AT, self.user)
+            usual = f"Usual: the user was created in the database {_USERS_AT}, and authSource is missing"
+            other = f"Or, if it was created in {self.source}, check the password, {_ENCODED}.\n"
+        return f"{usual}. {_KEPT}: {export}\n{other}Then run the same command again: {SAME_COMMAND}"
 
 
 class CredentialsMissing(ConnectionProblem):
@@ -149,13 +154,13 @@ class CredentialsMissing(ConnectionProblem):
     message = (
         "the MongoDB server at {hosts} requires authentication{where}, and the connection string has no user"
     )
-    again = ""
 
     @property
     def hint(self) -> str:
         return (
-            f"Put the user and the password, {_ENCODED}, into the connection string, and as authSource the database in which the user "
-            f"was created, mostly {_USERS_AT}; other options stay: {_export(self.hosts, self.database, _USERS_AT)}"
+            f"Add a user, the password, {_ENCODED}, and authSource, the database in which the user was created, usually {_USERS_AT}. "
+            f"{_KEPT}: {_export(self.hosts, self.database, _USERS_AT)}\n"
+            f"Then run the same command again: {SAME_COMMAND}"
         )
 
 
@@ -212,12 +217,13 @@ class LagNotMeasurable(Refused):
     message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
     needs = either(
         "grant",
-        "It takes the role clusterMonitor. {grant}",
-        "It takes a replica set whose members are all up, and the role clusterMonitor on the database admin.",
+        "It needs the role clusterMonitor. {grant}",
+        "It needs a replica set whose members are all up, and the role clusterMonitor on the database admin.",
     )
+    after = either("grant", "After either,", "Then")
     hint = (
         "{needs}\n"
-        f"Then run the same command again: {SAME_COMMAND}\n"
+        f"{{after}} run the same command again: {SAME_COMMAND}\n"
         f"Or, if secondaries may fall behind, leave out --max-lag: {SAME_COMMAND} without --max-lag"
     )
 
@@ -246,18 +252,15 @@ class NotPermitted(Refused):
         where = "admin" if role in _CLUSTER_ROLES else self.database
         needed = f"It needs {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."
         if not self.user:
-            return needed
+            return f"{needed} Then run the same command again: {SAME_COMMAND}"
         # One that lacks a role for one step would lack the other for the next.
         roles = dict.fromkeys([(role, where), ("readWrite", self.database), ("dbAdmin", self.database)])
         granted = ", ".join(f'{{role: "{name}", db: "{place}"}}' for name, place in roles if name != "read")
         shell = f'db.getSiblingDB("{self.user_database}")'
         return (
-            f'{needed} As an administrator, in mongosh: {shell}.grantRolesToUser("{self.user}", [{granted}])'
+            f'{needed} As an administrator, in mongosh: {shell}.grantRolesToUser("{self.user}", [{granted}])\n'
+            f"Then run the same command again: {SAME_COMMAND}"
         )
-
-    @property
-    def again(self) -> str:
-        return ""
 
 
 _ROLES = {
@@ -280,9 +283,7 @@ class WorkerLost(Unexpected):
 
     ending = either("unsupported_reason", "could not be started: {unsupported_reason}", "ended unexpectedly")
     message = "a worker process {ending}"
-    hint = (
-        "Run the same command again: what is already there is kept. If memory was short, use fewer --workers."
-    )
+    hint = f"Run the same command again: {GOES_ON}. If memory was short, use fewer --workers."
 
 
 class ClusterUnreachable(ConnectionProblem):
@@ -309,4 +310,4 @@ class ClusterLost(Unexpected):
     address: str
     problem: str
     message = "the connection to the Dask scheduler at {address} broke off: {problem}"
-    hint = "Run the same command again, with or without --executor: what is already there is kept."
+    hint = f"Run the same command again, with or without --executor: {GOES_ON}."

@@ -192,7 +192,7 @@ def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJou
     if first is None or not has_moved:
         return
     if not collection.archive_exists():
-        raise OldBookingsLost(collection.archive_name, "migrate --in-place --archive OTHER")
+        raise OldBookingsLost(collection.archive_name, "booking-migrate migrate --in-place --archive OTHER")
     ids = [note.document_id for note in first.notes[:_LOOKED_AT]]
     # A booking that a later run moved as well is restored when that run is undone.
     if ids and not collection.archived(ids) and not collection.find(ids):

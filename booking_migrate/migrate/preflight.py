@@ -3,13 +3,14 @@
 Whether a collection accepts client documents is tested with documents like those that would be written.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
-from booking_migrate.bson.format import display_id
+from booking_migrate.bson.format import display_id, in_mongosh
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, consolidate
@@ -20,6 +21,7 @@ from booking_migrate.migrate.merge import find_existing, parsed
 from booking_migrate.runs.plan import Finding, MigrationPlan
 from booking_migrate.runs.provenance import TargetHistory
 from booking_migrate.stores.destination import PlaceFinding, examine
+from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.stores.ports import DocumentReader, Replacement, TargetWriter
 
 if TYPE_CHECKING:
@@ -57,17 +59,28 @@ def merge_duplicates(
     named: list[str] = []
     count = 0
     places: dict[str, None] = {}
+    finds: list[str] = []
     for entries in _duplicates(source, target, history):
         in_target = [entry for entry in entries if entry.in_target]
         merged = merge_documents and (len(in_target) < 2 or _join(target, in_target[0].client_id))  # noqa: PLR2004
         if not merged:
             count += 1
-            places.update(dict.fromkeys(target.name if entry.in_target else source.name for entry in entries))
+            where = dict.fromkeys(target.name if entry.in_target else source.name for entry in entries)
+            finds = finds or list(_finds(where, entries[0].client_id))
+            places.update(where)
             if len(named) < _NAMED:
                 ids = ", ".join(display_id(entry.document_id) for entry in entries)
                 named.append(f"{display_id(entries[0].client_id)} ({ids})")
     if count:
-        raise DuplicateClientDocuments(named, count, collections=" and ".join(places))
+        raise DuplicateClientDocuments(named, count, collections=" and ".join(places), finds=finds)
+
+
+def _finds(names: Iterable[str], client_id: Any) -> Iterator[str]:
+    """Yield the commands that show a client's documents in collections, for the server's shell."""
+    value = in_mongosh(client_id)
+    for name in names:
+        if value is not None and isinstance(parse_place(name), CollectionPlace):
+            yield f"db.getCollection({json.dumps(name)}).find({{clientId: {value}, sessions: {{$exists: true}}}})"
 
 
 def _duplicates(

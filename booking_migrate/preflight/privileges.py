@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.errors import SAME_COMMAND, LagNotMeasurable, NotReady, before_start
 from booking_migrate.preflight.outcome import Check, State
-from booking_migrate.runs.privileges import CLUSTER_ROLES, task_of
+from booking_migrate.runs.privileges import CLUSTER_ROLES, ROLE_NAME, task_of
 from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check_privileges(
         return Check("privileges", State.UNKNOWN, "the server does not say what this user may do")
     surely = {each.action for each in inspector.missing(certain) or ()} if certain else set[str]()
     if not lacking and not surely:
-        return Check("privileges", State.FINE, "this user may do all that it takes")
+        return Check("privileges", State.FINE, "this user may do all that it needs")
     partly, none = list[str](), list[str]()
     on_database = [each.action for each in lacking if not each.on_cluster]
     for action in dict.fromkeys([*on_database, *sorted(surely)]):
@@ -80,7 +80,9 @@ def refuse_lacking(
     with before_start():
         check = check_privileges(inspector, row, names, certain, option=option)
     if check.state is State.OBSTACLE:
-        raise NotReady(row, check.found, f"{check.hint}\nThen run the same command again: {SAME_COMMAND}")
+        raise NotReady(
+            row, check.found, f"{check.hint}\nAfter either, run the same command again: {SAME_COMMAND}"
+        )
 
 
 def refuse_unmeasured_lag(inspector: "MongoInspector") -> None:
@@ -119,9 +121,10 @@ def _grant(inspector: "MongoInspector", row: str, option: str = "") -> str:
         else row.partition(" after ")[0].replace("--max-lag", "--max-lag 10")
     )
     command = f"{name} {option}".strip()
+    own = [(ROLE_NAME, "admin" if task_of(row).cluster_actions else inspector.database)]
     return (
         f"Quickest, as an administrator, in mongosh: {_granting(inspector, roles)}\n"
-        "Or least privilege, a role with only what it takes. This prints the command that creates it, and does nothing else; run that "
-        "in mongosh, and grant the role: "
-        f"booking-migrate preflight {command} --role"
+        f"Or least privilege: this prints the command that creates the role {ROLE_NAME}, with only what it needs; run that in mongosh: "
+        f"booking-migrate preflight {command} --role\n"
+        f"Then grant that role, in mongosh: {_granting(inspector, own)}"
     )

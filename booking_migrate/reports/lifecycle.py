@@ -50,6 +50,10 @@ class RunReport(Part):
     state: RunState
     alive: bool = Field(description="whether a process is working on it")
     stale: bool = Field(description="whether its process ended without recording that")
+    process_ended: bool = Field(
+        default=False,
+        description="whether its process is known to have ended; of one on another machine, only its last sign of life is known",
+    )
     heard_at: datetime = Field(description="the time of its last sign of life")
     refuses_writes_since: datetime | None = Field(
         default=None, description="since when the source refuses writes for the run; null if it does not"

@@ -78,6 +78,7 @@ def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: st
                 conflicts=status.run.counts.get("conflicts"),
                 verified_clean=None if status.run.verified_at is None else status.run.verified_clean,
                 stale=status.is_stale,
+                process_ended=status.has_ended and not status.is_alive,
                 heard_at=status.heard_at,
                 refuses_writes_since=status.refuses_writes_since,
                 rate=None if status.rate is None else round(status.rate, 1),

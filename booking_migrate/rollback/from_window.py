@@ -15,6 +15,7 @@ from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport
 from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
+    LIVE_AS_BEFORE,
     BookingMigrateError,
     HistoryLost,
     LeaseLost,
@@ -248,7 +249,7 @@ class _FromWindow:
                     return
                 self._lift_fence()
             if not effect_of(error):
-                error.add_note(f"{run.source} is live as before and accepts writes again.")
+                error.add_note(f"{run.source} {LIVE_AS_BEFORE}")
         except BookingMigrateError as trouble:
             error.add_note(left_behind(run, self._parts.whole, trouble))
 

@@ -17,6 +17,7 @@ from booking_migrate.cutover.refusal import RefusedTime
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
+    LIVE_AS_BEFORE,
     BookingMigrateError,
     DuplicateKeys,
     LeaseLost,
@@ -292,7 +293,7 @@ class _Restoration:
                     run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None
                 )
             if not effect_of(error):
-                error.add_note(f"{run.source} is live as before and accepts writes again.")
+                error.add_note(f"{run.source} {LIVE_AS_BEFORE}")
         except BookingMigrateError as trouble:
             error.add_note(left_behind(run, self._places, trouble))
 

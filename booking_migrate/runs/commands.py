@@ -40,9 +40,6 @@ CARRYING = "carry rejected bookings along in their old shape, the safe choice, w
 LEAVING = "Or, if the new application cannot skip bookings in their old shape, leave rejected ones in the kept copy, which finalize drops"
 """The other choice, and when it is the right one."""
 
-WITHOUT_REST = "cut over without --at-rest, which takes deletes out after the swap (where changes can be followed: a replica set, MongoDB 6.0)"
-"""What helps where a cut-over at rest is not possible because the application deletes bookings."""
-
 CONFIG_PLACEHOLDER = "CONFIG.toml"
 """The placeholder for a config file whose name is not known."""
 
@@ -100,7 +97,7 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
             PossibleCommand(_finishing(run), command_of(run, "cutover")),
             PossibleCommand(_aborting(run), abort_of(run)),
             *(
-                [back._replace(purpose=f"{UNDO}; what it wrote to {run.target} goes too")]
+                [back._replace(purpose=f"{UNDO}; what it wrote to {run.target} is removed too")]
                 if is_newest
                 else []
             ),
@@ -114,7 +111,7 @@ def _finishing(run: RunRecord) -> str:
     """Return what the same cut-over does first: it undoes what was not swapped yet, then begins again."""
     if run.fenced_at is None:
         return "Finish the cut-over, the usual choice"
-    return "Finish the cut-over, the usual choice; writes are accepted again before it continues"
+    return "Finish the cut-over, the usual choice; writes are accepted again before it continues, and refused once more, briefly, at its end"
 
 
 def _aborting(run: RunRecord) -> str:
@@ -143,13 +140,14 @@ def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
 
 def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
     back = PossibleCommand(UNDO, rollback_of(run))
+    safe = _at_rest if needs_rest(run) else list
     match run.state:
         case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
-            return [*_continued(run), back]
+            return safe([*_continued(run), back])
         case RunState.DONE:
-            return [_verify(run), *([back, _finalize(run)] if is_newest else [])]
+            return [_verify(run), *([*safe([back]), _finalize(run)] if is_newest else [])]
         case RunState.ROLLING_BACK:
-            return [_completed(back)]
+            return safe([_completed(back)])
         case RunState.FINALIZING:
             return [_finalize(run)]
         case RunState.FINALIZED:
@@ -165,18 +163,31 @@ def _migrate(run: RunRecord) -> PossibleCommand:
 
 def _continued(run: RunRecord) -> Sequence[PossibleCommand]:
     migrate = command_of(run, "migrate")
-    restart = PossibleCommand(
-        "Undo it and start over, only to begin from nothing, such as with other options",
-        f"{migrate} --restart",
-    )
-    needs_rest = run.options.get("without-transactions") == str(True)
-    continued = "Stop the application, then continue the run" if needs_rest else "Continue it"
+    over = "Undo it and start over, only to begin from nothing, for example with other options"
     kept = (
         "what was written is kept"
         if run.archive is None
-        else f"{run.source} may be partly converted, and {run.archive} has the originals of what is"
+        else f"{run.source} may be partly converted, and {run.archive} holds the originals of all that were converted"
     )
-    return [PossibleCommand(f"{continued}, the usual choice; {kept}", migrate), restart]
+    return [
+        PossibleCommand(f"Continue it, the usual choice; {kept}", migrate),
+        PossibleCommand(over, f"{migrate} --restart"),
+    ]
+
+
+def needs_rest(run: RunRecord) -> bool:
+    """Return whether nothing else may write while a run is continued or undone: it replaces and deletes without transactions."""
+    return run.archive is not None and run.options.get("without-transactions") == str(True)
+
+
+def _at_rest(commands: Sequence[PossibleCommand]) -> Sequence[PossibleCommand]:
+    """Return commands that write without transactions, each with what has to be done before it."""
+    first, *more = [f"{each.purpose[0].lower()}{each.purpose[1:]}" for each in commands]
+    purposes = [
+        f"Stop the application, or what it writes meanwhile can be lost: this run works without transactions. Then {first}",
+        *(f"Stop the application, then {purpose}" for purpose in more),
+    ]
+    return [each._replace(purpose=purpose) for each, purpose in zip(commands, purposes, strict=True)]
 
 
 def _completed(back: PossibleCommand) -> PossibleCommand:
@@ -184,7 +195,7 @@ def _completed(back: PossibleCommand) -> PossibleCommand:
 
 
 def _verify(run: RunRecord) -> PossibleCommand:
-    return PossibleCommand("Prove it", command_of(run, "verify"))
+    return PossibleCommand("Verify it again" if run.verified_at else "Verify it", command_of(run, "verify"))
 
 
 def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
@@ -195,10 +206,7 @@ def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
     options = run.cutover_options
     if "at-rest" not in options or "block-all-writes" in options:
         return [PossibleCommand("Make it live", *commands)]
-    return [
-        PossibleCommand("Make it live, if nothing deletes bookings meanwhile", *commands),
-        PossibleCommand(f"If the application has to delete bookings, {WITHOUT_REST}", beside_deletes_of(run)),
-    ]
+    return ways_beside_deletes(run)
 
 
 def _finalize(run: RunRecord) -> PossibleCommand:
@@ -223,10 +231,27 @@ def cutovers_of(run: RunRecord) -> Sequence[str]:
     return [f"{cutover} --rejected {decision}" for decision in ("carry", "leave")]
 
 
-def beside_deletes_of(run: RunRecord) -> str:
-    """Return the command that cuts a finished run over while the application deletes bookings: it follows the application."""
-    followed = {name: value for name, value in run.cutover_options.items() if name != "at-rest"}
-    return command_of(run.model_copy(update={"cutover_options": followed}), "cutover")
+def ways_beside_deletes(run: RunRecord) -> Sequence[PossibleCommand]:
+    """Return the ways to cut a finished run over whose application may delete bookings, the usual one first."""
+    options, again = run.cutover_options, command_of(run, "cutover")
+    ways = []
+    # What a migration has followed, a cut-over can follow, too.
+    if "at-rest" in options and "token" in run.follow:
+        followed = {name: value for name, value in options.items() if name != "at-rest"}
+        beside = command_of(run.model_copy(update={"cutover_options": followed}), "cutover")
+        usual = (
+            "Make it live without --at-rest, the usual choice; this applies the application's deletes, too"
+        )
+        ways.append(PossibleCommand(usual, beside))
+    rest = "Or make it live at rest, with inserts and updates refused throughout" if ways else "Make it live"
+    ways.append(PossibleCommand(f"{rest}, once nothing deletes bookings any more", again))
+    if "block-all-writes" not in options:
+        block = (
+            "Or, only if deletes must be refused: make it live while every write of every application to the whole cluster is refused "
+            "(the user needs the roles restore and clusterMonitor)"
+        )
+        ways.append(PossibleCommand(block, f"{again} --block-all-writes"))
+    return ways
 
 
 def abort_of(run: RunRecord) -> str:

@@ -24,6 +24,10 @@ CLUSTER_ROLES = ("clusterMonitor", "restore")
 """Built-in roles on the cluster, which are granted on `admin`."""
 
 
+ROLE_NAME = "booking_migrate"
+"""The role with what some commands need, and nothing else."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """Commands, perhaps with an option, and what their user needs."""
@@ -114,5 +118,5 @@ def create_role(database: str, commands: Sequence[str], more: Sequence[str] = ()
     ]
     # Privileges on the cluster are allowed in a role of `admin` only.
     place = "admin" if cluster else database
-    role = {"createRole": "booking_migrate", "privileges": privileges, "roles": []}
+    role = {"createRole": ROLE_NAME, "privileges": privileges, "roles": []}
     return f"db.getSiblingDB({json.dumps(place)}).runCommand({json.dumps(role)})"

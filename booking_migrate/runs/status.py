@@ -84,6 +84,9 @@ class RunStatus:
     old_bookings: OldBookings | None = None
     """The old bookings in the collection that its cut-over made live; None: not cut over, or not counted."""
 
+    has_ended: bool = False
+    """Whether its process is known to have ended; of one on another machine, only its last sign of life is known."""
+
 
 RUN_IS_WRITING, RUN_NOT_FINISHED = "run-is-writing", "run-not-finished"
 UNFINISHED = frozenset({RUN_IS_WRITING, RUN_NOT_FINISHED})
@@ -157,25 +160,26 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
     for each in status(journal, locks, target=target):
         run = each.run
         if each.is_alive and run.state in _ACTIVE - {RunState.PLANNED}:
-            advice = "Verify again when it is done. How far it is: booking-migrate status --watch"
+            advice = "See its progress: booking-migrate status --watch"
             title = f"run that is writing to {target} at this moment"
             return Finding(RUN_IS_WRITING, title, 1, (run.run_id,), advice)
         if run.state in _ACTIVE | RESUMABLE and run.state is not RunState.PLANNED:
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
-                refused = f"and {run.source} may refuse writes until it is continued"
-                lacking = f"Its process has ended, {refused if run.fenced_at else f'{run.source} is live as before'}."
+                refused = f"{run.source} may refuse writes until it is continued"
+                lacking = f"No process works on it, and {refused if run.fenced_at else f'{run.source} is live as before'}."
             advice = f"{lacking} {each.possible[0]}"
             return Finding(RUN_NOT_FINISHED, "run that is not finished", 1, (run.run_id,), advice)
     return None
 
 
-def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
+def file_status(run: RunRecord, *, is_alive: bool, is_here: bool = True) -> RunStatus:
     """Return the status of the run that wrote a target file.
 
     Args:
         run: its record in the sidecar of the file.
         is_alive: whether its process is still alive.
+        is_here: whether that is a process of this machine.
     """
     is_open = run.state in _ACTIVE
     back = [PossibleCommand(UNDO, f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
@@ -188,6 +192,7 @@ def file_status(run: RunRecord, *, is_alive: bool) -> RunStatus:
         rate=None,
         refuses_writes_since=None,
         possible=() if is_open and is_alive else tuple(possible),
+        has_ended=is_here and not is_alive,
     )
 
 
@@ -235,6 +240,7 @@ def _status(
         window=window_facts(run, is_kept=is_kept, reach=reach),
         holder=str(held.holder) if is_alive and held is not None else None,
         old_bookings=old_bookings,
+        has_ended=held is None or held.has_ended,
     )
 
 
@@ -343,7 +349,7 @@ def not_finished(run: RunRecord) -> UnfinishedRun:
         commands,
         ""
         if run.fenced_at is None
-        else f"{run.source} refuses writes since {run.fenced_at:%Y-%m-%d %H:%M:%S} UTC",
+        else f"{run.source} has refused writes since {run.fenced_at:%Y-%m-%d %H:%M:%S} UTC",
     )
 
 

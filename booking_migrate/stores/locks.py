@@ -44,6 +44,9 @@ class HeldLockView(NamedTuple):
     is_live: bool
     """Whether it is held: its lease has not expired, and its holder is not known to be dead."""
 
+    has_ended: bool = False
+    """Whether its holder is known to have ended, which only a process on the same machine can know."""
+
 
 class LockStore(Protocol):
     """Locks with an expiry by the server's clock, one a target.

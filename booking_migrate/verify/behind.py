@@ -12,7 +12,7 @@ from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.runs.provenance import Authorship, PointHistory
-from booking_migrate.stores.changes import ChangeFeed, Dirty, dirty_of
+from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, dirty_of
 from booking_migrate.stores.ports import ComparedReader
 from booking_migrate.stores.scratch import Scratch
 from booking_migrate.verify.expected import needs_people
@@ -108,6 +108,8 @@ class BehindClients(Behind):
         now: Callable[[], Timestamp],
         history: PointHistory | None,
         waiting: Callable[[], Iterable[Dirty]],
+        *,
+        after: Timestamp | None = None,
     ) -> None:
         """Take the parts.
 
@@ -116,8 +118,11 @@ class BehindClients(Behind):
             now: returns the cluster time of the newest write that the primary has taken.
             history: knows which documents of the target the runs wrote; None: the journal cannot be read.
             waiting: returns what changed before that position, and was noted and not handled yet.
+            after: the cluster time at which the run began to read, if it has read no change yet: the feed begins with the writes of
+                that very time, which the run has read. None: the feed begins later.
         """
         self._feed = feed
+        self._after = after
         self._now = now
         self._history = history
         self._known = _Known(waiting)
@@ -132,10 +137,13 @@ class BehindClients(Behind):
         until = self._now()
         while True:
             batch = self._feed.read(0.0)
-            self._known.add(dirty_of(batch.changes))
+            self._known.add(dirty_of(filter(self._is_later, batch.changes)))
             if batch.position.time >= until or not batch.changes:
                 break
         self._read_at = monotonic()
+
+    def _is_later(self, change: Change) -> bool:
+        return self._after is None or change.time > self._after
 
     @override
     def covers(self, pair: ClientPair) -> bool:

@@ -259,7 +259,7 @@ class _Run:
     def _refuse_old_shape(self, raw: bytes) -> None:
         document = TargetDocument(raw)
         if self._is_first_target and b"sessions" not in document.by_name:
-            raise TargetInOldShape(self._target.name, display_id(document.value(b"_id")))
+            raise TargetInOldShape(self._target.name, display_id(document.value(b"_id")), is_written=False)
         self._is_first_target = False
 
 

@@ -66,8 +66,8 @@ def test_the_same_command_in_a_hint(run: Callable[..., Any], monkeypatch: pytest
     typed = ("migrate", "--max-lag", "5", "--source", "a b", "--uri", f"mongodb://ann:{QUOTED}@h/shop")
     result = run(*typed, "--json", "--quiet")
     commands = [
-        "booking-migrate migrate --uri URI --max-lag 5 --source 'a b' --json --quiet --overwrite",
-        "booking-migrate migrate --uri URI --source 'a b' --json --quiet",
+        "booking-migrate migrate --uri 'URI' --max-lag 5 --source 'a b' --json --quiet --overwrite",
+        "booking-migrate migrate --uri 'URI' --source 'a b' --json --quiet",
     ]
 
     assert result.stderr.splitlines()[1:] == [

@@ -113,11 +113,11 @@ def test_a_forgotten_auth_source(guarded: Server, run_process: RunProcess) -> No
         "looked for in the database platform, because the connection string has no authSource" in done.stderr
     )
     assert (
-        "hint: Usual: the user was created in the database admin, and authSource is missing; other options stay:"
-        in done.stderr
+        "hint: Usual: the user was created in the database admin, and authSource is missing. Keep the other options of your connection "
+        "string, such as replicaSet:" in done.stderr
     )
     assert "/platform?authSource=admin'" in done.stderr
-    assert "looked for in the database admin, which authSource names" in named.stderr
+    assert "looked for in the database admin, as authSource says" in named.stderr
     assert "authSource is missing" not in named.stderr
 
 

@@ -71,9 +71,10 @@ def test_a_limit_of_the_lag_is_refused_with_both_ways(
     assert "Nothing was changed." == lines[1]
     assert '"role": "clusterMonitor", "db": "admin"' in lines[3]
     assert "  booking-migrate preflight migrate --max-lag 10 --role" == lines[5]
-    assert "  booking-migrate migrate --source bookings --target clients --max-lag 10" == lines[7]
-    assert "Or, if secondaries may fall behind, leave out --max-lag:" == lines[8]
-    assert "  booking-migrate migrate --source bookings --target clients" == lines[9]
+    assert '[{"role": "booking_migrate", "db": "admin"}]' in lines[7]
+    assert "  booking-migrate migrate --source bookings --target clients --max-lag 10" == lines[9]
+    assert "Or, if secondaries may fall behind, leave out --max-lag:" == lines[10]
+    assert "  booking-migrate migrate --source bookings --target clients" == lines[11]
     assert [] == list(server.client().platform.booking_migrate_runs.find())
 
 

@@ -97,5 +97,6 @@ def test_bookings_of_clients_that_are_behind_are_not_accounted_for() -> None:
         "403 bookings of the clients that are not behind are accounted for"
     )
     assert (
-        "127 clients are behind, which cutover brings in, without another migrate" in live.verdict.explanation
+        "127 clients are behind, which cutover will bring up to date, without another migrate"
+        in live.verdict.explanation
     )

@@ -47,7 +47,7 @@ def test_a_killed_cutover_refuses_writes(verified: Db, command: Run, killed: Kil
     since = datetime.fromisoformat(run["refuses_writes_since"])
     done = command(*CUTOVER)
 
-    assert shown.stdout.startswith("bookings REFUSES WRITES since")
+    assert shown.stdout.startswith("bookings HAS REFUSED WRITES since")
     assert "may refuse writes" in proof.stdout
     assert begun.timestamp() <= since.timestamp() <= datetime.now(UTC).timestamp()
     assert ["cutover", "cutover", "rollback"] == [each.split()[1] for each in run["possible"]]
@@ -65,7 +65,7 @@ def test_a_cutover_killed_behind_the_swap(verified: Db, command: Run, killed: Ki
     time.sleep(PAUSE)
     done = command(*CUTOVER)
 
-    assert "REFUSES WRITES" not in shown
+    assert "REFUSED WRITES" not in shown
     assert ("cutting-over", None) == (run["state"], run["refuses_writes_since"])
     assert 0 == done.returncode, done.stderr
     assert PAUSE > json.loads(done.stdout)["cutover"]["refused_seconds"]

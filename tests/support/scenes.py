@@ -41,8 +41,8 @@ _SETTLED: tuple[tuple[str, str], ...] = (
     (r"\b\d+(\.\d+)? (s|ms)\b", "1 s"),
     (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", r"1 \2"),
     (r"[\d,]+/s\b", "100/s"),
-    (r"attempts: \d+", "attempts: 1"),
-    (r"behind the fence: \d+", "behind the fence: 0"),
+    (r"\b\d+ attempts?\b", "1 attempt"),
+    (r"verify \d+ clients?\b", "verify 0 clients"),
 )
 """What is other each time, and what stands in its place."""
 

@@ -163,11 +163,16 @@ def _listed(count: int, noun: str, said: str, listed: Sequence[str]) -> Iterator
 
 
 def _followed(followed: FollowedReport) -> Iterator[str]:
-    parts = ("fence", followed.fence_ms), ("drain", followed.drain_ms), ("settle", followed.settle_ms)
-    named = ", ".join(f"{name} {took} ms" for name, took in (*parts, ("rename", followed.rename_ms)))
-    yield f"of that {named}; attempts: {followed.attempts}; clients verified behind the fence: {followed.clients_at_fence}"
+    parts = (
+        ("to begin to refuse them", followed.fence_ms),
+        ("to read the last changes", followed.drain_ms),
+        (f"to bring in and verify {plural(followed.clients_at_fence, 'client')}", followed.settle_ms),
+        ("to rename", followed.rename_ms),
+    )
+    yield f"of that: {', '.join(f'{took} ms {what}' for what, took in parts)}; {plural(followed.attempts, 'attempt')}"
     if followed.events:
-        yield "changes followed: " + ", ".join(f"{kind} {count}" for kind, count in followed.events.items())
+        named = (f"{grouped(count)} {kind}" for kind, count in followed.events.items())
+        yield f"changes followed: {', '.join(named)}"
     if followed.late_deletes or followed.late_writes:
         yield f"past the fence: deletes {followed.late_deletes}, inserts and replacements {followed.late_writes}"
     if followed.late_updates:
@@ -183,7 +188,7 @@ def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
     earlier = done.earlier_refused_seconds
     yield f"writes were refused for {outage(done.refused_seconds - earlier)}, and are accepted again"
     if earlier:
-        yield f"earlier attempts: {done.earlier_attempts}, together {outage(earlier)}"
+        yield f"{plural(done.earlier_attempts, 'earlier attempt')} refused writes for {outage(earlier)}"
 
 
 def _switched(cutover: CutoverReport) -> Iterator[str]:

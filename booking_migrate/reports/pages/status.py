@@ -56,12 +56,12 @@ def status_page(report: LifeReport) -> Page:
 def _status(runs: Sequence[RunReport], database: str) -> Verdict:
     if not runs:
         where = f"database {database}" if database else "this database"
-        explanation = f"No run was ever recorded in {where}, or its journal was dropped. If there should be one, is --db right, and the host?"
+        explanation = f"No run was ever recorded in {where}, or its collections booking_migrate_* were dropped. If there should be one, is --db right, and the host?"
         return Verdict(Mood.GOOD, "No runs", explanation)
     alive = sum(run.alive for run in runs)
     stale = sum(run.stale for run in runs)
     active = f"{grouped(alive)} active" if alive else "No run is active"
-    summary = f"{active}, {grouped(stale)} stale." if stale else f"{active}."
+    summary = f"{active}, {grouped(stale)} interrupted." if stale else f"{active}."
     refusals = [_refusal(run.source, run.refuses_writes_since) for run in runs if run.refuses_writes_since]
     if refusals:
         # Before everything else: the application is down until a command below has ended it.
@@ -71,14 +71,19 @@ def _status(runs: Sequence[RunReport], database: str) -> Verdict:
 
 def _refusal(source: str, since: datetime) -> str:
     seconds = (datetime.now(UTC) - since).total_seconds()
-    return f"{source} REFUSES WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
+    return f"{source} HAS REFUSED WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
 
 
 def _state(run: RunReport) -> str:
     """Return the state of a run, in a few words."""
     if run.stale:
-        heartbeat = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{in_words(run.state)}, its process has ended; last heartbeat {heartbeat}"
+        heard = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        gone = (
+            f"its process has ended; last sign of life {heard}"
+            if run.process_ended
+            else f"no sign of life since {heard}"
+        )
+        return f"{in_words(run.state)}, {gone}"
     follow, window = run.follow, run.window
     if run.state is RunState.DONE and follow is not None and follow.state != CAUGHT_UP:
         return "done, followed" if follow.state == FOLLOWING else f"done, following ended ({_ended(follow)})"

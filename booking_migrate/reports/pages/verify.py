@@ -79,7 +79,9 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
         is_writing = unfinished.kind == RUN_IS_WRITING
         state = "is still writing" if is_writing else "is not finished"
         headline = f"Not proven: run {unfinished.sample_ids[0]} {state}"
-        found = f"Bookings that it has not written yet are among the {_mismatches(report.mismatch_count)}"
+        found = f"Some or all of the {_mismatches(report.mismatch_count)} are bookings that it has not written yet"
+        if report.mismatch_count == 1:
+            found = "The mismatch may be a booking that it has not written yet"
         return Verdict(Mood.BAD, headline, f"{found}; {checked} checked.")
     if report.mismatch_count:
         broken = sum(rule.mismatch_count > 0 for rule in verification.rules)
@@ -98,9 +100,7 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
         explanation += f"; as of the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC"
     if report.behind:
         are = "client is" if report.behind == 1 else "clients are"
-        explanation += (
-            f"; {grouped(report.behind)} {are} behind, which cutover brings in, without another migrate"
-        )
+        explanation += f"; {grouped(report.behind)} {are} behind, which cutover will bring up to date, without another migrate"
     return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
 
 
@@ -115,7 +115,7 @@ def _mismatches(number: int) -> str:
 
 
 def _figures(report: Report, verification: VerificationReport, counts: CountsReport) -> Iterator[Figure]:
-    about = "without those of clients that are behind" if report.behind else "in the source"
+    about = "in the source, not counting clients that are behind" if report.behind else "in the source"
     yield count_figure("scanned", counts.scanned, f"bookings {about}")
     yield count_figure("migrated", counts.migrated, "are sessions, byte for byte")
     yield count_figure("already migrated", counts.already_migrated, "were sessions in the source, or copies")
@@ -129,7 +129,10 @@ def _figures(report: Report, verification: VerificationReport, counts: CountsRep
             "changed sessions", verification.changed_sessions, "changed by the new application, allowed"
         )
     if report.behind:
-        yield count_figure("behind", report.behind, "clients changed since the run derived them, no mismatch")
+        clients = "client" if report.behind == 1 else "clients"
+        yield count_figure(
+            "behind", report.behind, f"{clients} changed since the run derived them, no mismatch"
+        )
     yield count_figure("client documents", counts.client_documents, "already in the source")
 
 

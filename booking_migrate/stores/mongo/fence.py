@@ -31,13 +31,6 @@ _OFF = 1
 """What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
 
 
-_ONLY_IF = "Only if deletes, or writes to other collections, have to be refused meanwhile"
-_OTHERWISE = (
-    "Otherwise leave the option out; a cut-over refuses inserts and updates of its source in any case:"
-)
-"""When the block is not needed, which is the usual case."""
-
-
 class FencedSource:
     """The live collection, which refuses writes while the fence is up.
 
@@ -142,27 +135,19 @@ class FencedSource:
             problem = "no user is logged in, so it would stop this program too"
             raise WritesNotBlockable(
                 problem,
-                f"{_ONLY_IF}: switch on access control first, and log in as a user with the roles restore and "
-                f"clusterMonitor.\n{_OTHERWISE}",
+                "switch on access control, and log in as a user with the roles restore and clusterMonitor",
             )
         lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
         if lacking:
-            advice = (
-                f"{_ONLY_IF}: have an administrator grant the roles restore and clusterMonitor, which have them.\n"
-                f"{_OTHERWISE}"
-            )
+            advice = "have an administrator grant the roles restore and clusterMonitor, which have these privileges"
             raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)
         mode = self._mode()
         if mode is None:
             problem = "the server does not have setUserWriteBlockMode"
-            raise WritesNotBlockable(
-                problem, f"{_ONLY_IF}: that takes MongoDB 6.0 and a replica set.\n{_OTHERWISE}"
-            )
+            raise WritesNotBlockable(problem, "use MongoDB 6.0 or newer with a replica set")
         if mode != _OFF:
             problem = "they are blocked already"
-            raise WritesNotBlockable(
-                problem, "Leave the option out; the block lasts until its owner ends it:"
-            )
+            raise WritesNotBlockable(problem, "have the one who blocked them end that")
 
 
 def _may(action: str, privileges: Collection[Any]) -> bool:

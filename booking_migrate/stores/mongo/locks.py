@@ -77,8 +77,10 @@ class MongoLocks(LockStore):
         if not found or "run_id" not in found[0]:
             return None
         there = found[0]
-        is_gone = there["expired"] or (bool(there["birth"]) and is_dead(there["pid"], there["birth"]))
-        return HeldLockView(_holder(there), there["at"], is_live=not is_gone)
+        # A lock that was given back has no process.
+        has_ended = not there["pid"] or is_dead(there["pid"], there["birth"])
+        is_live = not (there["expired"] or has_ended)
+        return HeldLockView(_holder(there), there["at"], is_live, has_ended)
 
     @override
     def held(self) -> Mapping[str, HeldLockView]:

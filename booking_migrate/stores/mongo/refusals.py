@@ -127,11 +127,12 @@ def refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> Book
     rules = list(dict.fromkeys(broken_rules(info.get("details"))))
     more = [f"and {len(rules) - _MOST_RULES} more"] if len(rules) > _MOST_RULES else []
     problem = "; ".join([*rules[:_MOST_RULES], *more]) or "one of its conditions does not hold"
-    # The command of the server's shell that switches the validator off.
-    remedy = f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
-    return ValidationFailed(
-        place, problem, display_id(info.get("failingDocumentId")), remedy, _client_of(first), len(problems)
+    # The commands of the server's shell that switch the validator off, and on again.
+    off, on = (
+        f'db.runCommand({{collMod: "{place}", validationLevel: "{level}"}})' for level in ("off", "strict")
     )
+    document_id = display_id(info.get("failingDocumentId"))
+    return ValidationFailed(place, problem, document_id, off, on, _client_of(first), len(problems))
 
 
 def _client_of(problem: Mapping[str, Any]) -> str:

@@ -98,8 +98,8 @@ def test_errors_cross_processes(kind: type[BookingMigrateError]) -> None:
 
 def test_a_missing_confirmation_says_what_to_do() -> None:
     """Without a terminal the option is named, and after another answer the one that confirms."""
-    assert "Add --yes to run without a terminal." == NotConfirmed("cut-over").hint
-    assert "You typed 'yes'; type 'bookings' to confirm." == NotConfirmed("cut-over", "yes", "bookings").hint
+    assert "Without a terminal, --yes confirms it: booking-migrate ... --yes" == NotConfirmed("cut-over").hint
+    assert "type 'bookings' to confirm; you typed 'yes'." in NotConfirmed("cut-over", "yes", "bookings").hint
 
 
 def test_a_missing_collection_is_located() -> None:
