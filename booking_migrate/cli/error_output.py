@@ -16,10 +16,10 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
 from booking_migrate.cli.usage import PREFIX, misspelt_variables
 from booking_migrate.errors import (
-    STARTS_OVER,
     GOES_ON,
     LIVE_AS_BEFORE,
     SAME_COMMAND,
+    STARTS_OVER,
     BookingMigrateError,
     DuplicateClientDocuments,
     HungUp,

@@ -72,12 +72,12 @@ class WritesNotBlockable(Refused):
 
     @property
     def hint(self) -> str:
-        usual = (
+        first = (
             "Usual: leave the option out; a cut-over refuses inserts and updates of its source in any case"
         )
         needed = "Only if deletes, or writes to other collections, must be refused too"
         return (
-            f"{usual}: {SAME_COMMAND} without --block-all-writes\n"
+            f"{first}: {SAME_COMMAND} without --block-all-writes\n"
             f"{needed}: {self.advice}, then run the same command again: {SAME_COMMAND}"
         )
 

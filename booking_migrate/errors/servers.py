@@ -135,13 +135,13 @@ class AuthenticationFailed(ConnectionProblem):
     @property
     def hint(self) -> str:
         export = _export(self.hosts, self.database, self.source or _USERS_AT, self.user)
-        usual = f"Check the password, {_ENCODED}, and that authSource is the database in which the user was created"
+        first = f"Check the password, {_ENCODED}, and that authSource is the database in which the user was created"
         other = ""
         if not (self.is_source_named or self.source == _USERS_AT):
             export = _export(self.hosts, self.database, _USERS_AT, self.user)
-            usual = f"Usual: the user was created in the database {_USERS_AT}, and authSource is missing"
+            first = f"Usual: the user was created in the database {_USERS_AT}, and authSource is missing"
             other = f"Or, if it was created in {self.source}, check the password, {_ENCODED}.\n"
-        return f"{usual}. {_KEPT}: {export}\n{other}Then run the same command again: {SAME_COMMAND}"
+        return f"{first}. {_KEPT}: {export}\n{other}Then run the same command again: {SAME_COMMAND}"
 
 
 class CredentialsMissing(ConnectionProblem):

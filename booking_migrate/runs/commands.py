@@ -239,10 +239,10 @@ def ways_beside_deletes(run: RunRecord) -> Sequence[PossibleCommand]:
     if "at-rest" in options and "token" in run.follow:
         followed = {name: value for name, value in options.items() if name != "at-rest"}
         beside = command_of(run.model_copy(update={"cutover_options": followed}), "cutover")
-        usual = (
+        applying = (
             "Make it live without --at-rest, the usual choice; this applies the application's deletes, too"
         )
-        ways.append(PossibleCommand(usual, beside))
+        ways.append(PossibleCommand(applying, beside))
     rest = "Or make it live at rest, with inserts and updates refused throughout" if ways else "Make it live"
     ways.append(PossibleCommand(f"{rest}, once nothing deletes bookings any more", again))
     if "block-all-writes" not in options:

@@ -77,7 +77,7 @@ class MongoLocks(LockStore):
         if not found or "run_id" not in found[0]:
             return None
         there = found[0]
-        # A lock that was given back has no process.
+        # A released lock has no process.
         has_ended = not there["pid"] or is_dead(there["pid"], there["birth"])
         is_live = not (there["expired"] or has_ended)
         return HeldLockView(_holder(there), there["at"], is_live, has_ended)
