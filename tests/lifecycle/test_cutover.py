@@ -220,7 +220,7 @@ def test_no_migration_beside_a_killed_cutover(
     refused = command(*MIGRATE, *restart)
 
     assert 5 == refused.returncode
-    assert "cutting-over" in refused.stderr
+    assert "its cut-over is unfinished" in refused.stderr
     assert before == contents(database)
 
 
