@@ -17,8 +17,9 @@ class NothingAtWork(NothingToDo):
     message = "no command is working on a run in {where}"
     hint = either(
         "has_runs",
-        "A pause or a setting needs a migrate, verify, rollback or references rewrite that is running, or a run that was interrupted. Every run: booking-migrate status",
-        "No run is recorded there, and a pause or a setting needs one. Is it the right database (--db, or the connection string)?",
+        "A pause or a setting needs a migrate, verify, rollback or references rewrite that is running, or a run that was interrupted. To "
+        "see every run: booking-migrate status",
+        "No run is recorded in {where}. Is it the right database (--db, or the connection string)? To see its runs: booking-migrate status",
     )
 
 
@@ -70,4 +71,4 @@ class SettingNotTaken(Refused):
 
     change = either("continuation", "\n{continuation}", "")
     message = "{setting} does not apply to {command} of run {run_id}"
-    hint = "What applies to it: {taken}. {setting} is chosen when the command is started.{change}"
+    hint = "What applies to it: {taken}.{change}"

@@ -23,12 +23,21 @@ class RequestReport(Part):
     value: float | bool | None = Field(description="of a pause whether it lasts; null: no limit")
     by: Line = Field(description="who asked: user@host")
     at: datetime = Field(description="when that was asked")
+    in_force: bool | None = Field(
+        default=None,
+        description="of a pause: whether the process that works has stopped for it; null: no pause",
+    )
 
 
 def request_report(request: Request) -> RequestReport:
     """Return one request as reports have it."""
     return RequestReport(
-        command=request.command, setting=request.setting, value=request.value, by=request.by, at=request.at
+        command=request.command,
+        setting=request.setting,
+        value=request.value,
+        by=request.by,
+        at=request.at,
+        in_force=request.is_in_force if request.setting is Setting.PAUSE else None,
     )
 
 
@@ -79,4 +88,4 @@ def _steps(done: Asked) -> Iterator[NextStep]:
     elif not done.chosen.is_alive and run.state in UNFINISHED:
         first = possible_commands(run, is_newest=True)[0]
         yield NextStep(text=f"{first.purpose}:", command=first.command)
-    yield NextStep(text="To see it:", command=f"booking-migrate status --run {run_id}")
+    yield NextStep(text="To see its state:", command=f"booking-migrate status --run {run_id}")

@@ -185,10 +185,14 @@ def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) 
         return ""
     follow = " --follow" if chosen.is_followed else ""
     command = f"{command_of(chosen.run, MIGRATE)}{follow} --workers {value:g}"
-    kept = "--max-rate and --max-lag, if they were given, are to be added"
+    kept = "and add --max-rate and --max-lag if you had given them"
+    alone = "It works in one process"
     if not chosen.is_alive:
-        return f"To continue migrate with that number ({kept}): {command}"
-    return f"Stop migrate (Ctrl-C; what was written is kept), then continue it with that number ({kept}): {command}"
+        return f"{alone}. Continue it with that number of processes, {kept}: {command}"
+    return (
+        f"{alone}, which cannot change while it runs. Stop migrate with Ctrl-C in its terminal; what was written is kept. "
+        f"Then continue it, {kept}: {command}"
+    )
 
 
 def _taken(run: RunRecord, command: str) -> Collection[Setting]:

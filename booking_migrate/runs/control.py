@@ -5,7 +5,7 @@ otherwise. So it survives a kill: the same command, run again, is paused as befo
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -84,6 +84,8 @@ class Request:
     """``user@host``."""
 
     at: datetime
+    is_in_force: bool = field(default=False, compare=False)
+    """Of a pause: whether the process that works, or did last, has recorded since that it is held by it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Worker:
 
     at: datetime
     is_over: bool
+    is_paused: bool = False
+    """Whether it is held by a pause."""
 
     def may_live(self, now: datetime) -> bool:
         """Return whether it may be running: it has not ended, and has recorded itself lately."""
@@ -107,9 +111,12 @@ class Worker:
 
 def requests_of(control: Mapping[str, Any], command: str) -> Iterator[Request]:
     """Yield what is asked of one command; what a newer version of the program knows is left out."""
+    worker = worker_of(control, command)
+    held_at = worker.at if worker is not None and worker.is_paused and not worker.is_over else None
     for name, asked in control.get(command, {}).items():
         if name in set(Setting):
-            yield Request(command, Setting(name), asked["value"], asked["by"], asked["at"])
+            is_held = name == Setting.PAUSE and held_at is not None and held_at >= asked["at"]
+            yield Request(command, Setting(name), asked["value"], asked["by"], asked["at"], is_held)
 
 
 def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
@@ -118,14 +125,16 @@ def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
     if there is None:
         return None
     takes = frozenset(Setting(name) for name in there["takes"] if name in set(Setting))
-    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"])
+    is_paused = there.get("paused", False)
+    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"], is_paused)
 
 
 def worker_record(
-    pid: int, birth: str, takes: Sequence[Setting], *, over: bool
+    pid: int, birth: str, takes: Sequence[Setting], *, over: bool, paused: bool
 ) -> tuple[str, Mapping[str, Any]]:
     """Return name and value under which a process records itself."""
-    return _WORKER, {"pid": pid, "birth": birth, "takes": [each.value for each in takes], "over": over}
+    named = [each.value for each in takes]
+    return _WORKER, {"pid": pid, "birth": birth, "takes": named, "over": over, "paused": paused}
 
 
 def handed_down(control: Mapping[str, Any]) -> Mapping[str, Any]:

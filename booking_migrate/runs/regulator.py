@@ -163,7 +163,9 @@ class Regulator:
 
     def _record(self, *, over: bool) -> None:
         self._beat_at = self._clock()
-        name, value = worker_record(self._process.pid, self._process.birth, self._takes, over=over)
+        name, value = worker_record(
+            self._process.pid, self._process.birth, self._takes, over=over, paused=self._paused is not None
+        )
         self._journal.ask(self._run_id, self._command, name, value)
 
     def _apply(self, asked: Request) -> None:
@@ -185,8 +187,10 @@ class Regulator:
         if asked.value:
             self._paused_at = self._clock() if self._paused is None else self._paused_at
             self._paused = asked
+            self._record(over=False)
         elif self._paused is not None:
             self._paused = None
+            self._record(over=False)
             self._listener.notify(Resumed(asked.by, self._clock() - self._paused_at))
 
     def _change_rate(self, rate: float | None) -> None:

@@ -86,7 +86,7 @@ def test_a_pause(
     before: tuple[str, ...],
     name: str,
 ) -> None:
-    """It holds before the next chunk; status, log and screen say by whom and since when; the lock is kept; resume ends it."""
+    """It is said to hold once it does, before the next chunk; by whom and since when, in status, log and screen; resume ends it."""
     if before:
         assert 0 == command(*before).returncode
     log, gate = tmp_path / "log", tmp_path / "gate"
@@ -95,6 +95,7 @@ def test_a_pause(
     again = command("control", "pause")
     Path(f"{gate}.open").touch()
     said = await_line(process, log, "paused")
+    held = command("control", "pause")
     run = run_of(command)
     shown = " ".join(command("status").stdout.split())
     busy = command(*SIDE_BY_SIDE) if name == "migrate" and arguments == SIDE_BY_SIDE else None
@@ -107,7 +108,9 @@ def test_a_pause(
         asked["commands"],
         [each["setting"] for each in asked["asked"]],
     )
-    assert "Paused already" in again.stdout
+    assert "Pause requested already" in again.stdout
+    assert f"pause requested by {ME} at" in again.stdout
+    assert "Paused already" in held.stdout
     assert (ME, f"booking-migrate control resume --run {run['run_id']}") == (said["by"], said["resume"])
     assert (True, [(name, "pause", True, ME)]) == (
         run["alive"],

@@ -11,7 +11,9 @@ from booking_migrate.runs.control import RESTORE, REWRITE, Setting
 def control_page(report: ControlReport) -> Page:
     """Return the page of control."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
-    items = tuple(Item(f"{each.command}: {request_line(each)}") for each in report.holds)
+    items = tuple(
+        Item(f"{each.command}: {request_line(each, at_work=report.at_work)}") for each in report.holds
+    )
     return Page(
         report,
         verdict,
@@ -24,42 +26,48 @@ def control_page(report: ControlReport) -> Page:
 def _verdict(report: ControlReport) -> Verdict:
     if report.pauses is None:
         headline = "Settings changed" if report.asked else "The settings are so already"
-        return Verdict(Mood.GOOD, headline, _explained(report, "The next chunk is handled by them"))
+        return Verdict(Mood.GOOD, headline, _explained(report, "They apply from the next batch on"))
     if report.pauses:
-        headline = "Pause requested" if report.asked else "Paused already"
-        return Verdict(
-            Mood.GOOD, headline, _explained(report, "It takes effect before the next chunk; the lock is kept")
-        )
+        is_held = all(each.in_force for each in report.holds if each.setting is Setting.PAUSE)
+        before = "Paused already" if is_held and report.at_work else "Pause requested already"
+        effect = "It takes effect before the next batch; other runs stay locked out"
+        return Verdict(Mood.GOOD, "Pause requested" if report.asked else before, _explained(report, effect))
     if not report.asked:
         return Verdict(Mood.GOOD, "Not paused", "Nothing was changed.")
     if not report.at_work:
         commands = " and ".join(report.commands)
         explanation = f"The run is not running; when {commands} is run again, it is not paused."
         return Verdict(Mood.GOOD, "Pause lifted", explanation)
-    return Verdict(Mood.GOOD, "Resumed", _explained(report, "The next chunk follows"))
+    return Verdict(Mood.GOOD, "Resumed", _explained(report, "It goes on with the next batch"))
 
 
 def _explained(report: ControlReport, effect: str) -> str:
     commands = " and ".join(report.commands)
     if report.at_work:
         return f"{effect} ({commands})."
-    return f"No command is working on the run: this holds when {commands} is run again."
+    return f"No command is working on the run: it will take effect when {commands} is run again."
 
 
-def request_line(request: RequestReport) -> str:
-    """Return one request as a line."""
+def request_line(request: RequestReport, *, at_work: bool) -> str:
+    """Return one request as a line.
+
+    Args:
+        request: what is asked.
+        at_work: whether a process works on the run.
+    """
     at = f"{request.at:%Y-%m-%d %H:%M:%S} UTC"
     if request.setting is Setting.PAUSE:
-        return f"paused by {request.by} since {at}"
+        if at_work and request.in_force:
+            return f"paused by {request.by} since {at}"
+        holds = "before the next batch" if at_work else f"when {request.command} is run again"
+        return f"pause requested by {request.by} at {at}; holds {holds}"
     return f"{request.setting} {request.value:g}, set by {request.by} at {at}"
 
 
-def request_lines(requests: Sequence[RequestReport]) -> Sequence[str]:
-    """Return what status says about what is asked of the commands on a run."""
+def request_lines(requests: Sequence[RequestReport], *, at_work: bool) -> Sequence[str]:
+    """Return what status says about what is asked of the commands on a run; ``at_work`` as of `request_line`."""
     several = len({each.command for each in requests}) > 1
+    lines = [(each.command, request_line(each, at_work=at_work)) for each in requests]
     return [
-        f"{each.command} {request_line(each)}"
-        if several or each.command in (REWRITE, RESTORE)
-        else request_line(each)
-        for each in requests
+        f"{command}: {line}" if several or command in (REWRITE, RESTORE) else line for command, line in lines
     ]

@@ -145,7 +145,7 @@ def _attention(run: RunReport) -> Iterator[str]:
     if run.holder is not None and run.run_id not in run.holder:
         # Another process than the one that began it: messages about the lock name it by its own id.
         yield f"active: {run.holder}"
-    yield from request_lines(run.requests)
+    yield from request_lines(run.requests, at_work=run.alive or any(each.in_force for each in run.requests))
     if run.kept:
         yield f"{plural(run.kept, 'client document')} kept, changed by others"
     if run.legacy and run.state in LIVE:

@@ -61,7 +61,7 @@ class Scene:
 
 
 def test_a_pause_lasts_until_it_is_ended() -> None:
-    """The chunk is held back, it is said with who asked and the command that ends it, and the process says what it takes."""
+    """The chunk is held back, it is said with who asked and the command that ends it, and the process says what it takes, and that it is held."""
     scene = Scene((0.0, "pause", True), (3.0, "pause", False))
     scene.regulator(Setting.PAUSE).wait()
     pauses = [event for event in scene.said if isinstance(event, Paused)]
@@ -73,8 +73,8 @@ def test_a_pause_lasts_until_it_is_ended() -> None:
         pauses[0].resume,
     )
     assert isinstance(scene.said[-1], Resumed)
-    assert [("run migrate worker", ["pause"], False)] == [
-        (name, value["takes"], value["over"]) for name, value in scene.recorded
+    assert [("run migrate worker", ["pause"], False, paused) for paused in (False, True, False)] == [
+        (name, value["takes"], value["over"], value["paused"]) for name, value in scene.recorded
     ]
 
 
