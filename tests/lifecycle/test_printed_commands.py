@@ -105,7 +105,7 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     # Followed, the change would be behind, and no mismatch.
     database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
     steps = json.loads(invoke("verify", *given, "--recheck", "0", "--json").stdout)["next_steps"]
-    explain, mismatches, migrate, decided = (
+    explain, mismatches, migrate, decided, again = (
         step["command"] for step in steps if (step["command"] or "").startswith("booking-migrate")
     )
 
@@ -113,6 +113,15 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
         f"booking-migrate migrate --db {named[1]} {' '.join(PLACES)} --accept duration-too-short" == migrate
     )
     assert f"{migrate} --on-conflict source" == decided
+    assert again.startswith(
+        f"booking-migrate verify --db {named[1]} {' '.join(PLACES)} --accept duration-too-short"
+    )
+    lacking = json.loads(invoke("verify", *PLACES, *named, "--json").stdout)["next_steps"][0]
+    assert "lacks --accept of the run" in lacking["text"]
+    assert (
+        f"booking-migrate verify --db {named[1]} {' '.join(PLACES)} --accept duration-too-short"
+        == lacking["command"]
+    )
     assert 0 == copied(invoke, migrate).exit_code
     assert 0 == copied(invoke, mismatches).exit_code
     assert f" {booking(1)['_id']} " in explain

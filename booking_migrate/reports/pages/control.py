@@ -38,7 +38,7 @@ def _verdict(report: ControlReport) -> Verdict:
         commands = " and ".join(report.commands)
         explanation = f"The run is not running; when {commands} is run again, it is not paused."
         return Verdict(Mood.GOOD, "Pause lifted", explanation)
-    return Verdict(Mood.GOOD, "Resumed", _explained(report, "It goes on with the next batch"))
+    return Verdict(Mood.GOOD, "Resumed", _explained(report, "It continues with the next batch"))
 
 
 def _explained(report: ControlReport, effect: str) -> str:
