@@ -50,10 +50,7 @@ class RunReport(Part):
     state: RunState
     alive: bool = Field(description="whether a process is working on it")
     stale: bool = Field(description="whether its process ended without recording that")
-    process_ended: bool = Field(
-        default=False,
-        description="whether its process is known to have ended; of one on another machine, only its last sign of life is known",
-    )
+    process_ended: bool = Field(default=False, description="whether its process is known to have ended")
     heard_at: datetime = Field(description="the time of its last sign of life")
     refuses_writes_since: datetime | None = Field(
         default=None, description="since when the source refuses writes for the run; null if it does not"
@@ -138,9 +135,7 @@ class SinceReport(Part):
     staying_ids: tuple[Id, ...] = Field(
         default=(), description="the sessionId of the first sessions booked since that stay in the new shape"
     )
-    old: int = Field(
-        default=0, description="old bookings that an old application has written since; they stay as they are"
-    )
+    old: int = Field(default=0, description="old bookings that an old application has written since, kept")
 
 
 class EarlierUndoneReport(Part):
