@@ -64,7 +64,7 @@ def refuses_new_ids(
     Documents that it refuses as they are do not count.
     """
     sound = [raw for raw in documents if refuses([raw]) is False]
-    return refuses([_with_new_ids(raw, path) for raw in sound]) if sound else None
+    return any(refuses([_with_new_ids(raw, path)]) for raw in sound) if sound else None
 
 
 def _with_new_ids(raw: bytes, path: str) -> bytes:
