@@ -9,7 +9,7 @@ from tests.simulation.search import search
 _PROCESSES = 2
 
 
-@pytest.mark.parametrize(("first", "end"), [(0, 500), pytest.param(500, 6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "end"), [(0, 300), pytest.param(300, 6000, marks=pytest.mark.slow)])
 def test_nothing_is_lost_in_any_schedule(first: int, end: int) -> None:
     """Live collection and kept copy are what the acknowledged writes make, whatever the schedule, and no fence is left."""
     failures = list(search(run_seed, first, end, _PROCESSES, within=simulated))

@@ -24,7 +24,7 @@ _SHOWN_BY = {
 """Seeds that show what few schedules do: a search would take long. If the schedules have changed, the test names another seed."""
 
 
-@pytest.mark.parametrize(("first", "end"), [(0, 150), pytest.param(150, 1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("first", "end"), [(0, 100), pytest.param(100, 1500, marks=pytest.mark.slow)])
 def test_nothing_is_lost_in_any_schedule(first: int, end: int) -> None:
     """After the rollback every booking is there once, with what both applications did to it, whatever the schedule."""
     failures = list(search(run_window_seed, first, end, _PROCESSES, within=simulated_window))

@@ -41,6 +41,9 @@ STEPS = [
     (f"before {JOURNAL}.save", 9),
     ("before booking_migrate.runs.lock:HeldLock.release", 1),
 ]
+LONGER = [(f"after {JOURNAL}.note", 6), (f"after {WRITES}.write", 1)]
+"""Between two that are killed by default."""
+
 UNDO_STEPS = [
     (f"after {JOURNAL}.save", 1),
     (f"after {WRITES}.write", 1),
@@ -64,8 +67,15 @@ def noted(database: Db) -> set[tuple[Any, ...]]:
 
 @pytest.mark.parametrize(
     ("place", "count"),
-    STEPS,
-    ids=[f"{place.rpartition('.')[2]}-{count}-{place[0]}" for place, count in STEPS],
+    [
+        pytest.param(
+            place,
+            count,
+            id=f"{place.rpartition('.')[2]}-{count}-{place[0]}",
+            marks=pytest.mark.slow if (place, count) in LONGER else (),
+        )
+        for place, count in STEPS
+    ],
 )
 def test_the_same_command_completes_a_rewrite(
     place: str,
