@@ -55,10 +55,9 @@ def migrate_in_place(
             collection,
             stores=stores,
             session=session,
-            request=request,
             users=sides.users,
             experts=sides.experts,
-            limits=engine.InPlaceLimits(passes=options.passes, maximum_rate=request.maximum_rate),
+            most_passes=options.passes,
             listener=listener,
             signal_guard=signal_guard,
         )

@@ -15,11 +15,10 @@ from booking_migrate.migrate.counts import MigrationCounts
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.quantities import agreed
-from booking_migrate.runs.control import MIGRATE
 from booking_migrate.runs.plan import Finding, MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import history_in_place
 from booking_migrate.runs.regulator import Regulator
-from booking_migrate.runs.session import RunRequest, RunSession, RunStores
+from booking_migrate.runs.session import RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.status import refuse_readers
 from booking_migrate.runs.workers import WORTH_IT
@@ -29,19 +28,6 @@ from booking_migrate.stores.ports import DocumentReader
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace
-
-DEFAULT_PASSES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class InPlaceLimits:
-    """Limits of a migration in place. They have no influence on the result."""
-
-    passes: int = DEFAULT_PASSES
-    """How many passes through the collection it makes at most."""
-
-    maximum_rate: float | None = None
-    """How many bookings a second it moves at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +48,9 @@ def migrate_in_place(
     *,
     stores: RunStores,
     session: RunSession,
-    request: RunRequest,
     users: DocumentReader | None,
     experts: DocumentReader | None,
-    limits: InPlaceLimits,
+    most_passes: int,
     listener: Listener,
     signal_guard: SignalGuard,
 ) -> InPlaceOutcome:
@@ -78,11 +63,10 @@ def migrate_in_place(
         plan: what is to be done.
         collection: where the bookings are.
         stores: where the run's life is kept.
-        session: opens and closes the run in the journal.
-        request: the run to begin or to continue.
+        session: opens and closes the requested run in the journal.
         users: where users are looked up; None if nowhere.
         experts: where experts are looked up; None if nowhere.
-        limits: of passes and rate.
+        most_passes: how many passes through the collection it makes at most.
         listener: notified of the progress.
         signal_guard: defers a signal while a batch is moved.
 
@@ -92,16 +76,7 @@ def migrate_in_place(
         OtherOptions, UnfinishedRun: an interrupted run is there that this request does not continue.
         ConnectionProblem, WriteFailed: the server cannot be asked, or cannot take the result.
     """
-    regulator = Regulator(
-        stores.journal,
-        listener,
-        command=MIGRATE,
-        process=request.holder,
-        run_id=lambda: session.open_run_id,
-        gauge=stores.lag,
-        maximum_lag=request.maximum_lag,
-        maximum_rate=limits.maximum_rate,
-    )
+    regulator = session.regulator()
     try:
         regulator.check()
         for place in (users, experts):
@@ -111,7 +86,16 @@ def migrate_in_place(
         directory = Directory(users, experts, plan.people)
         named = _examined(plan, collection, directory)
         running = _InPlace(
-            plan, collection, directory, stores, session, limits, regulator, listener, signal_guard, named
+            plan,
+            collection,
+            directory,
+            stores,
+            session,
+            most_passes,
+            regulator,
+            listener,
+            signal_guard,
+            named,
         )
         return running.migrate()
     except BaseException as error:
@@ -128,7 +112,7 @@ class _InPlace:
     directory: Directory
     stores: RunStores
     session: RunSession
-    limits: InPlaceLimits
+    most_passes: int
     regulator: Regulator
     listener: Listener
     signal_guard: SignalGuard
@@ -153,7 +137,7 @@ class _InPlace:
             passes += 1
             this = self._pass(passes)
             is_complete = this.is_last
-            if is_complete or passes >= self.limits.passes:
+            if is_complete or passes >= self.most_passes:
                 break
             this.rejects.abandon()
         try:

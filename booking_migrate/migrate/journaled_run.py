@@ -6,9 +6,7 @@ from booking_migrate.events import Listener
 from booking_migrate.migrate.dispatch import Delegation
 from booking_migrate.migrate.journaled_target import JournaledTarget, ProgressCounter
 from booking_migrate.migrate.pipeline import migrate as migrate_stream
-from booking_migrate.runs.control import MIGRATE
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
-from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunSession, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.undo import undo
@@ -68,16 +66,7 @@ def migrate(
         undo=lambda run, lock: undo(run, stores, lock, listener, signal_guard),
         listener=listener,
     )
-    regulator = Regulator(
-        stores.journal,
-        listener,
-        command=MIGRATE,
-        process=request.holder,
-        run_id=lambda: session.open_run_id,
-        gauge=stores.lag,
-        maximum_lag=request.maximum_lag,
-        maximum_rate=request.maximum_rate,
-    )
+    regulator = session.regulator()
     try:
         regulator.check()
         kept = JournaledTarget(target, session, signal_guard, progress, regulator)

@@ -18,11 +18,12 @@ from booking_migrate.errors import (
 from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpened
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of
-from booking_migrate.runs.control import handed_down
+from booking_migrate.runs.control import MIGRATE, handed_down
 from booking_migrate.runs.followed import FOLLOWING
 from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
 from booking_migrate.runs.noted_ranges import SettledHistory
 from booking_migrate.runs.provenance import JournalHistory, runs_in_effect
+from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.states import RESUMABLE, check_transition, differences, newest_result
 from booking_migrate.runs.status import not_finished, refuse_other_mode
 from booking_migrate.stores.journal import (
@@ -145,10 +146,19 @@ class RunSession:
         """Return the id of the run: that of the continued run, or the new one."""
         return self._run.run_id if self._run is not None else self._request.run_id
 
-    @property
-    def open_run_id(self) -> str | None:
-        """Return the id of the run as soon as it is recorded as running; None before."""
-        return self.run_id if self._is_open else None
+    def regulator(self) -> Regulator:
+        """Return what holds the chunks of the run back, by its request and by what others ask of it."""
+        request, stores = self._request, self._stores
+        return Regulator(
+            stores.journal,
+            self._listener,
+            command=MIGRATE,
+            process=request.holder,
+            run_id=lambda: self.run_id if self._is_open else None,
+            gauge=stores.lag,
+            maximum_lag=request.maximum_lag,
+            maximum_rate=request.maximum_rate,
+        )
 
     @property
     def token(self) -> int:
