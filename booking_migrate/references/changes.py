@@ -273,11 +273,12 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
     back: list[FieldChange] = []
     moved: list[FieldChange] = []
     for each in noted.changes:
-        if _is_same(look(each.path), each.after):
-            used.add(each.path)
-            back.append(each)
-        else:
+        there = _as_it_is(each, look(each.path))
+        if there is None:
             moved.append(each)
+        else:
+            used.add(each.path)
+            back.append(there)
     kept: list[FieldChange] = []
     by_field: dict[str, _Unused] = {}
     for each in moved:
@@ -298,6 +299,19 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
             kept.append(each)
     turned = tuple(each._replace(before=each.after, after=each.before) for each in back)
     return Reversal(turned, tuple(kept))
+
+
+def _as_it_is(change: FieldChange, there: Any) -> FieldChange | None:
+    """Return a change with the value that its path has now; None if that is another one.
+
+    An array that was added is the same in another order.
+    """
+    if _is_same(there, change.after):
+        return change
+    if change.before is not ABSENT or type(there) is not list or type(change.after) is not list:
+        return None
+    is_same = sorted(map(_spelled, there)) == sorted(map(_spelled, change.after))
+    return change._replace(after=there) if is_same else None
 
 
 class _Unused:

@@ -19,7 +19,8 @@ def killed_around(place: str, count: int, environment: Mapping[str, str], *argum
     """Kill the program around a call, and return its exit code.
 
     Args:
-        place: ``before`` or ``after``, module, class and method: ``after package.module:Class.method``.
+        place: ``before`` or ``after``, module, class and method: ``after package.module:Class.method``; or ``SIGTERM``, or another
+            signal, which is sent before the call.
         count: at which call.
         environment: the variables of the process.
         arguments: those of the program.
@@ -44,10 +45,10 @@ def _main(place: str, count: str, *arguments: str) -> None:
     def deadly(*given: Any, **named: Any) -> Any:
         nonlocal left
         left -= 1
-        if moment == "before" and not left:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if moment != "after" and not left:
+            os.kill(os.getpid(), signal.SIGKILL if moment == "before" else signal.Signals[moment])
         result = whole(*given, **named)
-        if not left:
+        if moment == "after" and not left:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 

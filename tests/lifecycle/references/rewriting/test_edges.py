@@ -12,6 +12,8 @@ from pymongo.errors import AutoReconnect
 
 from booking_migrate.cli import run
 from booking_migrate.references import noting
+from booking_migrate.runs.regulator import Regulator
+from booking_migrate.runs.throttle import Pace
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
@@ -218,3 +220,50 @@ def test_two_in_a_second(database: Db, command: Run, monkeypatch: pytest.MonkeyP
         rewritten(command, "orders._id")
     undone(command)
     assert before == hashes(database)
+
+
+def test_add_array_reordered(database: Db, command: Run) -> None:
+    """Arrays that others have put into another order since: references are restored in that order, and the added array is removed."""
+    database.orders.insert_one({"_id": 1, "b": [old(1), old(2)]})
+    rewritten_both = command(*REWRITE, "--field", "orders.b", "--add", "s=session")
+    assert 0 == rewritten_both.returncode
+    database.orders.update_one({"_id": 1}, {"$set": {"b": [new(2), new(1)], "s": [new(2), new(1)]}})
+    undone(command)
+    assert [{"_id": 1, "b": [old(2), old(1)]}] == list(database.orders.find())
+
+
+def test_deleted_meanwhile(database: Db, command: Run) -> None:
+    """Documents that the server deletes between read and write are not missed, and an undo counts those that are gone since."""
+    database.orders.insert_many({"_id": number, "b": old(number)} for number in range(1, 6))
+    with between_read_and_write(lambda: database.orders.delete_many({"_id": {"$in": [2, 3]}})):
+        report = rewritten(command, "orders.b")
+    assert (3, 0) == (report["documents"], report["fields"][0]["refused"])
+    database.orders.delete_one({"_id": 1})
+    done = command(*UNDO)
+    assert 0 == done.returncode, done.stderr
+    counted = json.loads(done.stdout)["references"]
+    assert (2, 1) == (counted["documents"], counted["gone"])
+    assert {4: old(4), 5: old(5)} == {each["_id"]: each["b"] for each in database.orders.find()}
+
+
+def test_rate(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rate is kept: batches are no larger than its share, all documents are counted against it, and it is waited for."""
+    database.orders.insert_many({"_id": number, "b": old(number % 30)} for number in range(40))
+    taken, delays = [], []
+    take, wait = Pace.take, Regulator._delay
+
+    def counted(own: Pace, number: int) -> None:
+        take(own, number)
+        taken.append(number)
+
+    def waited(own: Regulator) -> float:
+        delays.append(wait(own))
+        return 0.0
+
+    monkeypatch.setattr(Pace, "take", counted)
+    monkeypatch.setattr(Regulator, "_delay", waited)
+    done = command(*REWRITE, "--field", "orders.b", "--max-rate", "20")
+    assert 0 == done.returncode, done.stderr
+    assert 38 == sum(taken)
+    assert max(taken) < 38
+    assert max(delays) > 0

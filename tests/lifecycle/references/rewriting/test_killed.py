@@ -4,11 +4,13 @@ import json
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
+from unittest import mock
 
 import pytest
 from pymongo.database import Database
 
 from booking_migrate.references import drain, rewrite
+from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
@@ -188,3 +190,45 @@ def test_lost_history_begins_again(
     assert expected(COUNT) == found(database)
     # Each has one id of no booking.
     assert COUNT == ids["unknown"]
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_ends_a_rewrite_and_an_undo_which_continue(
+    name: str, code: int, database: Db, command: Run, environment: Mapping[str, str], tables: str
+) -> None:
+    """Interrupted or terminated in the middle, a rewrite and its undo end in order, and the same command completes each."""
+    before = hashes(database)
+    stopped = (*REWRITE, *SMALL, "--config", tables)
+    assert code == killed_around(f"{name} {WRITES}.write", 4, environment, *stopped)
+    done = command(*stopped)
+    assert 0 == done.returncode, done.stderr
+    assert json.loads(done.stdout)["resumed"]
+    assert expected(COUNT) == found(database)
+    assert code == killed_around(f"{name} {WRITES}.write", 4, environment, *UNDO)
+    done = command(*UNDO)
+    assert 0 == done.returncode, done.stderr
+    assert before == hashes(database)
+    assert _CHANGED == json.loads(done.stdout)["references"]["identical"]
+
+
+def test_a_lock_that_was_taken_over_ends_the_writing(database: Db, command: Run, tables: str) -> None:
+    """A rewrite whose lock another process has taken over writes nothing more, and the same command completes it."""
+    whole, writes, after = MongoReferringWrites.write, [0], [0]
+
+    def write(own: MongoReferringWrites, updates: Any) -> Any:
+        writes[0] += 1
+        after[0] += writes[0] > 3
+        done = whole(own, updates)
+        if writes[0] == 3:
+            taken = database.booking_migrate_locks.update_one(
+                {"_id": "references"}, {"$inc": {"token": 1}, "$set": {"holder.pid": 1}}
+            )
+            assert 1 == taken.modified_count
+        return done
+
+    with mock.patch.object(MongoReferringWrites, "write", write):
+        done = command(*REWRITE, *SMALL, "--config", tables)
+    assert (11, 0) == (done.returncode, after[0]), done.stdout + done.stderr
+    database.booking_migrate_locks.delete_one({"_id": "references"})
+    assert 0 == command(*REWRITE, *SMALL, "--config", tables).returncode
+    assert expected(COUNT) == found(database)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 from bson import DBRef
-from bson.binary import UuidRepresentation
+from bson.binary import Binary, UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
@@ -16,6 +16,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from booking_migrate.bson.document import STRING, Opaque, element_of, wrap
+from booking_migrate.bson.format import display_id
 from booking_migrate.domain.session import session_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
@@ -340,3 +341,41 @@ def test_an_undo_after_finalize_needs_the_old_ids_in_the_sessions(
     assert {"_id": 1, "b": new(1) if dropped else old(1)} == database.orders.find_one()
     assert (5 if dropped else 0) == done.returncode, done.stderr
     assert not dropped or "legacyBookingId" in message(done)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_bookings_whose_ids_are_not_object_ids(in_place: bool, database: Db, command: Run) -> None:
+    """References to UUIDs, numbers and words are rewritten, verified and undone; without a journal they are listed, and stay."""
+    ids = [old(1), Binary.from_uuid(UUID(int=7)), 42, "booking seven"]
+    database.bookings.insert_many(booking(number, _id=each) for number, each in enumerate(ids))
+    database.orders.insert_many({"_id": number, "b": each} for number, each in enumerate(ids))
+    before = hashes(database)["orders"]
+    if in_place:
+        assert 0 == command("migrate", "--in-place", "--quiet").returncode
+    else:
+        for name in ("migrate", "verify", "cutover"):
+            yes = ["--yes"] if name == "cutover" else []
+            assert 0 == command(name, "--target", "clients", "--quiet", *yes).returncode
+    assert 0 == command(*REWRITE, *FIELD).returncode
+    sessions = {
+        display_id(each["legacyBookingId"]): each["sessionId"]
+        for one in database.bookings.find()
+        for each in one["sessions"]
+    }
+    # Text stays text.
+    new_ids = [*(sessions[display_id(each)] for each in ids[:3]), str(sessions["booking seven"])]
+    assert new_ids == [each["b"] for each in database.orders.find().sort("_id", 1)]
+    verified = command("references", "verify", "--json", *FIELD)
+    assert 0 == verified.returncode, verified.stdout + verified.stderr
+    assert 0 == command(*UNDO).returncode
+    assert before == hashes(database)["orders"]
+    assert 0 == command(*REWRITE, *FIELD).returncode
+    database.booking_migrate_references.drop()
+    database.booking_migrate_reference_notes.drop()
+    done = command(*UNDO, *FIELD)
+    assert 3 == done.returncode, done.stdout + done.stderr
+    undone = json.loads(done.stdout)["references"]
+    assert (1, 3) == (undone["documents"], undone["left"])
+    assert ["1", "2", "3"] == sorted(each["document_id"] for each in undone["left_samples"])
+    assert "cannot be computed" in undone["left_samples"][0]["why"]
+    assert [old(1), *new_ids[1:]] == [each["b"] for each in database.orders.find().sort("_id", 1)]
