@@ -97,7 +97,9 @@ class GivenOptions:
         findings = tuple(replace(each, advice=self.complete(each.advice)) for each in report.findings)
         changes: dict[str, object] = {"next_steps": steps, "findings": findings}
         for name in ("runs", "rewrites"):
-            if parts := getattr(report, name, ()):
+            parts = getattr(report, name, ())
+            # Those of a verification have no commands.
+            if parts and hasattr(parts[0], "possible"):
                 changes[name] = tuple(
                     each.model_copy(update={"possible": tuple(map(self.complete, each.possible))})
                     for each in parts
