@@ -20,7 +20,7 @@ from booking_migrate.cli.streams import (
     redact,
     secrets_among,
 )
-from booking_migrate.cli.usage import named_by_variable, report_usage_error
+from booking_migrate.cli.usage import named_by_variable, print_variable_error, report_usage_error
 from booking_migrate.errors import ExitCode
 from booking_migrate.gc_tuning import keep_loaded, spare_collector
 from booking_migrate.reports.text import continued
@@ -279,6 +279,8 @@ class LazyGroup(TyperGroup):
         except typer.TyperException as error:
             if self._is_root:
                 _report(error, ctx.meta.get(_SECRETS, ()), ctx.meta.get(WORDS, ()))
+                if print_variable_error(error, ctx):
+                    raise typer.Exit(ExitCode.USAGE) from None
             raise
 
 

@@ -291,7 +291,7 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise BadConfiguration(str(path), f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadConfiguration(str(path), "is not TOML: it is not UTF-8 text") from error
+        raise BadConfiguration(str(path), "is not valid TOML: it is not UTF-8 text") from error
     try:
         return text, tomllib.loads(text)
     except ValueError as error:

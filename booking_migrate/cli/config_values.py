@@ -56,7 +56,7 @@ def wanted_of(parameter: Any) -> str:
     is_read = parameter.type_descriptor.parameter_info.parser is not None
     if is_read or parameter.multiple or not isinstance(default, str | int | float):
         return _expected(parameter)
-    return f"{_expected(parameter)}; by default it is {_shown(default)}"
+    return f"{_expected(parameter)} (default {_shown(default)})"
 
 
 def _expected(parameter: Any) -> str:
@@ -71,8 +71,9 @@ def _expected(parameter: Any) -> str:
     if kind not in (int, float) or parameter.type_descriptor.parameter_info.parser is not None:
         return "a string" if kind is not int else "a string or a whole number"
     number = "a whole number" if kind is int else "a number"
-    bounds = "" if parameter.min is None else f", at least {parameter.min:g}"
-    return f"{number}{bounds}" if parameter.max is None else f"{number}{bounds} and at most {parameter.max:g}"
+    if parameter.max is None:
+        return number if parameter.min is None else f"{number} of at least {parameter.min:g}"
+    return f"{number} from {parameter.min or 0:g} to {parameter.max:g}"
 
 
 def contract_problem(key: str, value: Any) -> str:
@@ -102,7 +103,9 @@ _KEY = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[\w.\s-])+?)\s*=""")
 _PART = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([\w-]+))\s*\.?""")
 _FENCES = ('"""', "'''")
 _POSITION = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
-_QUOTES = 'Text takes quotes, such as source = "bookings"; numbers, true and false do not.'
+_QUOTES = 'Text needs quotes, such as source = "bookings"; numbers, true and false do not.'
+_SECRET = re.compile(r"@|uri|password|secret|token|key", re.IGNORECASE)
+"""What a line has that may hold a password: it is not shown."""
 
 
 def line_of(text: str, *path: str) -> int | None:
@@ -170,7 +173,7 @@ def syntax_problem(path: str, text: str, problem: str) -> BadConfiguration:
     """
     found = _POSITION.fullmatch(problem)
     if found is None:
-        return BadConfiguration(path, f"is not TOML: {problem}")
+        return BadConfiguration(path, f"is not valid TOML: {problem}")
     lines = text.rstrip().splitlines()
     said, line = found[1], int(found[2] or len(lines))
     where = f"{path}, line {line}"
@@ -184,4 +187,8 @@ def syntax_problem(path: str, text: str, problem: str) -> BadConfiguration:
         return BadConfiguration(
             where, "this table is there already", "Put all keys of a table below one heading."
         )
-    return BadConfiguration(where, f"is not TOML: {said}", _QUOTES if said == "Invalid value" else "")
+    shown = lines[line - 1].strip() if line <= len(lines) else ""
+    shown = "" if _SECRET.search(shown) else shown
+    if said == "Invalid value":
+        return BadConfiguration(where, f"is not valid TOML: {shown or said}", _QUOTES)
+    return BadConfiguration(where, f"is not valid TOML: {': '.join(filter(None, (said, shown)))}")

@@ -163,12 +163,18 @@ def _faults(text: str) -> Iterator[_Fault]:
     if setting is not None and not _is_allowed(setting, value):
         allowed = NUMBERS[setting]
         span = (
-            f"from {allowed.least} on" if allowed.most is None else f"from {allowed.least} to {allowed.most}"
+            f"of at least {allowed.least}"
+            if allowed.most is None
+            else f"from {allowed.least} to {allowed.most}"
         )
-        numbers = f"a whole number {span}" if allowed.is_whole else f"a number {span}, or {_NONE}"
+        numbers = (
+            f"a whole number {span}"
+            if allowed.is_whole
+            else f"a number {span}, or the word {_NONE} (no limit)"
+        )
         yield _Fault(
             f"{setting.value} cannot be {value!r}",
-            f"Use {numbers}, for {setting.value} ({allowed.unit}).",
+            f"For {setting.value} ({allowed.unit}), use {numbers}.",
         )
 
 

@@ -296,7 +296,7 @@ def _next_steps(
     for blocker in outcome.blockers:
         if blocker.kind == DISK_TOO_SMALL:
             yield NextStep(
-                text="Enlarge the server's disk, if the result is to be on it; then look again:",
+                text="If the result is to be on this server: free space on its disk, or enlarge it; then look again:",
                 command=same_command(ctx, ""),
             )
             yield NextStep(

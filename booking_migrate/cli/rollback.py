@@ -41,6 +41,7 @@ from booking_migrate.reports.text import outage
 from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
+from booking_migrate.runs.commands import NEEDS_REST, needs_rest
 from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.states import LIVE, UNDOABLE
 from booking_migrate.runs.undo import UndoOutcome
@@ -75,7 +76,8 @@ In a reverse window (cutover --reverse-window) that is kept ready: the command t
 refuses writes for these only; sessions booked since become old bookings.
 
 What was migrated in place is restored client by client, while the application runs: the old bookings come from the
-archive, and later changes are kept, carried or dropped likewise. The target of such a run is its source.
+archive, and later changes are kept, carried or dropped likewise. The target of such a run is its source. Before a run
+--without-transactions is undone, stop the application: what it writes meanwhile can be lost.
 
 References that references rewrite has written have to be undone first, with --references: old ids are restored from its journal,
 wherever arrays have them now; what others have changed since stays and is listed, and the exit code is 3.
@@ -205,8 +207,9 @@ def _rollback(
         changes = _describe_changes(connection, runs, journal, context.listener, will_drop=discard_later)
     if not yes:
         _confirm(runs, changes, _refusal(newest, discard))
-    elif changes is not None:
-        context.listener.notify(Warned(changes))
+    else:
+        for said in filter(None, (NEEDS_REST if needs_rest(newest) else None, changes)):
+            context.listener.notify(Warned(said))
     outcomes = []
     for each, older in zip_longest(runs, runs[1:]):
         stores = open_run_stores(connection, target=each.target, source=each.source)
@@ -294,7 +297,9 @@ def _in_words(since: ChangesSince, moment: str, *, will_drop: bool) -> str:
 
 
 def _refusal(newest: RunRecord, discard: DiscardOptions) -> str:
-    """Return for how long a rollback refuses writes, as it is to be confirmed; empty before a cut-over."""
+    """Return what a rollback means for the application's writes, as it is to be confirmed; empty: nothing."""
+    if needs_rest(newest):
+        return NEEDS_REST
     if newest.state is not RunState.CUT_OVER:
         return ""
     if newest.window.get("built"):

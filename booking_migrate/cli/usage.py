@@ -50,8 +50,32 @@ def named_by_variable(error: typer.TyperException) -> None:
     set_one = next((name for name in names if name and os.environ.get(name)), None)
     if set_one is not None and isinstance(error, typer.BadParameter):
         error.param_hint = f"{set_one} (environment variable of {parameter.opts[0]})"
+        error.variable = set_one  # type: ignore[attr-defined]
         if is_of_library:
             error.message = f'is "{os.environ[set_one]}", and {error.message}'
+
+
+def print_variable_error(error: typer.TyperException, ctx: typer.Context) -> bool:
+    """Print an error about the value of a variable as any other error is printed; return whether it is one."""
+    variable = getattr(error, "variable", None)
+    if variable is None:
+        return False
+    # Here, because help and completion need none of it.
+    from booking_migrate.cli.error_output import console_on  # noqa: PLC0415
+    from booking_migrate.cli.next_steps import same_command  # noqa: PLC0415
+
+    joined = " " if error.message.startswith("is ") else ": "
+    console = console_on(sys.stderr)
+    console.print("[bold red]error:[/] ", end="", soft_wrap=True)
+    lines = [
+        f"{variable}{joined}{error.message.removesuffix('.')}",
+        f"hint: Correct it, or remove it for the default:\n  unset {variable}",
+    ]
+    if command := same_command(ctx, ""):
+        lines.append(f"Then run the same command again:\n  {command}")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    return True
 
 
 def misspelt_variables(ctx: typer.Context) -> Iterator[tuple[str, str]]:

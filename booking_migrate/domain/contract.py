@@ -172,7 +172,7 @@ class Contract(BaseModel):
     currencies: (
         Annotated[tuple[Annotated[str, StringConstraints(pattern=f"^{CURRENCY}$")], ...], Field(min_length=1)]
         | None
-    ) = Field(default=None, description="values of `currency`; by default any three capitals")
+    ) = Field(default=None, description="values of `currency`; by default any three capital letters")
     payment_statuses: Words = Field(
         default=("pending", "paid", "refunded", "failed"), description="values of `paymentStatus`"
     )

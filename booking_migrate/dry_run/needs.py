@@ -269,8 +269,8 @@ def need_blockers(needs: Needs) -> Iterator[Blocker]:
     if needs.disk is not None and needs.target_bytes is not None and needs.target_bytes > needs.disk.free:
         yield Blocker(
             kind=DISK_TOO_SMALL,
-            message=f"the target will take about {size(needs.target_bytes)}, and the server's disk has {size(needs.disk.free)} free",
-            hint="Enlarge the server's disk. Or migrate into a file, if the result is for another server.",
+            message=f"The target will take about {size(needs.target_bytes)}, and the server's disk has {size(needs.disk.free)} free",
+            hint="Free space on the server's disk, or enlarge it. Or migrate into a file, if the result is for another server.",
         )
 
 

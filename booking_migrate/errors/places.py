@@ -89,6 +89,13 @@ class BadConfiguration(UsageProblem):
     advice: str = ""
     message = "{where}: {problem}"
 
+    @property
+    def hint(self) -> str:
+        # A hint that has a command, or asks for other words on the command line, is complete.
+        if "booking-migrate " in self.advice or not self.where.partition(",")[0].endswith(".toml"):
+            return self.advice
+        return f"{self.advice} Correct it, then run the same command again.".strip()
+
 
 class MissingExtra(UsageProblem):
     """A command needs packages that are not installed."""

@@ -26,7 +26,10 @@ class DiskFull(WriteFailed):
     """The server has no room left on its disk."""
 
     message = "the disk of the server is full: cannot write to {place} ({problem})"
-    hint = "Free space on the server's disk, or enlarge it; then run the same command again: what was written is kept."
+    hint = (
+        "Until there is room, the application may not be able to write either. Free space on the server's disk, or enlarge it; then run "
+        "the same command again: what was written is kept."
+    )
 
 
 class ValidationFailed(WriteFailed):

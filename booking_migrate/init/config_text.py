@@ -28,7 +28,7 @@ def _lines(outcome: InitOutcome, database: str, host: str) -> Iterator[str]:
     yield "# does not belong here, because it may hold a password: set MONGODB_URI."
     yield "#"
     sampled = agreed(f"{found.sampled} {{booking was|bookings were}}", found.sampled)
-    orders = plural(found.layouts, "order and choice", "orders and choices")
+    orders = plural(found.layouts, "different set or order", "different sets or orders")
     yield f"# {sampled} sampled: {found.first_generation} of the first generation, without user ids or"
     yield f"# emails, {found.sampled - found.first_generation} of the second; {orders} of fields."
     if found.unknown_fields:

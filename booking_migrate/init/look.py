@@ -62,9 +62,9 @@ class _Decisions:
         for value, reason in candidates:
             self.settings.append(Setting(key, value, reason, is_set=False))
         if candidates:
-            names = ", ".join(value for value, _ in candidates)
-            choice = f"take {criterion}; " if criterion else ""
-            self.undecided.append(f"{key}: {names}; {choice}until it is decided, {default} counts")
+            names = " or ".join(value for value, _ in candidates)
+            choice = f"take {criterion}. " if criterion else ""
+            self.undecided.append(f"{key}: {names}; {choice}Until you decide, {default} is used")
         else:
             self.settings.append(Setting(key, default, absent, is_set=False))
         return None
@@ -141,7 +141,7 @@ def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | Non
         (each.name, f"{len(each.bookings)} of {each.sampled} sampled documents are bookings")
         for each in candidates
     ]
-    return made.choose("source", reasons, DEFAULT_SOURCE, "", "the one that the application books in")
+    return made.choose("source", reasons, DEFAULT_SOURCE, "", "the one into which the application books")
 
 
 def _target_setting(made: _Decisions, source: str, sampled: Sequence[Sampled]) -> None:
@@ -192,9 +192,9 @@ def _choose_people(
 def _not_looked_for(made: _Decisions, key: str) -> str:
     """Return why fields in a collection of people were not looked for, which was not chosen."""
     is_open = any(each.startswith(f"{key}: ") for each in made.undecided)
-    return (
-        f"Not looked for, because {f'{key} is undecided' if is_open else f'no collection of {key} was found'}"
-    )
+    if not is_open:
+        return f"Not looked for, because no collection of {key} was found"
+    return f"Not looked for, because {key} is undecided. Once you have chosen {key}, set this to the right field of it. Until then, this is used"
 
 
 def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Holder]) -> Holder | None:
@@ -223,7 +223,15 @@ def _contract_settings(
     """Yield what the contract may have to allow, commented out: only the new application knows."""
     if found.currencies:
         seen = ", ".join(f"{name} {count}" for name, count in found.currencies.items())
-        reason = f"Sampled: {seen}. Say which ones the new application accepts; all others are then rejected"
+        refused = [name for name in found.currencies if not _is_currency(name)]
+        now = (
+            f" ({' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} rejected now)"
+            if refused
+            else ""
+        )
+        reason = (
+            f"Sampled: {seen}. Say which ones the new application accepts; all others are then rejected{now}"
+        )
         capitals = tuple(sorted(name for name in found.currencies if _is_currency(name)))
         if capitals:
             yield Setting("currencies", capitals, reason, "contract", is_set=False)

@@ -108,7 +108,7 @@ def _server(plan: PreflightPlan) -> Iterator[Check]:
         hint = "Changes can be followed from MongoDB 6.0 on."
         yield Check("server", State.CAUTION, found, hint)
     elif server.topology is Topology.STANDALONE:
-        hint = "A replica set, even of one node, allows a cut-over beside the application and migrations in place."
+        hint = "A replica set, even of one node, allows a cut-over while the application runs, and migrations in place."
         yield Check("server", State.CAUTION, found, hint)
     else:
         yield Check("server", State.FINE, found)
@@ -280,7 +280,12 @@ def _lock(plan: PreflightPlan, name: str) -> Check:
     found = f"{holder.command} holds it: process {holder.pid} of {holder.user} on {holder.host}, run {holder.run_id}"
     if holder.command == FOLLOW_COMMAND:
         return Check("lock", State.FINE, f"{found}; it hands over to cutover")
-    return Check("lock", State.OBSTACLE, found, "Wait until it has ended: booking-migrate status --watch")
+    return Check(
+        "lock",
+        State.OBSTACLE,
+        found,
+        "Wait until it has ended. To see its progress: booking-migrate status --watch",
+    )
 
 
 def _run(plan: PreflightPlan, command: str) -> Check:

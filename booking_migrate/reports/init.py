@@ -44,7 +44,14 @@ def report_of_init(outcome: InitOutcome, *, run_id: str, config: str, seconds: f
     if config == _STREAM:
         command = f"booking-migrate init --output {_DEFAULT_FILE}"
         steps.append(NextStep(text="Write it to a file:", command=command))
-    steps += [NextStep(text=f"Decide {each}.") for each in outcome.undecided]
+    if outcome.undecided:
+        open_keys = [each.partition(":")[0] for each in outcome.undecided]
+        waiting = [each.key for each in outcome.settings if "is undecided" in each.reason]
+        then = f", then {', '.join(waiting)}" if waiting else ""
+        without = (
+            " References were not looked for, because source is undecided." if "source" in open_keys else ""
+        )
+        steps.append(NextStep(text=f"In that file, decide {' and '.join(open_keys)}{then}.{without}"))
     file = _DEFAULT_FILE if config == _STREAM else shlex.quote(config)
     following = f"booking-migrate dry-run --config {file}"
     steps.append(NextStep(text="Show what would be migrated, without writing:", command=following))

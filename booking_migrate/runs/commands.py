@@ -52,6 +52,11 @@ _TAKEN = {
 """The options of a run that each command takes as well."""
 
 
+NEEDS_REST = (
+    "this run works without transactions: stop the application first, or what it writes meanwhile can be lost"
+)
+"""What has to be done before a run is undone that replaces and deletes without transactions."""
+
 UNDO = "Undo it, only to abandon the migration"
 """What a rollback of a run does that is not live, and when it is the right choice."""
 

@@ -55,7 +55,7 @@ class Number:
 
 
 NUMBERS: Mapping[Setting, Number] = {
-    Setting.MAX_RATE: Number("bookings a second", 1, example=2000),
+    Setting.MAX_RATE: Number("bookings per second", 1, example=2000),
     Setting.MAX_LAG: Number("seconds that a secondary may be behind", 0, example=10),
     Setting.WORKERS: Number("processes", 1, most=64, example=4, is_whole=True),
 }

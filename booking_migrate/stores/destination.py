@@ -142,7 +142,8 @@ class PlaceFinding:
     def text(self) -> str:
         """Return all of it in one line."""
         parts = (self.kind.replace("-", " "), self.name, self.definition, self.problem)
-        return " ".join(filter(None, parts))
+        named = " ".join(filter(None, parts))
+        return f"the {named}" if self.kind == "validator" else named
 
 
 def examine(
@@ -328,7 +329,7 @@ def validator_finding(
         )
     return PlaceFinding(
         kind="validator",
-        name="of the collection",
+        name="",
         definition="" if verdict is not None and verdict.rules else _shown(validator),
         problem=problem,
         remedy=f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})',

@@ -327,7 +327,7 @@ def _disk(needs: outcome.Needs) -> list[Figure]:
 
 
 def _cutover(cutover: outcome.CutoverNeeds, reach: float | None) -> Figure:
-    way = "beside the application" if cutover.is_followed else "at rest"
+    way = "while the application runs" if cutover.is_followed else "at rest"
     oplog = "the oplog is unknown" if reach is None else f"the oplog covers {duration(reach)}"
     why = "" if cutover.reason is None else f"Change streams are not available: {cutover.reason}. "
     basis = f"{cutover.basis[0].upper()}{cutover.basis[1:]}."

@@ -78,7 +78,11 @@ def _undone(undone: UndoneReport) -> Verdict:
         )
         return Verdict(Mood.CAUTION, "Rolled back, but references lead nowhere", explanation)
     if undone.already:
-        return Verdict(Mood.GOOD, "Rolled back already", "An earlier rollback has undone this run.")
+        return Verdict(
+            Mood.GOOD,
+            "Rolled back already",
+            "An earlier rollback has undone this run; nothing was changed now.",
+        )
     if undone.since is not None:
         return _restored(undone.since)
     # A document that others changed may be kept by several runs.
