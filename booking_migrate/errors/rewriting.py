@@ -129,7 +129,10 @@ class ReferencesStand(Refused):
         "{values:reference|references} to the new ids of run {run_id} were rewritten in other collections",
         "a rewrite of references to the new ids of run {run_id} was begun",
     )
-    hint = "Undo that first: booking-migrate rollback --references"
+    hint = (
+        "First restore the old ids: booking-migrate rollback --references\n"
+        f"Then run the same command again: {SAME_COMMAND}"
+    )
 
 
 class NoRewrite(NothingToDo):

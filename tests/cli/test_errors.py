@@ -307,3 +307,14 @@ def test_what_was_undone_is_shown_without_its_report(
     assert 6 == result.exit_code
     assert "1 file removed" in result.stdout
     assert not workspace.joinpath("out.jsonl").exists()
+
+
+def test_a_window_of_no_length(run: Callable[..., Any]) -> None:
+    """`--reverse-window 0s` is a usage error that says to leave the option out."""
+    result = run("cutover", "--reverse-window", "0s", "--json")
+
+    assert 2 == result.exit_code
+    assert (
+        "leave it out for a cut-over without a reverse window"
+        in json.loads(result.stdout)["error"]["message"]
+    )

@@ -240,11 +240,12 @@ def test_explain_missing(run: Run, workspace: Path) -> None:
 
 
 def test_explain_nobody(run: Run) -> None:
-    """A booking that the source does not hold is refused."""
+    """A booking that the source does not hold is refused, and the hint says which id is meant."""
     result = run("explain", "no-such-booking", *EXPLAIN)
 
     assert result.exit_code == 5
     assert "booking 'no-such-booking' is not in" in result.stderr
+    assert "it is the _id of an old booking, which its session has as legacyBookingId" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.support.situations import SITUATIONS
 from tests.support.situations_access import GUARDED, STANDALONE
 from tests.support.situations_config import CONFIGURED
 from tests.support.situations_control import CONTROL
+from tests.support.situations_references import REFERENCES
 
 Check = Callable[[str, str], None]
 Db = Database[dict[str, Any]]
@@ -74,6 +75,12 @@ def scene_on(server: Server, folder: Path) -> Scene:
 def test_on_a_replica_set(name: str, server: Server, folder: Path, check_golden: Check) -> None:
     """What happened, where, and the next command."""
     shown(name, scene_on(server, folder), {**SITUATIONS, **CONFIGURED}, check_golden)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_with_references(name: str, server: Server, folder: Path, check_golden: Check) -> None:
+    """What references to bookings forbid, and what comes first."""
+    shown(name, scene_on(server, folder), REFERENCES, check_golden)
 
 
 @pytest.mark.parametrize("name", CONTROL)

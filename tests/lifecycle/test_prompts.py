@@ -1,4 +1,4 @@
-"""Questions at a terminal that are not answered."""
+"""Questions at a terminal: what they say, and what happens if they are not answered."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cli import streams
+from booking_migrate.cli import finalize, rollback, streams
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
 
@@ -27,3 +27,47 @@ def test_an_interrupted_question_changes_nothing(
     assert "validator" not in database.bookings.options()
     assert 3 == database.bookings.count_documents({"sessions": {"$exists": False}})
     assert 0 == command("cutover", *PLACES, "--yes").returncode
+
+
+def test_questions_name_what_is_done(
+    database: Database[dict[str, Any]], command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each question names the run, what becomes of the collections, and for how long writes are refused or what is lost."""
+    for module in (streams, rollback, finalize):
+        monkeypatch.setattr(module, "is_interactive", lambda: True)
+    database.bookings.insert_many(map(booking, range(3)))
+
+    def asked(*words: str) -> str:
+        ended = command(*words)
+        assert 130 == ended.returncode, ended.stderr
+        return " ".join(ended.stderr.split())
+
+    assert [0, 0] == [command(name, *PLACES).returncode for name in ("migrate", "verify")]
+    before = asked("rollback", *PLACES)
+    cutover = asked("cutover", *PLACES)
+    assert 0 == command("cutover", *PLACES, "--yes").returncode
+    after = asked("rollback", *PLACES)
+    end = asked("finalize", "--quiet")
+
+    assert "(bookings -> clients, done)" in before
+    assert "(clients takes the place of bookings); writes are refused" in cutover
+    assert "Type bookings to continue" in cutover
+    assert "writes are refused until all old bookings are restored and verified" in after
+    assert "no rollback is possible after that" in end
+
+
+def test_an_undo_without_transactions_asks_for_rest(
+    database: Database[dict[str, Any]], command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question of a rollback, and with --yes a warning, say that the application has to be stopped first; status too."""
+    monkeypatch.setattr(rollback, "is_interactive", lambda: True)
+    database.bookings.insert_many(map(booking, range(3)))
+    assert 0 == command("migrate", "--in-place", "--without-transactions", "--quiet").returncode
+    status = " ".join(command("status").stdout.split())
+    asked = " ".join(command("rollback", "--target", "bookings", "--quiet").stderr.split())
+    done = command("rollback", "--target", "bookings", "--yes")
+
+    assert "Stop the application, or what it writes meanwhile can be lost: this run works without" in status
+    assert "stop the application first, or what it writes meanwhile can be lost" in asked
+    assert 0 == done.returncode, done.stderr
+    assert "stop the application first" in " ".join(done.stderr.split())

@@ -177,9 +177,9 @@ def _run(run: RunReport) -> Section:
 
 def _rewrite(rewrite: RewriteStatusReport) -> Section:
     """Return a rewrite of references in one line, with what needs attention below it."""
-    counts = (
-        f"{plural(rewrite.documents, 'document')} changed, {plural(rewrite.values, 'reference')} rewritten"
-    )
+    # What a process that was killed wrote last may not be counted yet.
+    counted = "at least " if rewrite.state.endswith("interrupted") else ""
+    counts = f"{counted}{plural(rewrite.documents, 'document')} changed, {counted}{plural(rewrite.values, 'reference')} rewritten"
     if rewrite.state.startswith("restoring"):
         counts = f"{grouped(rewrite.restored)} of {plural(rewrite.documents, 'document')} restored"
     state = rewrite.state.replace("restoring-", "restoring old ids, ")
