@@ -194,7 +194,7 @@ def _not_looked_for(made: _Decisions, key: str) -> str:
     is_open = any(each.startswith(f"{key}: ") for each in made.undecided)
     if not is_open:
         return f"Not looked for, because no collection of {key} was found"
-    return f"Not looked for, because {key} is undecided. Once you have chosen {key}, set this to the right field of it. Until then, this is used"
+    return f"Not looked for, because {key} is undecided. Once you have chosen {key}, set this"
 
 
 def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Holder]) -> Holder | None:
@@ -213,6 +213,8 @@ def _choose_field(
     made: _Decisions, key: str, found: FieldsFound, default: str, absent: str | None = None
 ) -> None:
     """Decide about a field of people; ``absent`` says why it was not looked for, if it was not."""
+    if absent is not None and absent.endswith("set this"):
+        absent = f"{absent} to {_HELD[key]}. If you do not, {default} is used"
     absent = absent or "Not found: only bookings without user ids and emails need it"
     made.choose(key, [(name, found.reason) for name in found.names], default, absent)
 
@@ -243,6 +245,14 @@ def _contract_settings(
             seen = ", ".join(f"{name} {count}" for name, count in outside.items())
             reason = f"Sampled values of {rule.name} that are rejected: {seen}. Allow only what the new application accepts"
             yield Setting(rule.allowed, (*allowed, *outside), reason, "contract", is_set=False)
+
+
+_HELD = {
+    "user_id_field": "the field of users that has the user id",
+    "user_email_field": "the field of users that has the email address",
+    "expert_user_field": "the field of experts that has the _id of the expert's user",
+}
+"""What each field of people is."""
 
 
 def _is_currency(name: str) -> bool:

@@ -156,7 +156,7 @@ def _text(value: JsonValue) -> str:
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> Sequence[str]:
     """Return what has changed since a run began, one line each."""
     return [
-        f"{name} was {before.get(name) or 'not given'} and is {now.get(name) or 'not given'}"
+        f"{name} was {before.get(name) or 'not given'}{f' and is {now[name]}' if now.get(name) else ', and is missing now'}"
         for name in {**before, **now}
         if before.get(name, "") != now.get(name, "")
     ]
