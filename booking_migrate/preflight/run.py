@@ -150,17 +150,22 @@ def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
     if command == "migrate":
         yield from _oplog(plan)
     place = plan.request.source if command == IN_PLACE else plan.request.target
-    yield _known("lock", lambda: _lock(plan, place))
-    yield _known("runs", lambda: _run(plan, command))
+    yield _known(command, "lock", lambda: _lock(plan, place))
+    yield _known(command, "runs", lambda: _run(plan, command))
 
 
-def _known(subject: str, look: Callable[[], Check]) -> Check:
+def _known(command: str, subject: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except NotPermitted as error:
-        return Check(subject, State.UNKNOWN, error.message, error.hint)
+        return Check(subject, State.UNKNOWN, error.message, _hint(error, command))
     except Refused as error:
-        return Check(subject, State.OBSTACLE, error.message, error.hint)
+        return Check(subject, State.OBSTACLE, error.message, _hint(error, command))
+
+
+def _hint(error: Refused, command: str) -> str:
+    """Return the hint of an error for a command that is not the one that runs."""
+    return error.hint.replace(SAME_COMMAND, f"booking-migrate {command} ...")
 
 
 def _majority(plan: PreflightPlan) -> Iterator[Check]:
@@ -202,13 +207,11 @@ def _documents(plan: PreflightPlan, *, is_in_place: bool) -> Iterator[Check]:
         documents = sample_documents(plan.migration, ends, plan.directory)
         found = examine(plan.inspector.destination(facts.name), documents, in_place=is_in_place)
     except Refused as error:
-        yield Check("documents", State.UNKNOWN, error.message, error.hint)
+        yield Check("documents", State.UNKNOWN, error.message, _hint(error, "migrate"))
         return
     refusal = refusal_of(facts.name, found, in_place=is_in_place)
     if refusal is not None:
-        # The command that would be refused is not the one that runs.
-        hint = refusal.hint.replace(SAME_COMMAND, "booking-migrate migrate ...")
-        yield Check("documents", State.OBSTACLE, refusal.message, hint)
+        yield Check("documents", State.OBSTACLE, refusal.message, _hint(refusal, "migrate"))
         return
     for each in findings_of(facts.name, found):
         yield Check("documents", State.CAUTION, each.title, each.advice)
