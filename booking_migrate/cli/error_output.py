@@ -34,7 +34,7 @@ from booking_migrate.errors import (
     UsageProblem,
     effect_of,
 )
-from booking_migrate.reports.model import ErrorReport
+from booking_migrate.reports.model import ErrorReport, RewriteStatusReport
 from booking_migrate.stores.places import uses_files_only
 
 if TYPE_CHECKING:
@@ -78,13 +78,24 @@ def translated(error: BaseException) -> BaseException:
     return Interrupted() if isinstance(error, KeyboardInterrupt | typer.Abort) else error
 
 
-def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
-    """Print an error on standard error, and return the same for the report."""
+def print_error(
+    asked: Invocation, raised: BaseException, stopped: RewriteStatusReport | None = None
+) -> ErrorReport:
+    """Print an error on standard error, and return the same for the report.
+
+    Args:
+        asked: what was asked for.
+        raised: the error.
+        stopped: the rewrite of references that it has ended, or whose undo.
+    """
     error = _located(asked, translated(raised))
     inline: Sequence[str] = ()
     if isinstance(error, BookingMigrateError):
         message = error.message
-        hint, inline = _with_same_command(asked, _hint(asked, error))
+        hint = _hint(asked, error)
+        if stopped is not None and "same command" not in hint:
+            hint = "\n".join(filter(None, (hint, f"To continue: {SAME_COMMAND}")))
+        hint, inline = _with_same_command(asked, hint)
     else:
         message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
         hint = "" if asked.output.verbose else "--verbose shows the traceback."
@@ -102,6 +113,7 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
         message=asked.printable(message),
         hint=asked.printable("\n".join(filter(None, [*notes, hint]))),
         commands=tuple(map(asked.printable, (*inline, *commands))),
+        rewrite=None if stopped is None else _continued(asked, stopped),
     )
     if asked.output.verbose:
         trace = "".join(traceback.format_exception(raised))
@@ -116,6 +128,13 @@ def print_error(asked: Invocation, raised: BaseException) -> ErrorReport:
     if asked.given.names_server and any(_URI_OPTION in line for line in (shown.hint, *shown.commands)):
         console.print(_URI_EXPLAINED, markup=False, soft_wrap=True)
     return shown
+
+
+def _continued(asked: Invocation, stopped: RewriteStatusReport) -> RewriteStatusReport:
+    """Return a rewrite whose first command, which continues it, is the one that runs, with its fields and options."""
+    first, *others = stopped.possible
+    commands = (same_command(asked.ctx, "") or first, *others)
+    return stopped.model_copy(update={"possible": tuple(map(asked.printable, commands))})
 
 
 def console_on(stream: TextIO) -> Console:

@@ -1,9 +1,10 @@
 """The command ``references rewrite``: new ids in the place of old booking ids, in other collections."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -20,15 +21,23 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.streams import is_interactive
-from booking_migrate.errors import BadConfiguration, NoReferences, NotConfirmed, NotLiveYet
+from booking_migrate.errors import (
+    BadConfiguration,
+    BookingMigrateError,
+    NoReferences,
+    NotConfirmed,
+    NotLiveYet,
+)
 from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.in_effect import RewriteInEffect
 from booking_migrate.references.proof import fields_of_rewrites
 from booking_migrate.references.rewrite import RewriteOutcome, RewritePlan
 from booking_migrate.references.rewrite import rewrite as rewrite_references
 from booking_migrate.references.writer import Place
+from booking_migrate.reports.rewrite_status import rewrite_status
 from booking_migrate.reports.rewriting import RewriteReport, report_of_rewrite
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.control import REWRITE
@@ -44,6 +53,9 @@ from booking_migrate.stores.open_rewriting import (
     open_referring_writes,
 )
 from booking_migrate.stores.reference_journal import RewriteState, in_effect
+
+if TYPE_CHECKING:
+    from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
 
 HELP = """
 After a cut-over or a migration in place: where the config file's tables called references say so, or --field, each id of an old
@@ -294,14 +306,17 @@ def _rewrite(
                 f"changes cannot be followed ({changes}): all fields are read until nothing is found any more"
             )
         )
-    holder = current_process("references rewrite", context.run_id)
+    holder, rewrites = (
+        current_process("references rewrite", context.run_id),
+        open_reference_journal(connection),
+    )
     plan = RewritePlan(
         rewrite_id=context.run_id,
         run_id=live.run_id,
         live=live.source,
         fields=fields,
         places=places,
-        journal=open_reference_journal(connection),
+        journal=rewrites,
         old_ids=opened.ids,
         locks=journal.locks,
         holder=holder,
@@ -320,9 +335,24 @@ def _rewrite(
         ),
         batch_size=pace.batch_size,
     )
-    with plan.regulator:
+    with progress_kept(context, rewrites), plan.regulator:
         outcome: RewriteOutcome = rewrite_references(plan)
     return report_of_rewrite(outcome, fields, live, seconds=context.seconds)
+
+
+@contextmanager
+def progress_kept(context: run.RunContext, journal: "MongoReferenceJournal") -> Iterator[None]:
+    """Keep for the report how far a rewrite or its undo was when an error or a signal has ended it."""
+    try:
+        yield
+    except BaseException as error:
+        record = journal.latest
+        if record is not None and record.state in (RewriteState.WRITING, RewriteState.UNDOING):
+            if isinstance(error, BookingMigrateError):
+                # The server may not have taken it.
+                record = record.model_copy(update={"problem": error.message})
+            context.stopped.append(rewrite_status(RewriteInEffect(record, None)))
+        raise
 
 
 def _place(connection: Connection, opened: OpenReferences, name: str) -> Place:

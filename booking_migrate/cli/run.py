@@ -37,7 +37,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
-from booking_migrate.reports.model import ReadingReport, Report, render_json
+from booking_migrate.reports.model import ReadingReport, Report, RewriteStatusReport, render_json
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.own_collections import new_run_id
 from booking_migrate.stores.places import uses_files_only
@@ -125,6 +125,9 @@ class RunContext:
     With None it was run by the command that did the step, which this one only resumes.
     """
 
+    stopped: list[RewriteStatusReport] = field(default_factory=list)
+    """Gets the rewrite of references that an error has ended, or its undo."""
+
     _began: float = field(default_factory=monotonic)
 
     @property
@@ -163,6 +166,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     lost: Sequence[OutputFailed] = ()
     early: list[HookFailed | None] = []
     readings: dict[str, ReadingReport] = {}
+    stopped: list[RewriteStatusReport] = []
     observers = Observers(asked.command, run_id)
     hooks = Hooks()
     try:
@@ -181,12 +185,12 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
                 listener.notify(Warned(f"the environment variable {name} is not read; did you mean {meant}?"))
             run_hook = partial(_run_early, asked, hooks, listener, early)
             with observers.at_work(), waits_said(listener):
-                ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook))
+                ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook, stopped))
         report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
         report = asked.given.complete_report(report)
         is_done = True
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that reports them all
-        report = _failed(asked, run_id, error)
+        report = _failed(asked, run_id, error, stopped)
     report = report.model_copy(
         update={
             **asked.server,
@@ -312,9 +316,11 @@ def _check_reports(asked: Invocation) -> None:
                 raise BadConfiguration(option, f"{str(path)!r} is also read or written as {str(place)!r}")
 
 
-def _failed(asked: Invocation, run_id: str, error: BaseException) -> Report:
+def _failed(
+    asked: Invocation, run_id: str, error: BaseException, stopped: Sequence[RewriteStatusReport]
+) -> Report:
     return Report(
-        error=print_error(asked, error),
+        error=print_error(asked, error, next(iter(stopped), None)),
         command=asked.command,
         run_id=run_id,
         source=asked.redact(asked.source),

@@ -10,13 +10,8 @@ from pydantic import Field
 from booking_migrate.bson.format import Id, Line
 from booking_migrate.reports.control import RequestReport
 from booking_migrate.reports.following import FollowReport, WindowReport
-from booking_migrate.reports.model import Part, Report, Seconds
-from booking_migrate.reports.rewrite_status import (
-    LockReport,
-    RewriteStatusReport,
-    StrandedReport,
-    UnseenReport,
-)
+from booking_migrate.reports.model import Part, Report, RewriteStatusReport, Seconds
+from booking_migrate.reports.rewrite_status import LockReport, StrandedReport, UnseenReport
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunState
 

@@ -59,6 +59,25 @@ class EngineReport(Part):
     documents: int = Field(description="documents of the source that it processed")
 
 
+class RewriteStatusReport(Part):
+    """One rewrite of references that stands."""
+
+    rewrite_id: Line
+    run_id: Line = Field(description="the migration whose new ids were written")
+    state: str = Field(
+        description="running, interrupted, failed or done; restoring-running, restoring-interrupted or restoring-failed"
+    )
+    fields: tuple[Line, ...] = Field(description="collections and paths")
+    documents: int = Field(description="documents that were changed")
+    looked_at: int = Field(description="documents that were read")
+    values: int = Field(description="references that were rewritten")
+    restored: int = Field(description="documents that have old ids again")
+    problem: Line | None = Field(description="the error that ended it")
+    holder: Line | None = Field(description="the process that works on it; null: none does")
+    possible: tuple[Line, ...] = Field(description="the commands that are possible now")
+    purposes: tuple[Line, ...] = Field(description="what each of `possible` does, in their order")
+
+
 class ErrorReport(Part):
     """Why the command failed."""
 
@@ -68,6 +87,10 @@ class ErrorReport(Part):
     commands: tuple[Line, ...] = Field(
         default=(),
         description="the same command with what helps, complete; more than one if there is a choice",
+    )
+    rewrite: RewriteStatusReport | None = Field(
+        default=None,
+        description="references rewrite, rollback --references: how far the rewrite or its undo was; null if none was begun",
     )
 
 

@@ -6,29 +6,10 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from booking_migrate.bson.format import Line
-from booking_migrate.reports.model import Part, part_of
+from booking_migrate.reports.model import Part, RewriteStatusReport, part_of
 
 if TYPE_CHECKING:
     from booking_migrate.references.in_effect import RewriteInEffect
-
-
-class RewriteStatusReport(Part):
-    """One rewrite of references that stands."""
-
-    rewrite_id: Line
-    run_id: Line = Field(description="the migration whose new ids were written")
-    state: str = Field(
-        description="running, interrupted, failed or done; restoring-running, restoring-interrupted or restoring-failed"
-    )
-    fields: tuple[Line, ...] = Field(description="collections and paths")
-    documents: int = Field(description="documents that were changed")
-    looked_at: int = Field(description="documents that were read")
-    values: int = Field(description="references that were rewritten")
-    restored: int = Field(description="documents that have old ids again")
-    problem: Line | None = Field(description="the error that ended it")
-    holder: Line | None = Field(description="the process that works on it; null: none does")
-    possible: tuple[Line, ...] = Field(description="the commands that are possible now")
-    purposes: tuple[Line, ...] = Field(description="what each of `possible` does, in their order")
 
 
 class UnseenReport(Part):

@@ -10,11 +10,11 @@ from booking_migrate.reports.lifecycle import (
     OldBookingsReport,
     RunReport,
 )
-from booking_migrate.reports.model import NextStep
+from booking_migrate.reports.model import NextStep, RewriteStatusReport
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
-from booking_migrate.reports.rewrite_status import LockReport, RewriteStatusReport
+from booking_migrate.reports.rewrite_status import LockReport
 from booking_migrate.reports.text import duration
 from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
 from booking_migrate.runs.states import FOLLOWED, LIVE, in_words

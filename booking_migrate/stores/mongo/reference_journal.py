@@ -52,6 +52,8 @@ class MongoReferenceJournal:
         self._rewrites: Collection[dict[str, Any]] = rewrites.with_options(codec_options=TIMES)
         self._notes = notes
         self._number = 0
+        self.latest: RewriteRecord | None = None
+        """The record that this process has saved last: how far it is, also if the server cannot be asked any more."""
 
     def rewrites(self) -> Sequence[RewriteRecord]:
         """Return all rewrites, the newest first."""
@@ -83,11 +85,13 @@ class MongoReferenceJournal:
         )
         if saved is None:
             raise RuntimeError(f"the record of the rewrite {rewrite_id} has disappeared")
-        return _record(saved)
+        self.latest = _record(saved)
+        return self.latest
 
     def remove(self, rewrite_id: str) -> None:
         """Remove a rewrite that has changed nothing."""
         write(self._rewrites, lambda: self._rewrites.delete_one({"_id": rewrite_id}))
+        self.latest = None
 
     def note(self, rewrite_id: str, token: int, note: Note) -> str:
         """Record what is about to be written, and return the note's name, which follows all others."""

@@ -1,6 +1,7 @@
 """Documents that the server does not take with their new ids, or with their old ones: they are left, listed, and tried again."""
 
 import json
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 from unittest import mock
@@ -9,7 +10,7 @@ import bson
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.references import noting, rewrite
+from booking_migrate.references import noting, rewrite, undo
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
@@ -203,7 +204,27 @@ def test_a_killed_undo_counts_once(
 
 
 def test_what_concerns_all_ends_it(database: Db, command: Run) -> None:
-    """A document whose references need more room than a note has ends the rewrite, which names it."""
+    """A document too large to be noted ends the rewrite; its error, and one of the undo, have the counts so far and what continues."""
     database.orders.insert_many([{"_id": 1, "b": old(2)}, {"_id": 2, "b": [old(1)] * 50}])
+    words = (*REWRITE, *FIELD, "--batch-size", "1")
     with mock.patch.object(noting, "_MOST_NOTE_BYTES", 2_000):
-        ended(command(*REWRITE, *FIELD), 5)
+        done = command(*words)
+    error = ended(done, 5)["error"]
+    again = f"booking-migrate {shlex.join(words)}"
+
+    assert ("failed", 1, 1, 1) == tuple(
+        error["rewrite"][name] for name in ("state", "documents", "looked_at", "values")
+    )
+    assert again == error["rewrite"]["possible"][0]
+    assert again in done.stderr
+    with mock.patch.object(undo, "MOST_ROUNDS", 0):
+        done = command(*UNDO)
+    error = ended(done, 1)["error"]
+    assert ("restoring-failed", 1, 0) == tuple(
+        error["rewrite"][name] for name in ("state", "documents", "restored")
+    )
+    assert [f"booking-migrate {shlex.join(UNDO)}"] == error["rewrite"]["possible"]
+    assert f"booking-migrate {shlex.join(UNDO)}" in done.stderr
+    other = ended(command(*REWRITE, "--field", "payments.hex"), 5)["error"]
+    assert error["rewrite"]["rewrite_id"] == other["message"].split()[2]
+    ended(command(*UNDO), 0)
