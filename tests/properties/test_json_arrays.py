@@ -100,6 +100,7 @@ def compare(data: bytes, size: int, json_format: JsonFormat | None) -> OneProces
     | st.tuples(st.floats(0, 1), st.sampled_from([b"", b"}", b"{", b'"', b"\xff", b",", b"\n", b"\\"])),
 )
 @example(["{}"] * 3, min(FIRST), "[", ",", "]", 7, None, None)
+@example(['{"a":["\t",9223372036854775807]}'], "extended", "[", ",", "]", 7, None, None)
 def test_pieces_mean_what_the_whole_means(
     documents: list[str],
     first: str,
@@ -179,6 +180,23 @@ def test_a_wrong_encoding_is_named_in_any_piece() -> None:
     assert "line 151: not UTF-8: byte 0xe9" in error
     assert error == same_error
     assert 140 < min(len(whole), len(pieces))
+
+
+@pytest.mark.parametrize("between", [",", ",\n", " , \r\n\t"])
+@pytest.mark.parametrize("size", [1, 7, 100, 1 << 20])
+def test_a_column_counts_from_the_beginning_of_the_line(between: str, size: int) -> None:
+    """However a file is read, an error is at the column that Python's own parser names."""
+    broken = '{"a":x,"b":[' + "1," * 30 + "1]}"
+    text = "[" + between.join([*['{"_id":1,"a":"é"}'] * 40, broken]) + "]"
+    with pytest.raises(json.JSONDecodeError) as wrong:
+        json.loads(text)
+
+    for pool in (None, OneProcess()):
+        _, error = outcome(text.encode(), size, JsonFormat.EXTENDED, pool)
+        assert (
+            f"document 41, line {wrong.value.lineno}: no JSON: Expecting value at column {wrong.value.colno} "
+            in error
+        )
 
 
 @pytest.mark.parametrize(

@@ -103,8 +103,15 @@ def _in_pieces(rest: _Rest, start_pool: StartPool) -> Iterator[Row]:
             yield from rest.sequential(_chained(piece.data, texts, division), behind)
             return
         yield from rows
-        behind = Place(behind.number + len(rows), behind.lines + piece.data.count(b"\n"))
+        behind = _moved(behind, piece.data, len(rows))
     yield from rest.sequential(division.remainder(), behind)
+
+
+def _moved(place: Place, text: bytes, documents: int) -> Place:
+    """Return the place behind a text that follows a place and ends with a document."""
+    _, line_end, line = text.rpartition(b"\n")
+    column = len(line.decode()) + (0 if line_end else place.column)
+    return Place(place.number + documents, place.lines + text.count(b"\n"), column)
 
 
 def _chained(first: bytes, following: Iterator[bytes], division: "_Division") -> Iterator[bytes]:
@@ -173,7 +180,7 @@ def parse_piece(piece: _Piece) -> list[Row] | None:
         documents = parser.read_array(b"[" + text[1:] + b"]") if text.startswith(b",") else None
         if documents is not None:
             return list(map(row_of, documents))
-    reader = WindowReader(_Joined(iter((piece.data,))), "", parser, Place(0, 0))
+    reader = WindowReader(_Joined(iter((piece.data,))), "", parser, Place(0, 0, 0))
     try:
         return list(map(row_of, reader.piece(is_array=piece.is_array)))
     except BrokenDocument:

@@ -31,13 +31,15 @@ def skip_blank(text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def no_json(name: str, position: str, error: json.JSONDecodeError, cut_off: str) -> BrokenDocument:
+def no_json(
+    name: str, position: str, error: json.JSONDecodeError, cut_off: str, column: int
+) -> BrokenDocument:
     """Return the error for a text that is not JSON; its message is ``cut_off`` if the text ends inside a value."""
     if is_shell_syntax(error):
         return BrokenDocument(name, position, "it is in mongo shell syntax, not JSON", export_advice(name))
     if error.msg.startswith(_IN_A_STRING) or error.pos >= len(error.doc.rstrip()):
         return BrokenDocument(name, position, cut_off, export_advice(name))
-    return BrokenDocument(name, position, f"no JSON: {error.msg} at column {error.colno}")
+    return BrokenDocument(name, position, f"no JSON: {error.msg} at column {column}")
 
 
 def encoding_problem(error: UnicodeDecodeError) -> str:
@@ -78,6 +80,9 @@ class Place(NamedTuple):
     lines: int
     """How many lines end before."""
 
+    column: int
+    """How many characters its last line has up to there."""
+
 
 class WindowReader:
     """A window over the text of a file, moved along from document to document."""
@@ -99,8 +104,8 @@ class WindowReader:
         self._decoder = codecs.getincrementaldecoder("utf-8" if behind else "utf-8-sig")()
         self._text = ""
         self._position = 0
-        self._number, self._lines_before = behind or (0, 0)
-        """The number of the current document, and the line ends in the text that has left the window."""
+        self._number, self._lines_before, self._column_before = behind or Place(0, 0, 0)
+        """The number of the current document; of the text that has left the window, the line ends and the characters behind the last."""
 
         self._at_end = False
         self.is_array = True
@@ -112,7 +117,11 @@ class WindowReader:
     @property
     def place(self) -> Place:
         """Return where the document ends that was yielded last."""
-        return Place(self._number, self._lines_before + self._text.count("\n", 0, self._position))
+        return Place(
+            self._number,
+            self._lines_before + self._text.count("\n", 0, self._position),
+            self._column_at(self._position),
+        )
 
     def rest(self) -> bytes:
         """Return what was read of the stream and follows the document that was yielded last."""
@@ -182,7 +191,8 @@ class WindowReader:
             except json.JSONDecodeError as error:
                 if self._at_end or not self._is_cut_off(error):
                     where = self._broken("", error.pos).position
-                    raise no_json(self._name, where, error, self._cut_off()) from None
+                    column = self._column_at(error.pos) + 1
+                    raise no_json(self._name, where, error, self._cut_off(), column) from None
                 if len(self._text) - self._position > LONGEST:
                     raise self._broken("longer than any document") from None
                 # Doubling what is read keeps the work linear for a document much longer than the window.
@@ -228,6 +238,7 @@ class WindowReader:
             self._read_more(_CHUNK)
 
     def _read_more(self, size: int) -> None:
+        self._column_before = self._column_at(self._position)
         self._lines_before += self._text.count("\n", 0, self._position)
         self._text = self._text[self._position :]
         self._position = 0
@@ -239,6 +250,11 @@ class WindowReader:
         except UnicodeDecodeError as error:
             line = self._lines_before + self._text.count("\n") + error.object.count(b"\n", 0, error.start) + 1
             raise BrokenDocument(self._name, f"line {line}", encoding_problem(error)) from None
+
+    def _column_at(self, position: int) -> int:
+        """Return how many characters of its line are before a position of the window."""
+        line_end = self._text.rfind("\n", 0, position)
+        return self._column_before + position if line_end < 0 else position - line_end - 1
 
     def _broken(self, problem: str, position: int | None = None) -> BrokenDocument:
         until = self._position if position is None else position

@@ -102,7 +102,7 @@ def _rows(parser: DocumentParser, data: bytes, first: int, name: str) -> Iterato
         except NotADocument as error:
             raise BrokenDocument(name, f"line {number}", str(error)) from None
         except json.JSONDecodeError as error:
-            raise no_json(name, f"line {number}", error, _CUT_OFF) from None
+            raise no_json(name, f"line {number}", error, _CUT_OFF, error.colno) from None
         except UnicodeDecodeError as error:
             raise BrokenDocument(name, f"line {number}", encoding_problem(error)) from None
 
