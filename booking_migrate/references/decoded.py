@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from bson import decode
+from bson.code import Code
 from bson.dbref import DBRef
 from bson.objectid import ObjectId
 
@@ -111,6 +112,10 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(each, f"{path}.{position}")
     elif isinstance(value, DBRef):
         yield from _leaves(value.id, f"{path}.{_ID}")
+    elif isinstance(value, Code):
+        # Which passes for a string in Python.
+        code = element_of("", value)
+        yield path, Opaque(code.kind, code.value)
     elif value is not None and not isinstance(value, bool | Mapping):
         yield path, value
 

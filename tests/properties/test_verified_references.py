@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from bson import encode
+from bson import Code, encode
 from bson.objectid import ObjectId
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
@@ -29,6 +29,8 @@ ids = st.one_of(references, st.text("0123456789abcdefgAF", max_size=60))
 
 
 @given(documents, fields, conditions)
+@example({"_id": 1, "b": [Code("x"), Code("x", {"y": 1})]}, [ReferenceField("docs", "b")], {})
+@example({"_id": 1, "b": 1, "x": Code("x")}, [ReferenceField("docs", "b")], {"x": ("x",)})
 def test_it_reads_what_a_rewrite_reads(
     document: dict[str, Any], named: list[ReferenceField], when: dict[str, tuple[Any, ...]]
 ) -> None:
