@@ -65,7 +65,7 @@ def test_a_rewrite_is_paused_and_continued(
 
     assert (0, ["references rewrite"]) == (asked.returncode, json.loads(asked.stdout)["commands"])
     assert [("references rewrite", "pause", True, ME)] == shown
-    assert f"references rewrite paused by {ME} since" in page
+    assert f"references rewrite: paused by {ME} since" in page
     assert said["resume"] in page
     assert begun == still < COUNT
     assert (0, 0) == (changed.returncode, resumed.returncode), changed.stderr
