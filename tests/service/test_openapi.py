@@ -34,7 +34,10 @@ OPERATIONS = {
 @pytest.fixture(scope="module")
 def described(inputs: Service) -> schemathesis.BaseSchema:
     """The API as it describes itself."""
-    return schemathesis.openapi.from_url(f"{inputs.url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{inputs.url}/openapi.json")
+    # Headers are not made up: of a request with a malformed one the service never learns, and the token is given.
+    schema.config.generation.update(with_security_parameters=False)
+    return schema
 
 
 def test_every_request_is_described(described: schemathesis.BaseSchema) -> None:
