@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 from pymongo.database import Database
 
 from tests.support.server import Server, running_server
@@ -19,6 +21,13 @@ from tests.support.server import Server, running_server
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("thorough", max_examples=2000, deadline=None)
 settings.load_profile("repeatable")
+
+# Hypothesis also tries constants that it finds in the modules of the program which are loaded by then. A test that is run alone, or
+# in another process, would have other examples; so these are for the search that goes further.
+_constants_of_loaded_modules = providers._get_local_constants
+providers._get_local_constants = lambda: (
+    Constants() if settings().derandomize else _constants_of_loaded_modules()
+)
 
 # A process of the tests holds hundreds of thousands of objects of modules and collected tests. Looking for cycles among them, as
 # often as Python does, took a tenth of its time.
