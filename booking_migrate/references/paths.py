@@ -217,14 +217,22 @@ class _Walk:
 
 
 def _keys_in_text(raw: bytes, start: int, stop: int) -> tuple[bytes, ...]:
-    """Return the sort keys of the ids that a text may spell; none of text without the digits of an ObjectId."""
+    """Return the sort keys of the ids that a text may spell; none of text without an ObjectId's digits, or that is not UTF-8."""
     runs = _RUN.findall(raw, start, stop)
-    if not runs:
+    if not runs or not _is_utf8(raw[start:stop]):
         return ()
     keys = dict.fromkeys(OBJECT_ID_KEY + unhexlify(run) for run in runs)
     if stop - start == HEX_DIGITS:
         return (*keys, _STRING_KEY + raw[start:stop] + _KEY_END)
     return tuple(keys)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def form_at(candidate: Candidate) -> Form:

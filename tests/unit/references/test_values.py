@@ -10,7 +10,7 @@ from bson.dbref import DBRef
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 from bson.regex import Regex
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.document import ARRAY, DOCUMENT, Element, element_of, elements, read_fields, wrap
@@ -100,9 +100,24 @@ NESTED = st.recursive(
     max_leaves=12,
 )
 DOCUMENTS = st.dictionaries(NAMES, NESTED, max_size=5).map(encode)
+MARK = "\uf8ff"
+"""Stands for three bytes that are not UTF-8, in names and texts."""
+
+INVALID = st.recursive(
+    st.one_of(
+        SPELLED,
+        IDS.map(lambda each: f"{MARK}{each}"),
+        st.tuples(IDS, IDS).map(lambda both: MARK.join(map(str, both))),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.one_of(NAMES, st.just(MARK)), inner, max_size=3)
+    ),
+    max_leaves=6,
+).map(lambda value: encode({"a": value}).replace(MARK.encode(), b"\xff\xed\xa0"))
 
 
-@given(DOCUMENTS)
+@given(st.one_of(DOCUMENTS, INVALID))
+@example(encode({"a": f"{MARK}{OLD}"}).replace(MARK.encode(), b"\xff\xed\xa0"))
 def test_the_fast_search_finds_the_same(raw: bytes) -> None:
     """Walking over bytes yields the candidates of the definition: path, ids and form, in the same order."""
     tree = PathTree()
