@@ -31,6 +31,7 @@ MAXIMUM_SIZE = 16 * 1024 * 1024
 """The largest document that MongoDB stores, in bytes (manual: reference/limits, BSON Document Size)."""
 
 DOUBLE, STRING, DOCUMENT, ARRAY, OBJECT_ID, DATE, NULL = 0x01, 0x02, 0x03, 0x04, 0x07, 0x09, 0x0A
+DB_POINTER, SYMBOL = 0x0C, 0x0E
 INT32, INT64, DECIMAL128 = 0x10, 0x12, 0x13
 """BSON type bytes."""
 

@@ -42,7 +42,7 @@ _TYPE_NAMES: dict[type, str] = {
     bytes: "binary",
 }
 
-_OPAQUE_NAMES = {0x02: "string", 0x03: "document", 0x04: "array"}
+_OPAQUE_NAMES = {0x02: "string", 0x03: "document", 0x04: "array", 0x0C: "DBPointer", 0x0E: "symbol"}
 """The types that Python can hold, but not with these bytes: with invalid UTF-8, or a name that occurs twice."""
 
 

@@ -15,7 +15,9 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import (
     ARRAY,
     CODEC,
+    DB_POINTER,
     DOCUMENT,
+    SYMBOL,
     Opaque,
     element_of,
     read_exactly,
@@ -64,12 +66,31 @@ def references_in(raw: bytes, field: ReferenceField) -> list[Reference]:
     beside = {path.removeprefix(prefix): keys for path, keys in _keys(field) if path.startswith(prefix)}
     if not all(_meets(document, path, keys) for path, keys in _keys(field) if not path.startswith(prefix)):
         return []
-    return [
+    found = [
         Reference(path, value, ids_of(value))
         for parent, where in _parents(document, names[:-1], "")
         if names[-1] in parent and all(_meets(parent, path, keys) for path, keys in beside.items())
         for path, value in _leaves(parent[names[-1]], f"{where}{names[-1]}")
     ]
+    return list(_as_stored(raw, names[-1], found)) if found else found
+
+
+def _as_stored(raw: bytes, name: str, found: Sequence[Reference]) -> Iterator[Reference]:
+    """Yield references, of which a symbol or a DBPointer, decoded as a text or a DBRef, is as stored: the ids in them are not rewritten."""
+    fields: Mapping[str, Any] | None = None
+    for each in found:
+        at, _, last = each.path.rpartition(".")
+        is_pointer = last == _ID
+        path, kind = (at, DB_POINTER) if is_pointer else (each.path, SYMBOL)
+        if b"%c%b\x00" % (kind, path.rpartition(".")[2].encode()) in raw:
+            fields = read_fields(raw) if fields is None else fields
+            stored = _value_at(fields, path)
+            if isinstance(stored, Opaque) and stored.kind == kind:
+                # A DBPointer does not have fields.
+                if not (is_pointer and name == _ID):
+                    yield Reference(path, stored, ids_of(stored))
+                continue
+        yield each
 
 
 def _may_occur_twice(raw: bytes, names: Sequence[str]) -> bool:

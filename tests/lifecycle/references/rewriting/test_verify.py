@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from bson import DBRef
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
+from booking_migrate.bson.document import ARRAY, DB_POINTER, SYMBOL, Element, element_of, wrap
 from booking_migrate.references import changes
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
@@ -231,6 +233,28 @@ def test_numbers_that_are_not_those_of_the_notes_are_found(database: Db, command
     database.booking_migrate_references.update_one({}, {"$inc": {"documents": 1}})
 
     assert {"count": [("", "6 documents")]} == found(verified(command, code=4))
+
+
+def test_symbols_and_pointers_are_left_and_are_no_mismatches(database: Db, command: Run) -> None:
+    """Old ids in values of types that nobody writes any more are left and listed with their types, and verified as that."""
+    digits = str(old(1)).encode() + b"\0"
+    symbol = Element(SYMBOL, b"b", len(digits).to_bytes(4, "little") + digits)
+    pointer = Element(DB_POINTER, b"b", b"\x09\0\0\0bookings\0" + old(1).binary)
+    listed = Element(
+        ARRAY, b"b", wrap([each._replace(name=b"%d" % at) for at, each in enumerate((symbol, pointer))])
+    )
+    for number, each in enumerate((symbol, pointer, listed)):
+        raw = wrap([element_of("_id", number), each])
+        database.orders.insert_one(cast("Any", RawBSONDocument(raw)))
+    database.orders.insert_one({"_id": 9, "b": str(old(1))})
+    report = json.loads(command(*REWRITE, "--field", "orders.b").stdout)
+
+    assert [("b", "no-id"), ("b", "no-id"), ("b.0", "no-id"), ("b.1", "no-id")] == [
+        (each["path"], each["reason"]) for each in report["left"]
+    ]
+    assert ["symbol", "DBPointer"] == [each["value"].partition(":")[0] for each in report["left"]][:2]
+    proven = verified(command)
+    assert (4, 1, 0) == tuple(counts(proven, name) for name in ("dangling", "new", "unrewritten"))
 
 
 @pytest.mark.usefixtures("orders")
