@@ -120,14 +120,15 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
 
 
 def _with_whole_id(raw: bytes, changes: Sequence[FieldChange]) -> tuple[FieldChange, ...]:
-    """Return changes of which those within the `_id` are one of the `_id` as a whole: it is replaced, not updated."""
+    """Return changes of which those within the `_id` are, for each field, one of the `_id` as a whole: it is replaced, not updated."""
     inside = [each for each in changes if each.path.startswith(_IN_DOCUMENT_ID)]
     if not inside:
         return tuple(changes)
     old = next(part for part in elements(raw) if part.name == DOCUMENT_ID.encode())
-    new = rebuilt(wrap([old]), inside)
-    whole = FieldChange(inside[0].field, DOCUMENT_ID, read_value(old), value_in(new, b"_id"))
-    return (whole, *(each for each in changes if each not in inside))
+    before, after = read_value(old), value_in(rebuilt(wrap([old]), inside), b"_id")
+    names = dict.fromkeys(each.field for each in inside)
+    whole = [FieldChange(name, DOCUMENT_ID, before, after) for name in names]
+    return (*whole, *(each for each in changes if each not in inside))
 
 
 @dataclass(slots=True)

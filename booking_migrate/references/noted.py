@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import product
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import write_fields
@@ -248,10 +249,15 @@ def _expected(
         new: the new ids of old bookings, by the sort keys of the old ones.
     """
     olds = {key: new[key] for each in _ids_before(change) if (key := sort_key(each)) in new}
+    if olds and _is_inside_id(change):
+        inside = [each for each in together if _is_inside_id(each)]
+        by_change = ([field for field in fields if field.field == each.field] for each in inside)
+        for chosen in product(*by_change):
+            yield _whole_id(list(zip(inside, chosen, strict=True)), new)
+        return
     for field in fields:
         if field.field == change.field and olds:
-            mapping = {key: _chosen(ids, field.to) for key, ids in olds.items()}
-            yield _whole_id(change, mapping) if _is_inside_id(change) else with_ids(change.before, mapping)
+            yield with_ids(change.before, {key: _chosen(ids, field.to) for key, ids in olds.items()})
     adding = [field for field in fields if change.field in field.add]
     for field in adding:
         beside = [each for each in together if each.field == field.field and _is_beside(each, field, change)]
@@ -278,14 +284,19 @@ def _is_inside_id(change: FieldChange) -> bool:
     return change.is_document_id and change.field != DOCUMENT_ID
 
 
-def _whole_id(change: FieldChange, mapping: Mapping[bytes, Any]) -> Any:
-    """Return an `_id` that is a document, with its references replaced."""
-    # The inverse of the change: its value from before is what has to be there afterwards.
-    back = [
-        FieldChange("", each.path, with_ids(each.value, mapping), each.value) for each in within_id(change)
-    ]
-    changed = put_back(write_fields({DOCUMENT_ID: change.before}), [back])
-    return change.before if changed is None else value_now(changed, DOCUMENT_ID)
+def _whole_id(inside: Sequence[tuple[FieldChange, ReferenceField]], new: Mapping[bytes, NewIds]) -> Any:
+    """Return an `_id` that is a document, with the references of all its fields replaced."""
+    before = inside[0][0].before
+    # The inverse of the changes: its values from before are what has to be there afterwards.
+    back = []
+    for change, field in inside:
+        mapping = {key: _chosen(ids, field.to) for key, ids in new.items()}
+        back += [
+            FieldChange("", each.path, with_ids(each.value, mapping), each.value)
+            for each in within_id(change)
+        ]
+    changed = put_back(write_fields({DOCUMENT_ID: before}), [back])
+    return before if changed is None else value_now(changed, DOCUMENT_ID)
 
 
 def _place(field: ReferenceField, added: FieldChange) -> str:

@@ -95,6 +95,27 @@ def test_undo_taken(database: Db, command: Run) -> None:
     assert {old(1): "app", new(1): 1, old(2): 2} == {e["_id"]: e["n"] for e in database.orders.find()}
 
 
+def test_two_fields_within_one_id(database: Db, command: Run) -> None:
+    """Two fields within the _id of one document are rewritten together, counted each, verified and undone."""
+    documents = [
+        {"_id": {"a": old(number), "n": number, "b": str(old(number + 1))}, "c": old(2)}
+        for number in range(1, 6)
+    ]
+    database.orders.insert_many([*documents, {"_id": {"a": old(7)}}, {"_id": {"b": old(8)}}])
+    words = ("--field", "orders._id.a", "--field", "orders._id.b", "--field", "orders.c")
+    report = json.loads(command(*REWRITE, *words).stdout)
+
+    assert [6, 6, 5] == [each["rewritten"] for each in report["fields"]]
+    assert {"_id": {"a": new(1), "n": 1, "b": str(new(2))}, "c": new(2)} == database.orders.find_one(
+        {"_id.n": 1}
+    )
+    proven = command("references", "verify", "--json")
+    assert 0 == proven.returncode, proven.stdout
+    assert (7, 17) == tuple(json.loads(proven.stdout)["notes"][name] for name in ("identical", "values"))
+    undone(command)
+    assert documents == list(database.orders.find({"_id.n": {"$gt": 0}}).sort("_id.n", 1))
+
+
 def test_move_answer_lost(database: Db, command: Run) -> None:
     """A transaction whose answer is lost has written: its note stands, and an undo restores it."""
     database.orders.insert_many([{"_id": old(1), "n": 1}, {"_id": old(2), "n": 2}])
