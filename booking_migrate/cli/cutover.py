@@ -121,7 +121,7 @@ class CutoverOptions(Group, panel=RULES):
         negatable=True,
     )
     max_outage: str = outage_option(
-        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted."
+        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted. At rest: half of it for the fence."
     )
     attempts: int = attempts_option("Try so often to stay within --max-outage, with growing pauses.")
     at_rest: bool = option(
@@ -294,6 +294,7 @@ def _carry_out(
             confirm=confirm,
             before=before,
             is_guarded=not options.no_guard,
+            limits=options.limits,
             follow=following,
             tail=open_tail(follow),
         )

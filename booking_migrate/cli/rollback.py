@@ -117,11 +117,9 @@ class DiscardOptions(Group, panel=RULES):
         negatable=True,
     )
     max_outage: str = outage_option(
-        "In a reverse window: refuse writes for at most this long; an attempt that takes longer is aborted and repeated."
+        "In a reverse window: refuse writes for at most this long an attempt. Otherwise: at most half of it for raising the fence."
     )
-    attempts: int = attempts_option(
-        "In a reverse window: try so often to stay within --max-outage, with growing pauses."
-    )
+    attempts: int = attempts_option("Try so often to stay within --max-outage, with growing pauses.")
 
     @property
     def limits(self) -> Limits:

@@ -18,7 +18,12 @@ from booking_migrate.cutover.recovery import (
     recover,
     recreate_indexes,
 )
-from booking_migrate.cutover.refusal import RefusedTime
+from booking_migrate.cutover.refusal import (
+    ACCEPTED,
+    STILL_REFUSED,
+    RefusedTime,
+    attempt_at_rest,
+)
 from booking_migrate.cutover.tail import apply_tail
 from booking_migrate.errors import (
     LIVE_AS_BEFORE,
@@ -58,6 +63,7 @@ class Attempt:
         self._listener = plan.listener
         self._shield = plan.signal_guard
         self._follow = plan.follow
+        self._limits = plan.limits
         self._is_guarded = plan.is_guarded
         self._plan_tail = plan.tail
         self._legacy = kept_copy(run.source, run.run_id)
@@ -86,13 +92,20 @@ class Attempt:
     def _swap_at_rest(self) -> CutoverOutcome:
         """Refuse writes, and read everything again behind the fence."""
         caught_up, carried = self._prepare()
-        with self._shield.critical_section():
-            # From here on, only `rollback` can undo the cut-over.
-            self._lock.confirm()
-            self._live.swap()
-            self._live.lift_fence(self._run.live_settings or "")
-            refused = self._refused.seconds
-            indexes = self._complete(asdict(caught_up.migration.counts))
+
+        def swap(seconds: float) -> tuple[float, tuple[IndexNote, ...]]:
+            with self._shield.critical_section():
+                # From here on, only `rollback` can undo the cut-over.
+                self._lock.confirm()
+                # The answer of an attempt before may have been lost.
+                if not self._live.is_swapped(self._run.live_settings or ""):
+                    self._live.swap(seconds)
+                self._live.lift_fence(self._run.live_settings or "")
+                return self._refused.seconds, self._complete(asdict(caught_up.migration.counts))
+
+        refused, indexes = attempt_at_rest(
+            swap, lambda: STILL_REFUSED, self._limits, self._listener, self._lock.confirm
+        )
         options = kept_options(self._run, self._live)
         own = refused - self._refused.before
         return CutoverOutcome(
@@ -223,11 +236,9 @@ class Attempt:
 
     def _prepare(self) -> tuple[CaughtUp, int]:
         """Do everything up to the swap, at rest; return what was caught up, and how many rejected bookings were carried."""
-        journal = self._stores.journal
-        # Before the fence: if the process is killed after it, the journal must show that writes are refused.
-        self._run = journal.save(self._run.run_id, fenced_at=journal.now())
-        self._refused.begin()
-        self._live.raise_fence()
+        attempt_at_rest(
+            self._refuse_writes, self._accept_writes, self._limits, self._listener, self._lock.confirm
+        )
         places = self._places
         decided = _decisions(self._stores.target.rejects())
         caught_up = catch_up(
@@ -258,6 +269,16 @@ class Attempt:
                 "bookings were deleted from the source during the cut-over", self._deletes_go_on()
             )
         return caught_up, carried
+
+    def _refuse_writes(self, seconds: float) -> None:
+        # Before the fence: if the process is killed after it, the journal must show that writes are refused.
+        self._note_fence(None)
+        self._live.raise_fence(seconds)
+
+    def _accept_writes(self) -> str:
+        self._live.lift_fence(self._run.live_settings or "")
+        self._note_lifted(self._refused.seconds - self._refused.before)
+        return ACCEPTED
 
     def _keep_copy(self) -> None:
         self._lock.confirm()

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.cutover.refusal import Refusal
+from booking_migrate.cutover.refusal import Refusal, backoff
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked
 from booking_migrate.events import Listener, Warned
@@ -33,7 +33,6 @@ _SHRINKING, _SIMILAR = 0.85, 1.25
 _BEFORE_LIFTING = 0.9
 """The fraction of the limit after which the fence is lifted, unless the swap has been sent: lifting takes time, too."""
 
-_BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
 _LOOK_SECONDS = 0.1
 """The pause between rounds of following, between two attempts."""
 
@@ -188,7 +187,7 @@ class Fencing:
                 finally:
                     refusal.stop()
             if attempt + 1 < limits.attempts:
-                self._pause(min(_BACKOFF_SECONDS * 2**attempt, _LONGEST_BACKOFF))
+                self._pause(backoff(attempt))
         raise parts.too_slow(round(limits.outage * 1000), limits.attempts, blockers)
 
     def _pause(self, seconds: float) -> None:
@@ -274,7 +273,7 @@ class Fencing:
         began, deadline = monotonic(), refusal.deadline
         report.outage = outage = Outage()
         parts.block()
-        fenced = parts.swap.raise_fence(parts.limits.outage / 2)
+        fenced = parts.swap.raise_fence(parts.limits.wait)
         fenced_at = monotonic()
         outage.fence = fenced_at - began
         parts.note_fence(fenced)

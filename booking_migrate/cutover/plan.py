@@ -1,7 +1,7 @@
 """The plan of a cut-over and its outcome, as values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from booking_migrate.cutover.fencing import LiveReport
@@ -10,7 +10,7 @@ from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.events import Listener
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import Limits, MigrationPlan
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.cutover import IndexNote, OptionNote
@@ -120,6 +120,9 @@ class CutoverPlan:
 
     confirm: Callable[[RunRecord], None] = lambda _run: None
     """Called once for a run that may be cut over, before a follower is asked for the lock; raises to stop."""
+
+    limits: Limits = field(default_factory=Limits)
+    """At rest, for how long every write may wait for the fence, and every read for the swap."""
 
     is_guarded: bool = True
     """Whether the new live collection refuses old bookings."""

@@ -2,12 +2,64 @@
 
 from collections.abc import Callable
 from threading import Event, Lock
-from time import monotonic
+from time import monotonic, sleep
+from typing import TypeVar
 
+from booking_migrate.errors import FenceBlocked
+from booking_migrate.events import Listener, Warned
 from booking_migrate.runs.background import in_background
+from booking_migrate.runs.plan import Limits
 
 _LATE_SECONDS = 5.0
 """Shorter than any lease."""
+
+_BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
+_LOOK_SECONDS = 0.1
+
+ACCEPTED, STILL_REFUSED = "writes are accepted", "writes are still refused"
+
+T = TypeVar("T")
+
+
+def backoff(attempt: int) -> float:
+    """Return for how many seconds to pause after an attempt, of which the first is number 0."""
+    return min(_BACKOFF_SECONDS * 2.0**attempt, _LONGEST_BACKOFF)
+
+
+def attempt_at_rest(
+    act: Callable[[float], T],
+    undo: Callable[[], str],
+    limits: Limits,
+    listener: Listener,
+    confirm: Callable[[], None],
+) -> T:
+    """Return the result of a step for which others wait, if they do so within a limit; else pause and try again.
+
+    Args:
+        act: takes the step within this number of seconds.
+        undo: called after an attempt that was aborted; returns what the application can do meanwhile.
+        limits: for how long they may wait, and how often it is tried.
+        listener: is notified of each attempt that was aborted.
+        confirm: checks that the lock is still held.
+
+    Raises:
+        FenceBlocked: the collection was held by others at each attempt.
+    """
+    attempt = 0
+    while True:
+        try:
+            return act(limits.wait)
+        except FenceBlocked as error:
+            state = undo()
+            if attempt + 1 >= limits.attempts:
+                raise
+            said = f"attempt {attempt + 1} of {limits.attempts} aborted after {round(limits.wait * 1000)} ms"
+            listener.notify(Warned(f"{said}: {error.message}; {state}"))
+        until = monotonic() + backoff(attempt)
+        attempt += 1
+        while (left := until - monotonic()) > 0:
+            confirm()
+            sleep(min(left, _LOOK_SECONDS))
 
 
 class RefusedTime:

@@ -9,11 +9,11 @@ cut-over stays live. The kept copy is dropped last.
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
-from booking_migrate.cutover.refusal import RefusedTime
+from booking_migrate.cutover.refusal import ACCEPTED, STILL_REFUSED, RefusedTime, attempt_at_rest
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
@@ -44,6 +44,8 @@ from booking_migrate.stores.locks import Holder
 if TYPE_CHECKING:
     from booking_migrate.rollback.window_parts import WindowParts
     from booking_migrate.stores.mongo.in_place import MongoInPlace
+
+T = TypeVar("T")
 
 _FLUSH_BYTES = 8 * 1024 * 1024
 """How many bytes of documents are written at a time."""
@@ -105,7 +107,7 @@ class RollbackPlan:
     """Opens the parts of a run's reverse window."""
 
     limits: Limits
-    """For how long a rollback out of a reverse window may refuse writes."""
+    """For how long a rollback out of a reverse window may refuse writes, and another one hold them up for fence and swap."""
 
     converts_later: bool | None
     """Whether sessions booked since become old bookings where that is possible; None: if a window has converted them."""
@@ -146,7 +148,7 @@ class _Restoration:
 
     def carry_out(self) -> UndoOutcome:
         """Restore, or leave everything unchanged."""
-        run, live, restored = self._run, self._places.live, self._places.restored
+        run, live = self._run, self._places.live
         self._lock.confirm()
         if run.state is RunState.RESTORING:
             # Commands of an earlier process may still be pending on the server.
@@ -164,11 +166,7 @@ class _Restoration:
         )
         try:
             self._outcome.indexes = self._prepare()
-            with self._plan.signal_guard.critical_section():
-                self._lock.confirm()
-                restored.swap()
-                self._outcome.refused_seconds = self._refused.seconds
-                return self._finish()
+            return self._attempted(self._swap, lambda: STILL_REFUSED)
         except BaseException as error:
             self._abort(error)
             raise
@@ -176,13 +174,7 @@ class _Restoration:
     def _prepare(self) -> Sequence[IndexNote]:
         """Do everything up to the swap; return how the indexes were handled."""
         live, restored = self._places.live, self._places.restored
-        journal = self._plan.stores.journal
-        now = journal.now()
-        # Continued after a kill: the fence may have been raised since.
-        self._run = journal.save(self._run.run_id, fenced_at=self._run.fenced_at or now)
-        self._refused = RefusedTime((now - (self._run.fenced_at or now)).total_seconds())
-        self._refused.begin()
-        live.raise_fence()
+        self._attempted(self._refuse_writes, self._accept_writes)
         count = live.count()
         restored.begin(self._run.live_settings or "")
         self._write()
@@ -200,6 +192,34 @@ class _Restoration:
             },
         )
         return indexes
+
+    def _attempted(self, act: Callable[[float], T], undo: Callable[[], str]) -> T:
+        return attempt_at_rest(act, undo, self._plan.limits, self._plan.listener, self._lock.confirm)
+
+    def _refuse_writes(self, seconds: float) -> None:
+        journal = self._plan.stores.journal
+        now = journal.now()
+        # Continued after a kill: the fence may have been raised since.
+        since = self._run.fenced_at or now
+        self._run = journal.save(self._run.run_id, fenced_at=since)
+        self._refused.before += (now - since).total_seconds()
+        self._refused.begin()
+        self._places.live.raise_fence(seconds)
+
+    def _accept_writes(self) -> str:
+        self._places.live.lift_fence(self._run.successor_settings or "")
+        self._run = self._plan.stores.journal.save(self._run.run_id, fenced_at=None)
+        self._refused.end(self._refused.seconds - self._refused.before)
+        return ACCEPTED
+
+    def _swap(self, seconds: float) -> UndoOutcome:
+        with self._plan.signal_guard.critical_section():
+            self._lock.confirm()
+            # The answer of an attempt before may have been lost.
+            if not self._places.live.is_swapped(self._run.successor_settings or ""):
+                self._places.restored.swap(seconds)
+            self._outcome.refused_seconds = self._refused.seconds
+            return self._finish()
 
     def _recall(self) -> None:
         """Read the outcome that an earlier process recorded before it was killed after the swap."""

@@ -56,12 +56,17 @@ class MigrationPlan:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For how long and how often a cut-over, or a rollback out of a reverse window, may refuse writes."""
+    """For how long and how often a cut-over, or a rollback of one, may hold up writes."""
 
     outage: float = 0.5
-    """Seconds from the fence to the swap."""
+    """Seconds from the fence to the swap, if the application is followed."""
 
     attempts: int = 10
+
+    @property
+    def wait(self) -> float:
+        """Return for how many seconds every write may wait behind a command while others hold the collection."""
+        return self.outage / 2
 
 
 class ExpectedCounts(BaseModel):

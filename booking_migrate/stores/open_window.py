@@ -147,11 +147,11 @@ def _prepare(links: Links, collections: "Sequence[DriverCollection]") -> None:
 
 
 def _finish(live: "DriverCollection") -> None:
-    from booking_migrate.stores.mongo.administration import WINDOW, drop_index, indexes_of
-    from booking_migrate.stores.mongo.failures import write
+    from booking_migrate.stores.mongo.administration import WINDOW, indexes_of
+    from booking_migrate.stores.mongo.exclusive import drop_index
 
     if any(index["name"] == WINDOW.name for index in indexes_of(live)):
-        write(live, lambda: drop_index(live, WINDOW.name))
+        drop_index(live, WINDOW.name)
 
 
 def _without_client(collection: "DriverCollection", value: Any) -> Iterator[Any]:

@@ -317,8 +317,8 @@ class _Cutover:
         self.act(Step.CARRIED)
         return result
 
-    def swapped(self, whole: Callable[..., Any], live: MongoLive) -> None:
-        whole(live)
+    def swapped(self, whole: Callable[..., Any], live: MongoLive, seconds: float) -> None:
+        whole(live, seconds)
         self.progress.is_swapped = True
 
     def lifted(self, whole: Callable[..., Any], live: MongoLive, settings: str) -> None:

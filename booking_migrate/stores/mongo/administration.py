@@ -20,7 +20,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import DuplicateClientDocuments, StillRunning
 from booking_migrate.stores.cutover import comparable
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS
-from booking_migrate.stores.mongo.codes import INDEX_NOT_FOUND, UNAUTHORIZED
+from booking_migrate.stores.mongo.codes import UNAUTHORIZED
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, server_text, write, writing
 from booking_migrate.stores.mongo.raw import SIMPLE
@@ -61,15 +61,6 @@ def identity(collection: DriverCollection) -> str | None:
 def validation_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of a collection's options that are about its validator."""
     return {name: options[name] for name in NO_VALIDATION if name in options}
-
-
-def validate(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
-    """Set a collection's validator; when it returns, that is durable.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-    """
-    write(collection, lambda: run_durably(collection.database, {"collMod": collection.name, **validation}))
 
 
 def create(collection: DriverCollection, **options: Any) -> None:
@@ -259,15 +250,6 @@ def client_index_name(collection: DriverCollection) -> str | None:
         NotPermitted, ConnectionProblem: the server does not say.
     """
     return next((str(index["name"]) for index in indexes_of(collection) if _does(index)), None)
-
-
-def drop_index(collection: DriverCollection, name: str) -> None:
-    """Drop an index. One that is gone already is accepted: the reply to the first attempt may have been lost."""
-    try:
-        collection.drop_index(name)
-    except OperationFailure as error:
-        if error.code != INDEX_NOT_FOUND:
-            raise
 
 
 def indexes_of(collection: DriverCollection) -> list[Mapping[str, Any]]:

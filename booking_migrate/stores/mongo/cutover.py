@@ -32,18 +32,17 @@ from booking_migrate.stores.mongo.administration import (
     client_index_name,
     create,
     create_index,
-    drop_index,
     end_own_commands,
     ensure_client_index,
     has_same_hash,
     identity,
     indexes_of,
     options_of,
-    rename,
     run_durably,
     validation_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.exclusive import drop_index, rename_over
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.fence import FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
@@ -199,7 +198,7 @@ class MongoLive(FencedSource):
             self.prepare_carry()
         name = client_index_name(self._target)
         if name is not None:
-            write(self._target, lambda: drop_index(self._target, name))
+            drop_index(self._target, name)
 
     def remove_carried(self, bookings: Iterable[bytes], *, keeps_indexes: bool = False) -> None:
         """Undo `carry` of these bookings, however far it came; documents that others put there stay.
@@ -217,21 +216,26 @@ class MongoLive(FencedSource):
         if keeps_indexes:
             return
         if EVERY_DOCUMENT.name in self._index_names():
-            write(self._target, lambda: drop_index(self._target, EVERY_DOCUMENT.name))
+            drop_index(self._target, EVERY_DOCUMENT.name)
         ensure_client_index(self._target)
-        write(self._target, lambda: drop_index(self._target, CLIENT_DOCUMENTS_ONLY.name))
+        drop_index(self._target, CLIENT_DOCUMENTS_ONLY.name)
 
     def _index_names(self) -> Collection[str]:
         return read(self._target, self._target.index_information)
 
-    def swap(self) -> None:
+    def swap(self, seconds: float) -> None:
         """Replace the source by the target in one atomic rename.
 
         Before that it gets the source's images for change streams, and that is read again.
+
+        Args:
+            seconds: how long every reader of the source may wait, while others hold it.
+
+        Raises:
+            FenceBlocked: they have held it for longer. Whether it happened is to be asked.
         """
-        # After a lost answer, whether it happened is asked first.
         self.take_over_images()
-        rename(self._target, self._source)
+        rename_over(self._target, self._source, seconds)
 
     def take_over_images(self) -> None:
         """Set the source's images for change streams on the target, before it takes the source's name."""

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from bson import json_util
+from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import NotPermitted, WritesNotBlockable
 from booking_migrate.stores.destination import FENCE_FIELD, is_fenced
@@ -12,16 +13,36 @@ from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
     identity,
     options_of,
-    validate,
     validation_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.exclusive import validate, within
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import settled
 
 FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
 """A validator that no booking meets, and that is recognized among all others."""
+
+
+def raise_fence(
+    source: DriverCollection, seconds: float, concern: WriteConcern | None = None
+) -> Mapping[str, Any]:
+    """Make a collection refuse inserts and updates; return the server's answer, which has the cluster time of that.
+
+    Args:
+        source: the live collection.
+        seconds: how long the command may wait for those who use the collection, and every write behind it.
+        concern: the write concern; None: a majority, within the same limit.
+
+    Raises:
+        FenceBlocked: it did not get the collection in time. Whether the fence is raised has to be checked.
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    return within(
+        source, {"collMod": source.name, **NO_VALIDATION, "validator": FENCE}, seconds, concern=concern
+    )
+
 
 _NOTE = "blocks_all_writes"
 """The key in a source's settings that says, after a crash too, that the mode was turned on by this cut-over."""
@@ -67,16 +88,23 @@ class FencedSource:
             kept[_NOTE] = True
         return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)
 
-    def raise_fence(self) -> None:
+    def raise_fence(self, seconds: float) -> None:
         """Make the source refuse inserts and updates; when it returns, all that were taken are durable.
 
         It is a validator that no document meets. Deletes are not refused by validators (manual,
         core/schema-validation), but by the server's own block of all writes, where that was asked for.
+
+        Args:
+            seconds: how long every write may wait, while others hold the source.
+
+        Raises:
+            FenceBlocked: they have held it for longer. Whether the fence is raised has to be checked.
         """
         self.block()
         # Without a majority, writes would be refused for as long as it is waited for.
         await_majority(self._source)
-        validate(self._source, {**NO_VALIDATION, "validator": FENCE})
+        raise_fence(self._source, seconds, WriteConcern(w=1))
+        # A majority is waited for without that limit, since no other operation waits behind this.
         write(self._source, lambda: settled(self._source))
 
     def block(self) -> None:
@@ -94,7 +122,8 @@ class FencedSource:
         try:
             if self._is_fenced():
                 kept = validation_of(json_util.loads(settings)["options"])
-                validate(self._source, {**NO_VALIDATION, **kept})
+                # Without a limit: writes are refused until it is done, and an abort would leave it so.
+                validate(self._source, {**NO_VALIDATION, **kept}, is_limited=False)
         finally:
             if json.loads(settings or "{}").get(_NOTE):
                 self._block(on=False)

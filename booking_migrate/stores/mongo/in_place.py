@@ -18,12 +18,12 @@ from booking_migrate.stores.mongo.administration import (
     EVERY_DOCUMENT,
     FOLLOWED,
     OwnIndex,
-    drop_index,
     has_index,
     indexes_of,
     make_index,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.exclusive import drop_index
 from booking_migrate.stores.mongo.failures import absent, read, reading, translated, write
 from booking_migrate.stores.mongo.in_place_scan import located, pending
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
@@ -214,7 +214,7 @@ class MongoInPlace:
         there = {index["name"] for index in indexes_of(self._collection)}.intersection(names)
         for name in names:
             if name in there:
-                write(self._collection, partial(drop_index, self._collection, name))
+                drop_index(self._collection, name)
         return bool(there)
 
     def drop_archive(self, *, only_if_empty: bool) -> bool:

@@ -5,29 +5,16 @@ from typing import Any
 
 from bson import json_util
 from bson.timestamp import Timestamp
-from pymongo import ReadPreference
-from pymongo.errors import OperationFailure, PyMongoError
 
-from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.destination import is_fenced
-from booking_migrate.stores.mongo.administration import (
-    NO_VALIDATION,
-    comment_for,
-    options_of,
-    validate,
-    validation_of,
-)
-from booking_migrate.stores.mongo.codes import LOCK_LIMIT
+from booking_migrate.stores.mongo.administration import NO_VALIDATION, options_of, validation_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import reading, writing
-from booking_migrate.stores.mongo.fence import FENCE
-from booking_migrate.stores.mongo.retry import is_transient, majority_written
+from booking_migrate.stores.mongo.exclusive import rename_over, validate
+from booking_migrate.stores.mongo.fence import raise_fence
 
 GUARD_FIELD = "booking_migrate_guard"
 _SAID = "old bookings are refused after a cut-over"
 """The text of the server's answer to a write that the guard refuses."""
-
-_SHOWN_BLOCKERS = 3
 
 
 class LiveSwap:
@@ -45,13 +32,10 @@ class LiveSwap:
     def raise_fence(self, seconds: float) -> Timestamp:
         """Make the source refuse inserts and updates; return the cluster time from which on it does.
 
-        The command waits for transactions that use the source, and every write waits behind it: hence the limit.
-
         Raises:
             FenceBlocked: it did not get the collection in time. Whether the fence is raised has to be checked.
         """
-        command = {"collMod": self._source.name, **NO_VALIDATION, "validator": FENCE}
-        answer = self._within(self._source, command, seconds)
+        answer = raise_fence(self._source, seconds)
         fenced: Timestamp = answer["operationTime"]
         return fenced
 
@@ -65,59 +49,9 @@ class LiveSwap:
         Raises:
             FenceBlocked: it did not get the collections in time. Whether it happened is to be asked.
         """
-        database = self._source.database
-        command = {
-            "renameCollection": f"{database.name}.{self._target.name}",
-            "to": f"{database.name}.{self._source.name}",
-            "dropTarget": True,
-        }
-        answer = self._within(database.client.admin.get_collection(self._source.name), command, seconds)
+        answer = rename_over(self._target, self._source, seconds)
         swapped: Timestamp = answer["operationTime"]
         return swapped
-
-    def _within(
-        self, collection: DriverCollection, command: Mapping[str, Any], seconds: float
-    ) -> Mapping[str, Any]:
-        limited = {
-            **command,
-            "maxTimeMS": max(1, round(seconds * 1000)),
-            "writeConcern": majority_written().document,
-            "comment": comment_for(self._source),
-        }
-        with writing(self._source):
-            try:
-                answer = collection.database.command(limited)
-            except PyMongoError as error:
-                if isinstance(error, OperationFailure) and error.code in LOCK_LIMIT:
-                    raise FenceBlocked(self._source.name, self._blockers()) from None
-                if is_transient(error):
-                    # Whether it was carried out is asked before the next attempt.
-                    raise FenceBlocked(self._source.name, "an election or a lost connection") from None
-                raise
-        if answer.get("writeConcernError"):
-            raise FenceBlocked(self._source.name, "members that do not acknowledge it")
-        return answer
-
-    def _blockers(self) -> str:
-        """Return what runs on the source or holds a transaction, for people."""
-        namespace = self._source.full_name
-        try:
-            with reading(self._source):
-                running = list(
-                    self._source.database.client.get_database(
-                        "admin", read_preference=ReadPreference.PRIMARY
-                    ).aggregate(
-                        [
-                            {"$currentOp": {"idleSessions": True, "allUsers": True}},
-                            {"$match": {"$or": [{"ns": namespace}, {"transaction": {"$exists": True}}]}},
-                            {"$limit": _SHOWN_BLOCKERS},
-                        ]
-                    )
-                )
-        except Exception:  # noqa: BLE001 - the user may not see the operations of others; the message names the limit anyway
-            return "an open transaction, or an operation that takes long"
-        named = [_described(operation) for operation in running]
-        return "; ".join(named) or "an operation that has ended since"
 
 
 def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
@@ -200,12 +134,3 @@ def unguarded(options: Mapping[str, Any]) -> Mapping[str, Any]:
 def is_guarded(options: Mapping[str, Any]) -> bool:
     """Return whether a collection of these options has the guard's validator."""
     return GUARD_FIELD in json_util.dumps(options.get("validator", {}))
-
-
-def _described(operation: Mapping[str, Any]) -> str:
-    seconds = operation.get(
-        "secs_running", operation.get("transaction", {}).get("timeOpenMicros", 0) // 1_000_000
-    )
-    who = operation.get("appName") or operation.get("client") or "an unnamed client"
-    what = "a transaction" if "transaction" in operation else str(operation.get("op", "an operation"))
-    return f"{what} of {who}, open for {seconds} s"

@@ -19,17 +19,15 @@ from booking_migrate.stores.mongo.administration import (
     comment_for,
     create,
     create_index,
-    drop_index,
     end_own_commands,
     has_same_hash,
     identity,
     indexes_of,
-    rename,
-    validate,
     validation_of,
 )
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.exclusive import drop_index, rename_over, validate
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.in_place_units import transact
 from booking_migrate.stores.mongo.kept_copy import copy_into, find_without_id
@@ -166,12 +164,12 @@ class MongoUndo:
         """Remove the unique index on `clientId`, if there is one."""
         name = client_index_name(self._collection)
         if name is not None:
-            write(self._collection, lambda: drop_index(self._collection, name))
+            drop_index(self._collection, name)
 
     def drop_followed_index(self) -> None:
         """Remove the index that following has made, if it has; one of others that serves it as well stays."""
         if any(index["name"] == FOLLOWED.name for index in indexes_of(self._collection)):
-            write(self._collection, lambda: drop_index(self._collection, FOLLOWED.name))
+            drop_index(self._collection, FOLLOWED.name)
 
     def drop_if_empty(self) -> bool:
         """Drop the collection if it is empty; return whether it was dropped."""
@@ -320,9 +318,16 @@ class MongoRestored:
         """Return whether another collection holds exactly its documents, by the server's hash of them."""
         return has_same_hash(self._collection, other)
 
-    def swap(self) -> None:
-        """Take the live collection's place and name in one atomic rename. The live collection is gone then."""
-        rename(self._collection, self._live)
+    def swap(self, seconds: float) -> None:
+        """Take the live collection's place and name in one atomic rename. The live collection is gone then.
+
+        Args:
+            seconds: how long every reader of the live collection may wait, while others hold it.
+
+        Raises:
+            FenceBlocked: they have held it for longer. Whether it happened is to be asked.
+        """
+        rename_over(self._collection, self._live, seconds)
 
     def drop(self) -> None:
         """Drop it, if it is there."""

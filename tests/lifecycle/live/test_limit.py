@@ -3,31 +3,49 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 from pymongo.database import Database
 
-from booking_migrate.cutover import fencing
+from booking_migrate.cutover import fencing, refusal
+from booking_migrate.errors import LIVE_AS_BEFORE
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Ended, own_validator
-from tests.support.booking_lines import booking
+from tests.support.booking_lines import booking, client
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--json")
+ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 LIMIT = ("--max-outage", "2s")
+
+
+@contextmanager
+def held(server: Server, database: Db, change: dict[str, Any]) -> Iterator[None]:
+    """Hold the live collection by a transaction of another application, which commits in the end."""
+    with (
+        MongoClient[dict[str, Any]](server.uri, appname="checkout") as other,
+        other.start_session() as session,
+    ):
+        session.start_transaction()
+        other[database.name].bookings.update_one({}, change, session=session)
+        yield
+        session.commit_transaction()
 
 
 @pytest.fixture(autouse=True)
 def migrated(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some bookings, migrated and verified; attempts follow each other at once."""
-    monkeypatch.setattr(fencing, "_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(refusal, "_BACKOFF_SECONDS", 0.01)
     database.bookings.insert_many(map(booking, range(20)))
     assert 0 == command("migrate", *PLACES, "--quiet").returncode
     assert 0 == command("verify", *PLACES, "--quiet").returncode
@@ -105,7 +123,7 @@ def test_between_two_attempts_changes_are_followed(
     database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written in the pause is brought in then, and not left to the next attempt."""
-    monkeypatch.setattr(fencing, "_BACKOFF_SECONDS", 0.5)
+    monkeypatch.setattr(refusal, "_BACKOFF_SECONDS", 0.5)
     pause, handle = fencing.Fencing._pause, Engine.handle
     is_paused = False
     followed: list[bool] = []
@@ -135,3 +153,40 @@ def test_between_two_attempts_changes_are_followed(
     assert 0 == done.returncode, done.stderr
     assert followed
     assert followed[0]
+
+
+@pytest.mark.parametrize("way", [(), ("--at-rest",)], ids=["beside the application", "at rest"])
+def test_an_open_transaction(server: Server, database: Db, command: Run, way: tuple[str, ...]) -> None:
+    """A transaction on the source cannot stall every writer: the fence gives up, says what holds it, and lifts itself."""
+    with held(server, database, {"$set": {"notes": "in a transaction"}}):
+        refused = command("cutover", *PLACES, "--yes", "--max-outage", "300ms", "--attempts", "2", *way)
+        # Nothing is left that a write would wait for.
+        database.bookings.insert_one(booking(99))
+    done = command(*CUTOVER)
+
+    assert 5 == refused.returncode
+    assert "checkout" in refused.stderr
+    assert "attempt 1 of 2 aborted" in refused.stderr
+    assert f"bookings {LIVE_AS_BEFORE}" in refused.stderr or "the source is live as before" in refused.stderr
+    assert 0 == done.returncode, done.stderr
+    assert 1 == database.bookings.count_documents({"sessions.notes": "in a transaction"})
+
+
+def test_an_open_transaction_beside_a_rollback(server: Server, database: Db, command: Run) -> None:
+    """A rollback that restores everything gives up in the same way, and the client documents stay live."""
+    assert 0 == command(*CUTOVER).returncode
+    with held(server, database, {"$max": {"totalSessions": 0}}):
+        refused = command(*ROLLBACK, "--max-outage", "300ms", "--attempts", "2")
+        database.bookings.insert_one({"_id": "new", "clientId": client(99), "sessions": []})
+        database.bookings.delete_one({"_id": "new"})
+    status = json.loads(command("status", "--json").stdout)
+    done = command(*ROLLBACK)
+
+    assert 5 == refused.returncode
+    assert "checkout" in refused.stderr
+    assert LIVE_AS_BEFORE in refused.stderr
+    assert "cut-over" == status["runs"][0]["state"]
+    assert 0 == done.returncode, done.stderr
+    assert 20 == database.bookings.count_documents(
+        {"clientEmail": {"$exists": True}, "sessions": {"$exists": False}}
+    )

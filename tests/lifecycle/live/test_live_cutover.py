@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from bson.timestamp import Timestamp
-from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
@@ -244,28 +243,6 @@ def test_a_delete_by_others_of_a_document_that_was_removed_before(database: Db, 
     assert 0 == done.returncode, done.stderr
     assert {each["_id"] for each in kept} <= set(sessions_of(database.bookings)[0])
     assert is_proven(database, command)
-
-
-@pytest.mark.usefixtures("migrated")
-def test_an_open_transaction(server: Server, database: Db, command: Run) -> None:
-    """A transaction on the source cannot stall every writer: the fence gives up, says what holds it, and lifts itself."""
-    with (
-        MongoClient[dict[str, Any]](server.uri, appname="checkout") as other,
-        other.start_session() as session,
-    ):
-        session.start_transaction()
-        other[database.name].bookings.update_one(
-            {"_id": booking(0)["_id"]}, {"$set": {"notes": "in a transaction"}}, session=session
-        )
-        refused = command("cutover", *PLACES, "--yes", "--max-outage", "300ms", "--attempts", "2")
-        session.commit_transaction()
-    done = command(*CUTOVER)
-    sessions, _ = sessions_of(database.bookings)
-
-    assert 5 == refused.returncode
-    assert "checkout" in refused.stderr
-    assert 0 == done.returncode, done.stderr
-    assert "in a transaction" == sessions[booking(0)["_id"]][1]
 
 
 @pytest.mark.usefixtures("migrated")

@@ -15,7 +15,7 @@ from pymongo.errors import WriteError
 
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.window import open_window
-from booking_migrate.cutover import fencing
+from booking_migrate.cutover import refusal
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.session import booking_of_session
 from booking_migrate.rollback.relocations import id_of
@@ -276,7 +276,7 @@ def test_a_restored_collection_that_others_dropped(window: Db, command: Run) -> 
 
 def test_a_limit_that_is_passed(window: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """A rollback that would refuse writes for too long is aborted: the new application goes on, and the window stays."""
-    monkeypatch.setattr(fencing, "_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(refusal, "_BACKOFF_SECONDS", 0.01)
     refused = command(
         "rollback", "--target", "clients", "--yes", "--json", "--max-outage", "1ms", "--attempts", "2"
     )

@@ -1,0 +1,156 @@
+"""Commands that need a collection for themselves, each within a time limit.
+
+Such a command waits for every transaction that has used the collection, and everyone else waits behind it: without a limit,
+one open transaction would hold up the application. Building an index is not among them: it needs the collection only at its
+beginning and its end, and a limit would count for all of it (manual, core/index-creation).
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pymongo import ReadPreference
+from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from booking_migrate.errors import FenceBlocked
+from booking_migrate.stores.mongo.administration import comment_for
+from booking_migrate.stores.mongo.codes import INDEX_NOT_FOUND, LOCK_LIMIT
+from booking_migrate.stores.mongo.connection import DriverCollection
+from booking_migrate.stores.mongo.failures import reading, write, writing
+from booking_migrate.stores.mongo.retry import is_transient, majority_written, settled, with_retry
+
+_UNASKED_SECONDS = 0.5
+"""For how long everyone may wait behind a command for which the user sets no limit; it is tried again."""
+
+_SHOWN_BLOCKERS = 3
+
+
+def within(
+    collection: DriverCollection,
+    command: Mapping[str, Any],
+    seconds: float,
+    *,
+    is_of_admin: bool = False,
+    concern: WriteConcern | None = None,
+) -> Mapping[str, Any]:
+    """Send a command once; return its answer.
+
+    Args:
+        collection: what it needs.
+        command: the command.
+        seconds: how long it may wait.
+        is_of_admin: whether it goes to the database `admin` instead of the collection's.
+        concern: the write concern; None: a majority, within the same limit.
+
+    Raises:
+        FenceBlocked: it did not get the collection in time. Whether it was carried out is to be asked.
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    database = collection.database.client.admin if is_of_admin else collection.database
+    limited = {
+        **command,
+        "maxTimeMS": max(1, round(seconds * 1000)),
+        "writeConcern": (concern or majority_written()).document,
+        "comment": comment_for(collection),
+    }
+    with writing(collection):
+        try:
+            answer = database.command(limited)
+        except PyMongoError as error:
+            if isinstance(error, OperationFailure) and error.code in LOCK_LIMIT:
+                raise FenceBlocked(collection.name, _blockers(collection)) from None
+            if is_transient(error):
+                # Whether it was carried out is asked before the next attempt.
+                raise FenceBlocked(collection.name, "an election or a lost connection") from None
+            raise
+    if answer.get("writeConcernError"):
+        raise FenceBlocked(collection.name, "members that do not acknowledge it")
+    return answer
+
+
+def rename_over(successor: DriverCollection, live: DriverCollection, seconds: float) -> Mapping[str, Any]:
+    """Replace a live collection by another in one atomic step, which drops it; return the server's answer.
+
+    Raises:
+        FenceBlocked: as `within`.
+    """
+    command = {"renameCollection": successor.full_name, "to": live.full_name, "dropTarget": True}
+    return within(live, command, seconds, is_of_admin=True)
+
+
+def validate(collection: DriverCollection, validation: Mapping[str, Any], *, is_limited: bool = True) -> None:
+    """Set a collection's validator; when it returns, that is durable. It is tried again while others hold the collection.
+
+    Args:
+        collection: the collection.
+        validation: its validator, level and action; or another option.
+        is_limited: whether others wait behind each try for half a second at most. Not where the collection refuses writes
+            until it is done.
+
+    Raises:
+        FenceBlocked: others have held it during all attempts.
+        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
+    """
+    _repeated(collection, {"collMod": collection.name, **validation}, is_limited=is_limited)
+
+
+def drop_index(collection: DriverCollection, name: str) -> None:
+    """Drop an index, as `validate`. One that is gone already is accepted: the reply to the first attempt may have been lost.
+
+    Raises:
+        FenceBlocked, ConnectionProblem, NotPermitted, WriteFailed: as `validate`.
+    """
+    _repeated(collection, {"dropIndexes": collection.name, "index": name}, done=frozenset({INDEX_NOT_FOUND}))
+
+
+def _repeated(
+    collection: DriverCollection,
+    command: Mapping[str, Any],
+    *,
+    is_limited: bool = True,
+    done: Collection[int] = (),
+) -> None:
+    """Send a command until it is carried out, or fails with a code that says that it was; wait until it is durable."""
+    limit = {"maxTimeMS": round(_UNASKED_SECONDS * 1000)} if is_limited else {}
+    sent = {**command, **limit, "writeConcern": {"w": 1}}
+    with writing(collection):
+        try:
+            with_retry(lambda: collection.database.command(sent))
+        except OperationFailure as error:
+            if is_limited and error.code in LOCK_LIMIT:
+                raise FenceBlocked(collection.name, _blockers(collection)) from None
+            if error.code not in done:
+                raise
+    # Not part of the command: its limit is for those who wait behind it, not for members that lag.
+    write(collection, lambda: settled(collection))
+
+
+def _blockers(collection: DriverCollection) -> str:
+    """Return what runs on a collection or holds a transaction, for people."""
+    namespace = collection.full_name
+    try:
+        with reading(collection):
+            running = list(
+                collection.database.client.get_database(
+                    "admin", read_preference=ReadPreference.PRIMARY
+                ).aggregate(
+                    [
+                        {"$currentOp": {"idleSessions": True, "allUsers": True}},
+                        {"$match": {"$or": [{"ns": namespace}, {"transaction": {"$exists": True}}]}},
+                        {"$limit": _SHOWN_BLOCKERS},
+                    ]
+                )
+            )
+    except Exception:  # noqa: BLE001 - the user may not see the operations of others; the message names the limit anyway
+        return "an open transaction, or an operation that takes long"
+    named = [_described(operation) for operation in running]
+    return "; ".join(named) or "an operation that has ended since"
+
+
+def _described(operation: Mapping[str, Any]) -> str:
+    seconds = operation.get(
+        "secs_running", operation.get("transaction", {}).get("timeOpenMicros", 0) // 1_000_000
+    )
+    who = operation.get("appName") or operation.get("client") or "an unnamed client"
+    what = "a transaction" if "transaction" in operation else str(operation.get("op", "an operation"))
+    return f"{what} of {who}, open for {seconds} s"
