@@ -112,8 +112,8 @@ def roll_back_references(
 
 def _live(
     connection: Connection, rewrites: Sequence[RewriteRecord], where: str, run_id: str | None
-) -> tuple[RunRecord, OldIds | None]:
-    """Return the migration whose new ids were written, and what knows its old bookings, if ids have to be computed.
+) -> tuple[RunRecord, OldIds]:
+    """Return the migration whose new ids were written, and what knows its old bookings.
 
     Raises:
         NoRewrite: no migration is known.
@@ -126,8 +126,7 @@ def _live(
             found = next((each for each in runs if each.state in states), None)
     if found is None:
         raise NoRewrite(where)
-    ids = None if rewrites else open_references(connection, source=found.source, target=found.target).ids
-    return found, ids
+    return found, open_references(connection, source=found.source, target=found.target).ids
 
 
 _LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED, RunState.DONE})

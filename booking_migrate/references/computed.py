@@ -112,8 +112,6 @@ class _Computing:
 
     def _olds(self, ids: Sequence[ObjectId]) -> Mapping[bytes, ObjectId]:
         """Return the old ids of those session ids whose booking is known, by the sort keys of the session ids."""
-        if self._plan.old_ids is None:
-            return {}
         asked = {sort_key(old): (each, old) for each in ids for old in [booking_of_session(each)]}
         states = self._plan.old_ids.resolve([old for _each, old in asked.values()])
         return {
@@ -125,7 +123,7 @@ class _Computing:
     def _list_pending(self) -> None:
         """List the documents whose ids are those of sessions, although no booking is known that they follow from."""
         pending, self._pending = self._pending, []
-        if self._plan.old_ids is None or not pending:
+        if not pending:
             return
         asked = {sort_key(each): each for _name, _identity, ids in pending for each in ids}
         sessions = self._plan.old_ids.existing(list(asked.values()), ())[0]

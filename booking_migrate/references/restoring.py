@@ -38,12 +38,18 @@ class UndoCounts:
     kept: int = 0
     """How many noted values others have changed since, so that they stay."""
 
+    superseded: int = 0
+    """How many others have replaced since by ids of old bookings, so that they stay, too, and lead somewhere."""
+
     gone: int = 0
     """How many documents others have deleted since."""
 
     def saved(self) -> dict[str, int]:
         """Return them as values of BSON."""
-        return {name: getattr(self, name) for name in ("documents", "identical", "values", "kept", "gone")}
+        return {
+            name: getattr(self, name)
+            for name in ("documents", "identical", "values", "kept", "superseded", "gone")
+        }
 
     def restored(self, values: int) -> None:
         """Count a document that is byte for byte what it was."""
@@ -80,8 +86,8 @@ class UndoPlan:
     fields: Sequence[ReferenceField]
     journal: "MongoReferenceJournal"
     open_place: Callable[[str], Place]
-    old_ids: OldIds | None
-    """What knows the old bookings; None: it is not needed."""
+    old_ids: OldIds
+    """What knows the old bookings."""
 
     locks: LockStore
     holder: Holder

@@ -5,16 +5,22 @@ What others have changed since is kept, counted and listed. A note is dropped on
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bson.dbref import DBRef
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.errors import NoRewrite, ReferenceContended
+from booking_migrate.errors import NoRewrite, OldIdsNotIndexed, ReferenceContended
 from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted
 from booking_migrate.references.batches import ahead
-from booking_migrate.references.changes import reversal
+from booking_migrate.references.changes import Found, reversal
 from booking_migrate.references.computed import compute
+from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.lookup import look_up
+from booking_migrate.references.positions import value_at
 from booking_migrate.references.record import problem_noted
 from booking_migrate.references.restoring import (
     MOST_ROUNDS,
@@ -26,6 +32,7 @@ from booking_migrate.references.restoring import (
     UndoPlan,
 )
 from booking_migrate.references.rewrite import LOCK
+from booking_migrate.references.values import Occurrence, form_of, old_ids_of
 from booking_migrate.references.writer import EXACT_FROM, Place
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.reference_journal import (
@@ -37,6 +44,7 @@ from booking_migrate.stores.reference_journal import (
     RewriteState,
     in_effect,
 )
+from booking_migrate.stores.references import BookingState, OldIds
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.reference_journal import MongoReferenceJournal
@@ -147,6 +155,7 @@ class _Undoing:
         """
         place = self._restorer.place(note.collection)
         left = note.written
+        done: list[_Done] = []
         taken: set[bytes] = set()
         refused: dict[bytes, str] = {}
         for number in range(MOST_ROUNDS):
@@ -164,8 +173,10 @@ class _Undoing:
                 if back := [one for one in reversal(raw, each).changes if not (stays and one.is_document_id)]:
                     pending.append((each, raw, back))
                 else:
-                    _count(note.collection, each, raw, counts, kept, stays=stays)
+                    changed = (*reversal(raw, each).kept, *stays)
+                    done.append(_Done(raw, each, changed))
             if not pending:
+                self._count(note.collection, done, counts, kept)
                 return {
                     at: refused[each.identity]
                     for at, each in enumerate(note.documents)
@@ -177,30 +188,62 @@ class _Undoing:
             left = [each for each, _raw, _changes in pending if each.identity not in not_done.refused]
         raise ReferenceContended(note.collection, display_id(left[0].document_id))
 
+    def _count(self, collection: str, done: Sequence["_Done"], counts: UndoCounts, kept: list[Kept]) -> None:
+        """Count documents that others have changed, too, and that need no further change."""
+        others = [(each.raw, change) for each in done for change in each.changed]
+        positions, replaced = count(), _with_old_ids(self._plan.old_ids, collection, others)
+        for raw, noted, changed in done:
+            counts.values += len(noted.changes) - len(changed)
+            counts.documents += len(changed) < len(noted.changes)
+            stay = [each for each in changed if next(positions) not in replaced]
+            counts.superseded += len(changed) - len(stay)
+            counts.kept += len(stay)
+            named = display_id(value_in(raw, b"_id"))
+            kept += [
+                Kept(collection, named, each.path, display_id(each.after))
+                for each in stay[: max(SAMPLES - len(kept), 0)]
+            ]
+
+
+class _Done(NamedTuple):
+    """A document that others have changed, too, and that needs no further change."""
+
+    raw: bytes
+    """The document as it is."""
+
+    noted: DocumentChange
+    changed: tuple[FieldChange, ...]
+    """Those of its changes whose values others have changed since, and that of its `_id` if it has to stay."""
+
+
+def _with_old_ids(old_ids: OldIds, collection: str, others: Sequence[tuple[bytes, FieldChange]]) -> set[int]:
+    """Return the positions of changes in whose place there are ids of old bookings now, and no new ones: these lead somewhere."""
+    asked = [
+        (position, raw, Occurrence(each.path, value, old_ids_of(value), form_of(each.path, value)))
+        for position, (raw, each) in enumerate(others)
+        if not each.is_document_id
+        for value in [value_at(raw, each.path)]
+        if value is not ABSENT and value is not None and not isinstance(value, bool | dict | list | DBRef)
+    ]
+    if not asked:
+        return set()
+    of = ReferenceField(collection, "")
+    try:
+        known = look_up(old_ids, [Found(raw, [(of, value)]) for _position, raw, value in asked])
+    except OldIdsNotIndexed:
+        # They are listed with the rest.
+        return set()
+    return {
+        position
+        for position, _raw, value in asked
+        for keys in [list(map(sort_key, value.old_ids))]
+        if known.new.isdisjoint(keys)
+        and any(known.states.get(key, BookingState.UNKNOWN) is not BookingState.UNKNOWN for key in keys)
+    }
+
 
 def _own_id(noted: DocumentChange) -> tuple[FieldChange, ...]:
     return tuple(each for each in noted.changes if each.is_document_id)
-
-
-def _count(
-    collection: str,
-    noted: DocumentChange,
-    raw: bytes,
-    counts: UndoCounts,
-    kept: list[Kept],
-    *,
-    stays: tuple[FieldChange, ...],
-) -> None:
-    """Count a document that others have changed, too, and that needs no further change; its `_id` may have to stay."""
-    changed = (*reversal(raw, noted).kept, *stays)
-    counts.kept += len(changed)
-    counts.values += len(noted.changes) - len(changed)
-    counts.documents += len(changed) < len(noted.changes)
-    named = display_id(value_in(raw, b"_id"))
-    kept += [
-        Kept(collection, named, each.path, display_id(each.after))
-        for each in changed[: max(SAMPLES - len(kept), 0)]
-    ]
 
 
 def _now(place: Place, documents: Sequence[DocumentChange]) -> Mapping[bytes, bytes]:

@@ -344,6 +344,10 @@ class ReferencesUndonePart(Part):
     )
     values: int = Field(description="references and fields beside them that were restored")
     kept: int = Field(description="those that others have changed since, so that they stay")
+    superseded: int = Field(
+        default=0,
+        description="those that others have replaced since by ids of old bookings, so that they stay, and lead somewhere",
+    )
     gone: int = Field(description="documents that were deleted since")
     computed: bool = Field(description="whether old ids were computed, because no journal was found")
     samples: tuple[KeptReferencePart, ...] = Field(description="the first hundred that were kept")

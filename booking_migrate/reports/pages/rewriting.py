@@ -136,6 +136,8 @@ def _undone_items(undone: ReferencesUndonePart) -> Iterator[Item]:
     yield Item(f"{plural(undone.values, 'value')} restored in {plural(undone.documents, 'document')}")
     if not undone.computed:
         yield Item(f"{plural(undone.identical, 'document')} byte for byte as before the rewrite")
+    if undone.superseded:
+        yield Item(f"{plural(undone.superseded, 'value')} replaced since by ids of old bookings, kept")
     if undone.gone:
         yield Item(f"{plural(undone.gone, 'document')} deleted since")
     if undone.left:

@@ -32,7 +32,7 @@ def test_references_of_the_new_application_are_named_and_restored(
         {"_id": f"new {number}", "bookingId": new(number), "hex": str(new(number))} for number in (3, 4)
     ]
     database.payments.insert_many(written)
-    first = json.loads(refused.stdout)["error"]["hint"].split(": ")[-1]
+    first = json.loads(refused.stdout)["error"]["hint"].splitlines()[1].split(": ")[-1]
     undone = command(*shlex.split(first)[1:], "--yes", "--json")
     done = command(*ROLLBACK)
     report = json.loads(done.stdout)

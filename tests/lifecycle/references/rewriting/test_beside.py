@@ -151,21 +151,24 @@ def test_every_acknowledged_reference_resolves(
 
 
 def test_an_undo_keeps_what_was_changed_since(database: Db, command: Run) -> None:
-    """An undo puts old ids back wherever arrays have them now; what others have changed stays and is listed, with exit code 3."""
+    """An undo puts old ids back wherever arrays have them now; what others have changed stays: ids of old bookings count apart."""
     database.orders.insert_many(
         {
             "_id": number,
             "bookingId": old(number),
             "bookingIds": [old(number), old(number + 1), old(number + 2)],
         }
-        for number in range(1, 5)
+        for number in range(1, 8)
     )
     assert 0 == command(*REWRITE, *FIELDS[:2], *FIELDS[4:]).returncode
     database.orders.update_one({"_id": 1}, {"$set": {"bookingId": old(9)}})
     database.orders.update_one({"_id": 2}, {"$pop": {"bookingIds": -1}})
+    database.orders.update_one({"_id": 4}, {"$set": {"bookingId": str(old(9))}})
     database.orders.update_one(
         {"_id": 3}, {"$push": {"bookingIds": {"$each": [old(9)], "$position": 0}}, "$set": {"paid": True}}
     )
+    for number, value in ((5, new(9)), (6, ObjectId()), (7, None)):
+        database.orders.update_one({"_id": number}, {"$set": {"bookingId": value}})
     done = command(*UNDO)
     undone = json.loads(done.stdout)["references"]
     orders = by_id(database.orders.find())
@@ -174,8 +177,26 @@ def test_an_undo_keeps_what_was_changed_since(database: Db, command: Run) -> Non
     assert old(9) == orders[1]["bookingId"]
     assert [old(3), old(4)] == orders[2]["bookingIds"]
     assert [old(9), old(3), old(4), old(5)] == orders[3]["bookingIds"]
-    assert {"_id": 4, "bookingId": old(4), "bookingIds": [old(4), old(5), old(6)]} == orders[4]
-    assert {("1", "bookingId"), ("2", "bookingIds.0")} == {
+    assert {"_id": 4, "bookingId": str(old(9)), "bookingIds": [old(4), old(5), old(6)]} == orders[4]
+    assert {(number, "bookingId") for number in "567"} == {
         (each["document_id"], each["path"]) for each in undone["samples"]
     }
-    assert 2 == undone["kept"]
+    assert (3, 3) == (undone["kept"], undone["superseded"])
+
+
+def test_an_undo_of_what_was_rewritten_twice_has_what_the_application_wrote(
+    database: Db, command: Run
+) -> None:
+    """A document that was replaced after its rewrite, and rewritten again, has its last old id: nothing is wrong, exit code 0."""
+    database.orders.insert_one({"_id": 1, "bookingId": old(1), "url": f"/b/{old(1)}"})
+    words = (*REWRITE, "--field", "orders.bookingId", "--field", "orders.url")
+    assert 0 == command(*words).returncode
+    last = {"_id": 1, "bookingId": old(2), "url": f"/b/{old(2)}?by={ObjectId()}"}
+    database.orders.replace_one({"_id": 1}, last)
+    assert 0 == command(*words).returncode
+    done = command(*UNDO)
+    undone = json.loads(done.stdout)["references"]
+
+    assert 0 == done.returncode, done.stderr
+    assert (0, 2, 2) == (undone["kept"], undone["superseded"], undone["values"])
+    assert last == database.orders.find_one()
