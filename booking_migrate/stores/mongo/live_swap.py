@@ -6,7 +6,7 @@ from typing import Any
 from bson import json_util
 from bson.timestamp import Timestamp
 
-from booking_migrate.stores.destination import is_fenced
+from booking_migrate.stores.destination import enforced_validator, is_fenced
 from booking_migrate.stores.mongo.administration import NO_VALIDATION, options_of, validation_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.exclusive import rename_over, validate
@@ -57,6 +57,8 @@ class LiveSwap:
 def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
     """Let a collection refuse documents without an array `sessions`, beside its own validator.
 
+    Where the guard is there and has been switched off since, it is enforced again.
+
     Args:
         collection: the collection.
         is_lenient: whether documents that are in it already may still be updated.
@@ -65,9 +67,9 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     options = (describe(collection) or {}).get("options", {})
-    if is_guarded(options):
+    if is_guarded(options) and enforced_validator(options):
         return
-    validate(collection, _guarded(validation_of(options), is_lenient=is_lenient))
+    validate(collection, _guarded(validation_of(unguarded(options)), is_lenient=is_lenient))
 
 
 def set_own_validation(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
@@ -91,7 +93,8 @@ def _guarded(validation: Mapping[str, Any], *, is_lenient: bool) -> Mapping[str,
     """Return a validation with the guard beside it."""
     own = {**NO_VALIDATION, **validation}
     level = {"validationLevel": "moderate"} if is_lenient else {}
-    if own["validator"] and own["validationAction"] == "error":
+    # Both halves have one level and one action: beside an own validator that refuses nothing, the guard would not either.
+    if enforced_validator(own):
         return {**own, **level, "validator": {"$and": [own["validator"], _guard(own, {})]}}
     return {**NO_VALIDATION, **level, "validator": _guard(own, own["validator"])}
 
