@@ -32,7 +32,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.references_config import references_of
-from booking_migrate.cli.references_look import warn_of_references
+from booking_migrate.cli.references_look import look_for_references, warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import verification_plan
 from booking_migrate.cli.window import (
@@ -302,6 +302,11 @@ def _carry_out(
     index = open_legacy_index(sides.connection, places.source)
     if options.keep_index:
         done = replace(done, kept_index=keep_index(index).name)
+    if done.is_completed:
+        # An interrupted cut-over was completed, without a question.
+        referring[:] = look_for_references(
+            sides.connection, source=places.source, target=places.target, listener=context.listener
+        )
     if referring:
         done = replace(
             done,

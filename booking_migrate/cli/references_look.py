@@ -33,12 +33,7 @@ def warn_of_references(
         keeps_index: whether the cut-over makes sure that old ids find their sessions by an index.
         listener: gets the warning.
     """
-    opened = open_references(connection, source=source, target=target)
-    try:
-        fields = sampled_fields(opened.others, opened.referring, opened.ids, listener).fields
-    except NotPermitted as error:
-        listener.notify(Warned(f"references from other collections were not looked for: {error.message}"))
-        return ()
+    fields = look_for_references(connection, source=source, target=target, listener=listener)
     if not fields:
         return ()
     places = shlex.join(["--source", source, "--target", target])
@@ -54,6 +49,18 @@ def warn_of_references(
         )
     )
     return fields
+
+
+def look_for_references(
+    connection: Connection, *, source: str, target: str, listener: Listener
+) -> tuple[str, ...]:
+    """Return the fields of other collections that hold ids of bookings, as samples show; why they were not looked for is said."""
+    opened = open_references(connection, source=source, target=target)
+    try:
+        return sampled_fields(opened.others, opened.referring, opened.ids, listener).fields
+    except (NotPermitted, OldIdsNotIndexed) as error:
+        listener.notify(Warned(f"references from other collections were not looked for: {error.message}"))
+        return ()
 
 
 def refuse_remaining(

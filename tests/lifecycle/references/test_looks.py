@@ -13,6 +13,7 @@ from pymongo.database import Database
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.conftest import IDS
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -80,6 +81,25 @@ def test_after_a_cutover_the_next_steps_name_the_rewrite(shop: Db, command: Run,
     assert "booking-migrate references keep" not in steps
     assert (0, 0) == (found.returncode, rewritten.returncode), rewritten.stderr
     assert 0 == shop.payments.count_documents({"bookingId": {"$in": IDS[1:]}})
+
+
+@pytest.mark.usefixtures("shop")
+def test_a_cutover_that_completes_a_killed_one_names_the_rewrite(
+    command: Run, killed: Callable[..., Any]
+) -> None:
+    """Killed right after the swap, the next cut-over completes it, and has the same steps about references as one that was not."""
+    command("migrate", *PLACES, "--quiet")
+    command("verify", *PLACES, "--quiet")
+    killed(Step.SWAPPED.value, 1, *CUTOVER)
+    done = command(*CUTOVER, "--json")
+    report = json.loads(done.stdout)
+    commands = [each["command"] for each in report["next_steps"] if each["command"]]
+
+    assert 0 == done.returncode, done.stderr
+    assert "payments.bookingId" in report["cutover"]["references"]
+    assert "reviews._id" in report["cutover"]["references"]
+    for name in ("references find", "references rewrite"):
+        assert any(each.startswith(f"booking-migrate {name}") for each in commands)
 
 
 def _words(step: dict[str, str], folder: str = "") -> list[str]:
