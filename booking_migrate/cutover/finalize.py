@@ -12,6 +12,7 @@ from booking_migrate.in_place.finalize import (
     DroppedIds,
     FinalizeOutcome,
     drop_legacy_ids,
+    ending_options,
     refuse_unfinished,
 )
 from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
@@ -141,7 +142,11 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
     for run in (own, *others):
         check_transition(run, RunState.FINALIZING)
         confirm()
-        plan.stores.journal.save(run.run_id, state=RunState.FINALIZING.value)
+        plan.stores.journal.save(
+            run.run_id,
+            state=RunState.FINALIZING.value,
+            ending_options=ending_options(drops_legacy_ids=plan.drop_legacy_ids),
+        )
     # The server may refuse this, for whatever reason; a rollback is possible until the kept copy is dropped.
     plan.live.unguard(is_live=True)
     for name in kept:

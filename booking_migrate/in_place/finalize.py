@@ -156,7 +156,11 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
     for run in runs:
         check_transition(run, RunState.FINALIZING)
         lock.confirm()
-        journal.save(run.run_id, state=RunState.FINALIZING.value)
+        journal.save(
+            run.run_id,
+            state=RunState.FINALIZING.value,
+            ending_options=ending_options(drops_legacy_ids=plan.drop_legacy_ids),
+        )
     lock.confirm()
     plan.collection.drop_archive(only_if_empty=False)
     # Behind the drop: without these ids a rollback would not know the bookings of the sessions.
@@ -178,6 +182,11 @@ class DroppedIds(NamedTuple):
     documents_changed: int = 0
     indexes_dropped: tuple[str, ...] = ()
     indexes_left: tuple[str, ...] = ()
+
+
+def ending_options(*, drops_legacy_ids: bool) -> dict[str, str]:
+    """Return the options of a finalize that its continuation needs, as the journal keeps them."""
+    return {"drop-legacy-ids": str(True)} if drops_legacy_ids else {}
 
 
 def drop_legacy_ids(

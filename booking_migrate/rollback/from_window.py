@@ -138,7 +138,10 @@ class _FromWindow:
         check_transition(run, RunState.RESTORING)
         self._lock.confirm()
         self._run = self._journal.save(
-            run.run_id, state=RunState.RESTORING.value, successor_settings=self._live.settings()
+            run.run_id,
+            state=RunState.RESTORING.value,
+            ending_options=self._plan.ending_options,
+            successor_settings=self._live.settings(),
         )
         try:
             self._swap(feed)

@@ -6,7 +6,7 @@ name by one atomic rename. On any failure before the rename, it is dropped and t
 cut-over stays live. The kept copy is dropped last.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -121,6 +121,16 @@ class RollbackPlan:
     tail: Callable[[RunRecord, HeldLock], TailParts]
     """Opens the parts for what passed the fence of a cut-over that was killed behind the swap."""
 
+    @property
+    def ending_options(self) -> Mapping[str, str]:
+        """Return what was asked to become of later changes, as the journal keeps it."""
+        given = {
+            "discard-later": self.discard_later,
+            "convert-later": self.converts_later is True,
+            "no-convert-later": self.converts_later is False,
+        }
+        return {name: str(True) for name, is_on in given.items() if is_on}
+
 
 def restore(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
     """Undo a run that was cut over and whose target's lock is held, or continue doing so.
@@ -161,6 +171,7 @@ class _Restoration:
         self._run = self._plan.stores.journal.save(
             run.run_id,
             state=RunState.RESTORING.value,
+            ending_options=self._plan.ending_options,
             # Continued after a kill: the fence may be raised already, and its validator hides the original settings.
             successor_settings=run.successor_settings or live.settings(),
         )

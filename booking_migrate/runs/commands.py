@@ -29,6 +29,10 @@ _FLAGS = (
     "at-rest",
     "no-guard",
     "keep-index",
+    "drop-legacy-ids",
+    "discard-later",
+    "convert-later",
+    "no-convert-later",
 )
 _PLACES = ("rejects", "json-format")
 _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
@@ -278,15 +282,17 @@ def resume_of(run_id: str) -> str:
 
 
 def rollback_of(run: RunRecord) -> str:
-    """Return the command that undoes a run."""
-    return f"booking-migrate rollback --run {run.run_id}"
+    """Return the command that undoes a run; one that continues takes the same options."""
+    options = run.ending_options if run.state is RunState.RESTORING else {}
+    words = [word for option, value in options.items() for word in _words(option, value)]
+    return " ".join(["booking-migrate rollback --run", run.run_id, *words])
 
 
 def command_of(run: RunRecord, name: str) -> str:
     """Return a command for a run: its places, and those of its options that differ from the defaults.
 
-    A contract that the config file changed cannot be written as an option, so the file has to be named. For a cut-over that
-    has begun, its own options are included too.
+    A contract that the config file changed cannot be written as an option, so the file has to be named. For a cut-over or a
+    finalize that has begun, its own options are included too.
 
     Args:
         run: the run.
@@ -308,8 +314,10 @@ def command_of(run: RunRecord, name: str) -> str:
         words += ["--config", run.config]
     elif any(value != defaults.get(option, value) for option, value in contract.items()):
         words += ["--config", CONFIG_PLACEHOLDER]
-    if name == "cutover":
-        words += [word for option, value in run.cutover_options.items() for word in _words(option, value)]
+    own = run.cutover_options if name == "cutover" else {}
+    if name == "finalize" and run.state is RunState.FINALIZING:
+        own = run.ending_options
+    words += [word for option, value in own.items() for word in _words(option, value)]
     return f"booking-migrate {shlex.join(words)}"
 
 

@@ -168,6 +168,9 @@ class RunRecord(BaseModel):
     cutover_options: Mapping[str, str] = {}
     """The options that only `cutover` has, as they were given when a cut-over was begun last."""
 
+    ending_options: Mapping[str, str] = {}
+    """The options about the result that only `rollback` of live data, or `finalize`, has, as they were given when it was begun last."""
+
     archive: str | None = None
     """In place: the collection that the old bookings are moved to. None: the run is side by side."""
 

@@ -1,6 +1,7 @@
 """Sessions booked since a cut-over become old bookings at its rollback, where that is possible."""
 
 import json
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,11 @@ from pymongo.database import Database
 from booking_migrate.domain.session import booking_of_session
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
+Killed = Callable[..., int]
 
 PLACES = ("--source", "bookings", "--target", "clients")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
@@ -96,6 +99,25 @@ def test_without_the_option(database: Db, command: Run) -> None:
     assert 0 == json.loads(done.stdout)["undone"]["since"]["converted"]
     assert 1 == database.bookings.count_documents({"sessions": {"$exists": True}})
     assert {"bookings"} == set(contents(database))
+
+
+@pytest.mark.usefixtures("live")
+@pytest.mark.parametrize(("option", "exit_code"), [("--convert-later", 3), ("--discard-later", 0)])
+def test_killed_its_option_is_printed(
+    database: Db, command: Run, killed: Killed, option: str, exit_code: int
+) -> None:
+    """The command that status prints for a rollback that was killed does with later sessions what the first one was to do."""
+    database.bookings.update_one({"clientId": client(0)}, {"$push": {"sessions": session(20)}})
+    assert -9 == killed(Step.RESTORATION_NOTED.value, 1, *ROLLBACK, option)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    (printed,) = run["possible"]
+    done = command(*shlex.split(printed)[1:], "--yes")
+
+    assert f"booking-migrate rollback --run {run['run_id']} {option}" == printed
+    assert exit_code == done.returncode, done.stderr
+    assert (12 + (option == "--convert-later"), 0) == tuple(
+        database.bookings.count_documents({"sessions": {"$exists": there}}) for there in (False, True)
+    )
 
 
 @pytest.mark.usefixtures("live")

@@ -221,7 +221,7 @@ def test_killed_at_every_step(live: Db, command: Run, killed: Killed, step: Step
     if step is not Step.NOTES_DROPPED:
         assert 5 == command("migrate", "--in-place", "--source", "bookings").returncode
         (printed,) = json_run(command)["possible"]
-        assert printed.startswith("booking-migrate finalize --source bookings")
+        assert "booking-migrate finalize --source bookings --drop-legacy-ids" == printed
     done = command(*arguments)
 
     assert 0 == done.returncode, done.stderr
