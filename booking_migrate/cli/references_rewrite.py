@@ -377,11 +377,13 @@ def _confirm(live: RunRecord, fields: Sequence[ReferenceField], places: Mapping[
     Raises:
         NotConfirmed: standard input is not a terminal, or the answer is no.
     """
-    documents = sum(each.documents or 0 for each in places.values())
+    known = [each.documents for each in places.values() if each.documents is not None]
+    # Without the action collStats their number is not known.
+    documents = f" with about {grouped(sum(known))} documents" if len(known) == len(places) else ""
     names = ", ".join(dict.fromkeys(each.full_name for each in fields))
     what = (
         f"rewrite of references to the new ids of run {live.run_id} ({plural(len(fields), 'field')}: {names}; "
-        f"{plural(len(places), 'collection')} with about {grouped(documents)} documents)"
+        f"{plural(len(places), 'collection')}{documents})"
     )
     if not is_interactive():
         raise NotConfirmed(what)

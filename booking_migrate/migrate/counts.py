@@ -288,7 +288,7 @@ class MigrationCounts:
                     title="currencies in one collection",
                     count=len(currencies),
                     sample_ids=currencies[:SAMPLES],
-                    advice="The new application may accept only some; say which in [contract] currencies.",
+                    advice="The new application may accept only some; [contract] currencies of the config file says which.",
                 )
             )
         return tuple(findings)

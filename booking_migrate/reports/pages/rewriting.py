@@ -71,7 +71,7 @@ def _sections(report: RewriteReport) -> Iterator[Section]:
     head = ("Field", "To", "New before", "Left", "Of no booking", "Rewritten")
     yield Section(title="Fields", table=Table(head, rows, right=5))
     yield Section(title="Left as they are", items=tuple(_left(report)))
-    facts = [Figure("Read again, written by others meanwhile", plural(report.again, "document"))]
+    facts = [Figure("Read again since it began", plural(report.again, "document"))]
     facts += [Figure("Set beside references", plural(report.added, "field"))] if report.added else []
     facts += [Figure("Continued", "a rewrite that was interrupted")] if report.resumed else []
     yield Section(title="How", facts=tuple(facts), head=("What", "How much"))
