@@ -204,7 +204,7 @@ def _gains(report: DryRunReport) -> Iterator[Figure]:
         indexes = f"{size(gains.index_bytes_before)} → ≈{size(gains.index_bytes_after)}"
         yield Figure("indexes", indexes, "on _id and clientId")
     share = 100 * gains.largest_document / gains.limit if gains.limit else 0
-    limit = f"{share:{'.2g' if share < 10 else '.0f'}} % of the limit, {size(gains.limit)}"
+    limit = f"{float(f'{share:.2g}'):g} % of the limit, {size(gains.limit)}"
     yield Figure("largest document", f"{about}{size(gains.largest_document)}", limit)
     if report.spent:
         sums = ", ".join(f"{currency} {money(total)}" for currency, total in report.spent.items())
