@@ -123,7 +123,7 @@ class RollbackPlan:
 
     @property
     def ending_options(self) -> Mapping[str, str]:
-        """Return what was asked to become of later changes, as the journal keeps it."""
+        """Return the options about what was booked and changed since, as the journal keeps them."""
         given = {
             "discard-later": self.discard_later,
             "convert-later": self.converts_later is True,
