@@ -275,7 +275,7 @@ def test_killed_before_the_drop_it_can_be_undone(
 
     assert "finalizing" == run["state"]
     assert [
-        "booking-migrate finalize --source bookings",
+        "booking-migrate finalize --source bookings --drop-legacy-ids",
         f"booking-migrate rollback --run {run['run_id']}",
     ] == run["possible"]
     assert 0 == undone.returncode, undone.stderr
