@@ -33,13 +33,31 @@ _UUID_SUBTYPES = frozenset({3, 4})
 _UUID_LENGTH = 16
 
 
-class Kind(Enum):
-    """The BSON types a field may have; the value says it for people."""
+NUMBER_TYPES = frozenset({int, Int64, float, Decimal128})
+"""The Python types of BSON's numbers; bool is not among them."""
 
-    IDENTIFIER = "an ObjectId, a string, an integer or a UUID"
-    STRING = "a string"
-    NUMBER = "a number"
-    DATE = "a date"
+
+class Kind(Enum):
+    """The BSON types a field may have: for people, as Python types, and as the type bytes of flat bookings.
+
+    A match on a kind has a case for each, which mypy checks.
+    """
+
+    IDENTIFIER = (
+        "an ObjectId, a string, an integer or a UUID",
+        frozenset({ObjectId, str, int, Int64}),
+        frozenset({OBJECT_ID}),
+    )
+    """Flat bookings have ObjectIds only. A UUID is one of the binary values, so `has_kind` recognizes it."""
+
+    STRING = ("a string", frozenset({str}), frozenset({STRING}))
+    NUMBER = ("a number", NUMBER_TYPES, frozenset({DOUBLE, INT32, INT64, DECIMAL128}))
+    DATE = ("a date", frozenset({DatetimeMS}), frozenset({DATE}))
+
+    def __init__(self, text: str, types: frozenset[type], flat_types: frozenset[int]) -> None:
+        self.text = text
+        self.types = types
+        self.flat_types = flat_types
 
 
 class Presence(Enum):
@@ -216,17 +234,19 @@ class Contract(BaseModel):
         return core_schema.typed_dict_field(schema, required=required)
 
     def _schema(self, rule: FieldRule, *, waived: bool) -> CoreSchema:
-        if rule.kind is Kind.DATE:
-            return core_schema.is_instance_schema(DatetimeMS)
-        if rule.kind is Kind.IDENTIFIER:
-            check_id = _check_client_id if rule.reason is Reason.CLIENT_ID_INVALID else _check_identifier
-            rare = core_schema.no_info_plain_validator_function(check_id)
-            return _first_of(core_schema.is_instance_schema(ObjectId), rare)
-        if rule.kind is Kind.NUMBER:
-            least = None if waived or rule.minimum is None else getattr(self, rule.minimum)
-            rare = core_schema.no_info_plain_validator_function(_number_check(least))
-            return _first_of(core_schema.float_schema(ge=least, allow_inf_nan=False, strict=True), rare)
-        return core_schema.str_schema() if waived else self._string_schema(rule)
+        match rule.kind:
+            case Kind.DATE:
+                return core_schema.is_instance_schema(DatetimeMS)
+            case Kind.IDENTIFIER:
+                check_id = _check_client_id if rule.reason is Reason.CLIENT_ID_INVALID else _check_identifier
+                rare = core_schema.no_info_plain_validator_function(check_id)
+                return _first_of(core_schema.is_instance_schema(ObjectId), rare)
+            case Kind.NUMBER:
+                least = None if waived or rule.minimum is None else getattr(self, rule.minimum)
+                rare = core_schema.no_info_plain_validator_function(_number_check(least))
+                return _first_of(core_schema.float_schema(ge=least, allow_inf_nan=False, strict=True), rare)
+            case Kind.STRING:
+                return core_schema.str_schema() if waived else self._string_schema(rule)
 
     def _string_schema(self, rule: FieldRule) -> CoreSchema:
         if rule.allowed is not None and (words := getattr(self, rule.allowed)) is not None:
@@ -243,10 +263,10 @@ class Contract(BaseModel):
         if rule.name not in document:
             return Fault(rule.missing, rule.name, "absent")
         value = document[rule.name]
-        if isinstance(value, Opaque) and value.text is not None and rule.kind in _TEXTUAL:
+        if isinstance(value, Opaque) and value.text is not None and str in rule.kind.types:
             return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not valid UTF-8")
         if not has_kind(value, rule.kind):
-            return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not {rule.kind.value}")
+            return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not {rule.kind.text}")
         if rule.kind is Kind.NUMBER and not is_finite(value):
             return Fault(Reason.NUMBER_NOT_FINITE, rule.name, f"{describe(value)} is not finite")
         reason = rule.reason or rule.wrong_type
@@ -273,28 +293,6 @@ _PATTERN_NAMES: dict[str | None, str] = {
     CURRENCY: "three capitals",
 }
 
-NUMBER_TYPES = frozenset({int, Int64, float, Decimal128})
-"""The Python types of BSON's numbers; bool is not among them."""
-
-_TEXTUAL = frozenset({Kind.IDENTIFIER, Kind.STRING})
-"""The kinds that a string may be of."""
-
-_PYTHON_TYPES: dict[Kind, frozenset[type]] = {
-    Kind.IDENTIFIER: frozenset({ObjectId, str, int, Int64}),
-    Kind.STRING: frozenset({str}),
-    Kind.NUMBER: NUMBER_TYPES,
-    Kind.DATE: frozenset({DatetimeMS}),
-}
-
-
-FLAT_TYPES: dict[Kind, frozenset[int]] = {
-    Kind.IDENTIFIER: frozenset({OBJECT_ID}),
-    Kind.STRING: frozenset({STRING}),
-    Kind.NUMBER: frozenset({DOUBLE, INT32, INT64, DECIMAL128}),
-    Kind.DATE: frozenset({DATE}),
-}
-"""The BSON type bytes of each kind in flat bookings, which have ObjectIds only."""
-
 DOCUMENT_FIELDS = (
     "_id",
     "clientId",
@@ -311,7 +309,7 @@ DOCUMENT_FIELDS = (
 
 def has_kind(value: Any, kind: Kind) -> bool:
     """Return whether a decoded value is of one of the BSON types that a kind stands for."""
-    return type(value) in _PYTHON_TYPES[kind] or (kind is Kind.IDENTIFIER and _is_uuid(value))
+    return type(value) in kind.types or (kind is Kind.IDENTIFIER and _is_uuid(value))
 
 
 def is_finite(value: float | Decimal128) -> bool:
@@ -347,7 +345,7 @@ def _check_identifier(value: Any) -> Any:
 
 def _number_check(least: float | None) -> Callable[[Any], Any]:
     """Return a check for a finite number of a BSON number type, not less than ``least``."""
-    types = _PYTHON_TYPES[Kind.NUMBER]
+    types = NUMBER_TYPES
     # As the config file has it: a least price of 0.1 is one tenth, not the double nearest to it.
     floor = None if least is None else Decimal(repr(least))
 

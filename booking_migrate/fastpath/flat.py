@@ -23,7 +23,7 @@ from booking_migrate.bson.document import CODEC, NULL, OBJECT_ID, elements
 from booking_migrate.bson.layout import MOST_BYTES, Column, Layout, LayoutCache, LayoutGroup, merge_columns
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.client_document import decimal_of, exact_sum, total
-from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, FieldRule, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Kind, Presence
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import DROPPED, Session, client_document_object_id, session_object_id
 
@@ -150,7 +150,7 @@ def _is_flat_kind(rule: FieldRule, kind: int | None) -> bool:
     """Return whether values of this BSON type are checked here; absent and null are fine for optional fields only."""
     if kind is None or kind == NULL:
         return rule.presence is Presence.OPTIONAL
-    return kind in FLAT_TYPES[rule.kind]
+    return kind in rule.kind.flat_types
 
 
 def _columns(group: LayoutGroup) -> FlatBookings:

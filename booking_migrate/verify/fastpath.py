@@ -38,7 +38,7 @@ from booking_migrate.bson.layout import (
     merge_columns,
 )
 from booking_migrate.bson.order import OBJECT_ID_KEY
-from booking_migrate.domain.contract import FIELDS, FLAT_TYPES, RESERVED, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, Kind, Presence
 from booking_migrate.errors import SlicingFault
 from booking_migrate.stores.chunks import Chunk, DocumentBlock, RangeChunk, join, part_starts, split
 from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument, stores_any_bson
@@ -284,7 +284,7 @@ def _is_flat(layout: Layout) -> bool:
     for rule in FIELDS:
         kind = kinds.get(rule.name, NULL)
         may_be_absent = rule.presence is Presence.OPTIONAL
-        if kind not in FLAT_TYPES[rule.kind] and not (kind == NULL and may_be_absent):
+        if kind not in rule.kind.flat_types and not (kind == NULL and may_be_absent):
             return False
     return True
 

@@ -319,7 +319,7 @@ def _contract() -> str:
 
 
 def _rule(rule: FieldRule) -> str:
-    parts = [rule.kind.value]
+    parts = [rule.kind.text]
     if rule.reason is not None and rule.name != "clientId":
         parts.append(Contract().expectation(rule))
     return f"{', '.join(parts)} ({rule.presence.value})"
