@@ -9,7 +9,7 @@ from ipaddress import ip_address
 import uvicorn
 from fastapi import FastAPI
 
-from booking_migrate.cli.serve import ServingOptions, check_server
+from booking_migrate.cli.serve import ServingOptions
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import MissingIndexes
 from booking_migrate.service.http.application import make_application
@@ -18,6 +18,7 @@ from booking_migrate.service.plan import (
     Limits,
     ServiceCollections,
     ServicePlan,
+    check_server,
     create_index,
     missing_indexes,
     needed_indexes,

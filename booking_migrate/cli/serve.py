@@ -21,23 +21,20 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import Rules
-from booking_migrate.errors import BadPlace, MissingExtra, UnusablePlace
+from booking_migrate.errors import BadPlace, MissingExtra
 from booking_migrate.reports.lifecycle import IndexesReport, ServiceIndex
 from booking_migrate.reports.lifecycle_outcomes import report_of_indexes
 from booking_migrate.service.appointment import OfferFields, check_contract
-from booking_migrate.service.errors import StandaloneServer
 from booking_migrate.service.plan import (
     Limits,
     ServiceCollections,
     ServicePlan,
+    check_server,
     create_index,
     missing_indexes,
     needed_indexes,
 )
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.mongo.connection import describe
-from booking_migrate.stores.mongo.failures import reading
-from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.own_collections import SLOTS
 from booking_migrate.stores.places import (
     DEFAULT_EXPERTS,
@@ -254,21 +251,3 @@ def open_service_collections(
         if not isinstance(parse_place(name), CollectionPlace):
             raise BadPlace(name, "the service works with collections only")
     return ServiceCollections(*(connection.collection(name) for name in (*names, SLOTS)))
-
-
-def check_server(collections: ServiceCollections) -> None:
-    """Make sure that the server has transactions and that bookings can be written.
-
-    Raises:
-        StandaloneServer: it has none.
-        UnusablePlace: the bookings are a view.
-        ConnectionProblem, NotPermitted: the server cannot be asked.
-    """
-    bookings = collections.bookings
-    with reading(bookings):
-        hello = bookings.database.client.admin.command("hello")
-    if "setName" not in hello and hello.get("msg") != "isdbgrid":
-        raise StandaloneServer(hosts_of(bookings))
-    listed = describe(bookings)
-    if listed is not None and listed.get("type") != "collection":
-        raise UnusablePlace(bookings.name, f"it is a {listed.get('type')}, which takes no bookings")

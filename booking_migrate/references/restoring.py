@@ -14,7 +14,7 @@ from booking_migrate.references.writer import Place
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.locks import Holder, LockStore
-from booking_migrate.stores.reference_journal import DocumentChange, FieldChange, RewriteRecord
+from booking_migrate.stores.reference_journal import DocumentChange, FieldChange, Move, RewriteRecord, Update
 from booking_migrate.stores.references import OldIds
 
 if TYPE_CHECKING:
@@ -150,8 +150,6 @@ class Restorer:
         is_exact: bool,
     ) -> "NotDone":
         """Write old ids where the documents still are what was read; the caller looks again."""
-        from booking_migrate.stores.mongo.referring_writes import Move, Update  # noqa: PLC0415
-
         updates, updated, moves, moved = [], [], [], []
         for noted, raw, changes in pending:
             if any(each.is_document_id for each in changes):

@@ -12,7 +12,7 @@ from booking_migrate.references.drain import OthersWrites
 from booking_migrate.references.noting import noted_together
 from booking_migrate.references.positions import rebuilt
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, Note
+from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, Move, Note, Update
 from booking_migrate.stores.references import ReferringCollection
 
 if TYPE_CHECKING:
@@ -150,8 +150,6 @@ class Writer:
 
     def _update(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> _Missed:
         """Update documents; return what was not written."""
-        from booking_migrate.stores.mongo.referring_writes import Update  # noqa: PLC0415
-
         ids = [each.change.document_id for each in planned]
         self._expect(place, ids)
         self._lock.confirm()
@@ -178,8 +176,6 @@ class Writer:
 
     def _move(self, place: Place, planned: Sequence[Planned]) -> _Missed:
         """Replace documents by such with another `_id`; return what was not written."""
-        from booking_migrate.stores.mongo.referring_writes import Move  # noqa: PLC0415
-
         moves = [Move(each.raw, rebuilt(each.raw, each.change.changes)) for each in planned]
         ids = [[value_in(raw, b"_id") for raw in each] for each in moves]
         self._expect(place, [each for both in ids for each in both])
@@ -205,8 +201,6 @@ class Writer:
         Returns:
             The changes that stand. The others are void: the scan, or the feed, leads to their documents again.
         """
-        from booking_migrate.stores.mongo.referring_writes import Update  # noqa: PLC0415
-
         documents = [each for at, each in enumerate(note.documents) if at not in note.void]
         now = self._now(place, documents)
         updates = [

@@ -14,8 +14,9 @@ from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 from booking_migrate.domain.session import Person
+from booking_migrate.errors import UnusablePlace
 from booking_migrate.service.appointment import Expert, OfferFields, Role, read_expert
-from booking_migrate.service.errors import Unknown
+from booking_migrate.service.errors import StandaloneServer, Unknown
 from booking_migrate.service.view import ClientView, SeenSession, is_of_expert, likeliest, meanings
 from booking_migrate.stores.mongo.administration import (
     CLIENT_DOCUMENTS_ONLY,
@@ -23,9 +24,10 @@ from booking_migrate.stores.mongo.administration import (
     indexes_of,
     make_index,
 )
-from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import writing
+from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of
+from booking_migrate.stores.mongo.servers import hosts_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,24 @@ def missing_indexes(needed: tuple[NeededIndex, ...]) -> list[NeededIndex]:
         NotPermitted, ConnectionProblem: the indexes cannot be listed.
     """
     return [index for index in needed if not index.is_there()]
+
+
+def check_server(collections: ServiceCollections) -> None:
+    """Make sure that the server has transactions and that bookings can be written.
+
+    Raises:
+        StandaloneServer: it has none.
+        UnusablePlace: the bookings are a view.
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    bookings = collections.bookings
+    with reading(bookings):
+        hello = bookings.database.client.admin.command("hello")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise StandaloneServer(hosts_of(bookings))
+    listed = describe(bookings)
+    if listed is not None and listed.get("type") != "collection":
+        raise UnusablePlace(bookings.name, f"it is a {listed.get('type')}, which takes no bookings")
 
 
 def create_index(index: NeededIndex) -> None:

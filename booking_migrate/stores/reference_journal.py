@@ -1,4 +1,4 @@
-"""What is recorded of a rewrite of references: which fields, how far it is, and each value before and after."""
+"""What is recorded of a rewrite of references: which fields, how far it is, and each value before and after; and how it is sent."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -40,6 +40,29 @@ class FieldChange(NamedTuple):
     def is_document_id(self) -> bool:
         """Return whether it is in the `_id`, which cannot be updated."""
         return self.path == DOCUMENT_ID
+
+
+class Update(NamedTuple):
+    """One document's changes, as they are sent."""
+
+    identity: bytes
+    """The BSON of ``{_id}``."""
+
+    changes: Sequence[FieldChange]
+    guard: Sequence[tuple[str, tuple[Any, ...]]]
+    """What else has to hold: a concrete path has one of these values."""
+
+    whole: bytes | None = None
+    """The document that it has to be still, BSON; None: only the values that are changed count."""
+
+
+class Move(NamedTuple):
+    """A document that gets another `_id`."""
+
+    before: bytes
+    """The document that was read, BSON."""
+
+    after: bytes
 
 
 class DocumentChange(NamedTuple):

@@ -23,8 +23,8 @@ from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.tally import Known, Tally
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.mongo.connection import open_collection
-from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites, Move, Update
-from booking_migrate.stores.reference_journal import ABSENT
+from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
+from booking_migrate.stores.reference_journal import ABSENT, Move, Update
 from booking_migrate.stores.references import NewIds
 
 Db = Database[dict[str, Any]]

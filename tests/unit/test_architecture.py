@@ -79,6 +79,29 @@ def test_every_module_has_a_way_in() -> None:
     assert [] == absent
 
 
+def _imports_at_run_time(node: ast.AST) -> Iterator[str]:
+    """The modules that code imports, but for those that only annotations need."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(child, ast.ImportFrom):
+            yield child.module or ""
+        yield from _imports_at_run_time(child)
+
+
+def test_verbs_and_commands_open_places_by_ports() -> None:
+    """Outside of `stores` and `service`, the classes of `stores.mongo` are named in annotations only."""
+    found = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in {"stores", "service"}
+        for module in _imports_at_run_time(ast.parse(path.read_text(encoding="utf-8")))
+        if module.startswith("booking_migrate.stores.mongo")
+    ]
+
+    assert [] == found
+
+
 def test_the_layers_are_all_folders() -> None:
     """The table of layers has every folder and module of the top level, and nothing else."""
     page = PACKAGE.joinpath("README.md").read_text(encoding="utf-8")

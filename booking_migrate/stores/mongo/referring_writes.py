@@ -38,7 +38,7 @@ from booking_migrate.stores.mongo.failures import read, without_content, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
 from booking_migrate.stores.mongo.retry import majority_written, with_retry
-from booking_migrate.stores.reference_journal import ABSENT, FieldChange
+from booking_migrate.stores.reference_journal import ABSENT, FieldChange, Move, Update
 
 _MOST_OPERATIONS = 10_000
 _MOST_BYTES = 8 * 1024 * 1024
@@ -48,29 +48,6 @@ _OVERHEAD = 300
 _IN_TRANSACTION = 500
 _SIMPLE = {"locale": "simple"}
 _BY_ID = {"_id": 1}
-
-
-class Update(NamedTuple):
-    """One document's changes, as they are sent."""
-
-    identity: bytes
-    """The BSON of ``{_id}``."""
-
-    changes: Sequence[FieldChange]
-    guard: Sequence[tuple[str, tuple[Any, ...]]]
-    """What else has to hold: a concrete path has one of these values."""
-
-    whole: bytes | None = None
-    """The document that it has to be still, BSON; None: only the values that are changed count."""
-
-
-class Move(NamedTuple):
-    """A document that gets another `_id`."""
-
-    before: bytes
-    """The document that was read, BSON."""
-
-    after: bytes
 
 
 class RefusedDocument(NamedTuple):
