@@ -209,7 +209,7 @@ def _kept(
     else:
         context.run_hook(None)
     holder = request.holder._replace(command=WINDOW_COMMAND)
-    lock = HeldLock.acquire(stores.locks, chosen.target, holder, request.lease_seconds)
+    lock = HeldLock.acquire(stores.locks, chosen.target, holder)
     try:
         chosen = check_window_of(newest_result(stores.journal, chosen.target), chosen.source, chosen.target)
         if not is_new and not chosen.window:

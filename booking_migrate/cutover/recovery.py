@@ -40,7 +40,7 @@ def abort(
         CutoverRefused: the newest run has no unfinished cut-over, or was swapped already; then the cut-over is completed.
         TargetBusy, LeaseLost: another process works on the target.
     """
-    lock = HeldLock.acquire(stores.locks, request.target, request.holder, request.lease_seconds)
+    lock = HeldLock.acquire(stores.locks, request.target, request.holder)
     try:
         run = _aborted(stores, live, request, lock, tail)
     except BaseException as error:

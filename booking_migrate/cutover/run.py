@@ -38,9 +38,7 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
         has_taken_over = True
         plan.listener.notify(Announced(said))
 
-    lock = HeldLock.take_over(
-        plan.stores.locks, request.target, request.holder, request.lease_seconds, notify=announce
-    )
+    lock = HeldLock.take_over(plan.stores.locks, request.target, request.holder, notify=announce)
     try:
         outcome = _cut_over(plan, lock, confirmed)
     except BaseException as error:

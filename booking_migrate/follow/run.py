@@ -110,7 +110,7 @@ def follow(plan: FollowPlan) -> FollowOutcome:
         BookingMigrateError: as `Engine.handle`.
     """
     request = plan.request
-    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
+    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder)
     try:
         following = _Following(plan, _run_of(plan), lock)
         try:
@@ -152,7 +152,7 @@ def follow_to_now(plan: FollowPlan) -> FollowOutcome:
         HistoryLost, FollowingStopped, LeaseLost, BookingMigrateError: as `follow`.
     """
     request = plan.request
-    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder, request.lease_seconds)
+    lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder)
     try:
         outcome = _Following(plan, _run_of(plan), lock).to_now()
     except BaseException as error:

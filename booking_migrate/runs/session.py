@@ -20,7 +20,7 @@ from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.control import MIGRATE, handed_down
 from booking_migrate.runs.followed import FOLLOWING
-from booking_migrate.runs.lock import LEASE_SECONDS, HeldLock
+from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.noted_ranges import SettledHistory
 from booking_migrate.runs.provenance import JournalHistory, runs_in_effect
 from booking_migrate.runs.regulator import Regulator
@@ -92,7 +92,6 @@ class RunRequest:
     restart: bool = False
     """Whether an interrupted run is undone first, instead of continued."""
 
-    lease_seconds: float = LEASE_SECONDS
     config: str | None = None
     """The config file, if one was given."""
 
@@ -186,9 +185,7 @@ class RunSession:
         if self._lock is not None:
             return
         request = self._request
-        self._lock = HeldLock.acquire(
-            self._stores.locks, request.target, request.holder, request.lease_seconds
-        )
+        self._lock = HeldLock.acquire(self._stores.locks, request.target, request.holder)
         refuse_other_mode(
             self._stores.journal, self._stores.locks, request.source, in_place=request.archive is not None
         )
