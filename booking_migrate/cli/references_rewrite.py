@@ -299,7 +299,6 @@ def _rewrite(
     changes = open_referring_changes(connection, list(places))
     if not yes:
         _confirm(live, fields, places)
-    _index(connection, live.source, context)
     if isinstance(changes, str):
         context.listener.notify(
             Warned(
@@ -318,6 +317,7 @@ def _rewrite(
         places=places,
         journal=rewrites,
         old_ids=opened.ids,
+        index_old_ids=lambda: _index(connection, live.source, context),
         locks=journal.locks,
         holder=holder,
         following=None if isinstance(changes, str) else changes,

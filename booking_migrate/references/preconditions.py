@@ -23,25 +23,12 @@ PlanDocuments = Callable[[str, Sequence[bytes]], Sequence[Planned]]
 """Returns what would change in documents of a collection."""
 
 
-def check_preconditions(
-    fields: Sequence[ReferenceField],
-    places: Mapping[str, Place],
-    plan: PlanDocuments,
-    *,
-    written: Collection[str],
-) -> None:
-    """Refuse what could not be written.
-
-    Args:
-        fields: what is to be rewritten.
-        places: the collections, by name.
-        plan: returns what would change in documents.
-        written: the collections that a rewrite has written: their validators take new ids, and what they refuse is left.
+def check_collections(fields: Sequence[ReferenceField], places: Mapping[str, Place]) -> None:
+    """Refuse what collections say of themselves; no document is looked at, and no old id looked up.
 
     Raises:
-        PlaceNotFound, UnusablePlace: a collection does not exist, or is a view.
+        PlaceNotFound, UnusablePlace: a collection does not exist, or is not a plain one.
         UniqueIndexInTheWay, DocumentIdToClient: several bookings would get the same id where each has to have its own.
-        ReferencesRefused: the validator refuses all documents of a sample as they would be.
     """
     for name, place in places.items():
         facts = place.reader.facts()
@@ -52,7 +39,22 @@ def check_preconditions(
         for each in fields:
             if each.collection == name:
                 _check_unique(each, facts)
-        if facts.options.get("validator") and name not in written:
+
+
+def check_validators(places: Mapping[str, Place], plan: PlanDocuments, *, written: Collection[str]) -> None:
+    """Refuse what the collections' validators would not take; old ids are looked up, by their index.
+
+    Args:
+        places: the collections, by name.
+        plan: returns what would change in documents.
+        written: the collections that a rewrite has written: their validators take new ids, and what they refuse is left.
+
+    Raises:
+        ReferencesRefused: the validator refuses all documents of a sample as they would be.
+    """
+    for name, place in places.items():
+        facts = place.reader.facts()
+        if facts is not None and facts.options.get("validator") and name not in written:
             _check_validator(place, partial(plan, name))
 
 

@@ -7,7 +7,7 @@ feed --documents that others wrote--> the same, until nothing is left up to one 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,7 +22,7 @@ from booking_migrate.references.changes import Planned, find, plan_change
 from booking_migrate.references.drain import Key, OthersWrites, follow
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.lookup import look_up
-from booking_migrate.references.preconditions import check_preconditions
+from booking_migrate.references.preconditions import check_collections, check_validators
 from booking_migrate.references.record import (
     counts_of,
     left_of,
@@ -73,6 +73,9 @@ class RewritePlan:
 
     journal: "MongoReferenceJournal"
     old_ids: OldIds
+    index_old_ids: Callable[[], None]
+    """Makes the index by which they are looked up, if it is not there."""
+
     locks: LockStore
     holder: Holder
     following: ReferringChanges | None
@@ -138,9 +141,12 @@ class _Rewriting:
         self._record = unfinished(plan)
         is_resumed = self._record is not None
         if self._record is None:
+            check_collections(plan.fields, plan.places)
+        plan.index_old_ids()
+        if self._record is None:
             stand = in_effect(plan.journal.rewrites(), live=plan.live)
             written = {each["collection"] for record in stand for each in record.fields}
-            check_preconditions(plan.fields, plan.places, self._planned_of, written=written)
+            check_validators(plan.places, self._planned_of, written=written)
         begin = None if plan.following is None else plan.following.now()
         record = self._record or plan.journal.create(new_record(plan, begin))
         self._outcome = RewriteOutcome(record, tally_of(record), resumed=is_resumed)

@@ -25,6 +25,9 @@ Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 Check = Callable[[Db, Run], None]
 
+OLD_IDS = "booking_migrate_legacy_ids"
+"""The index of old ids."""
+
 pytestmark = pytest.mark.usefixtures("cut_over")
 
 
@@ -116,7 +119,8 @@ def document_id(database: Db, command: Run) -> None:
 
 
 def compound_unique_index(database: Db, command: Run) -> None:
-    """A unique index over a field that is to hold client documents is refused before the first write; sessions fit into it."""
+    """A unique index over a field that is to hold client documents is refused before the first write, and before the index of old ids; sessions fit into it."""
+    database.bookings.drop_index(OLD_IDS)
     database.orders.create_index([("b", 1), ("kind", 1)], unique=True)
     before = [{"_id": number, "b": old(number), "kind": "x"} for number in range(1, 9)]
     database.orders.insert_many(before)
@@ -125,7 +129,9 @@ def compound_unique_index(database: Db, command: Run) -> None:
     assert 5 == done.returncode
     assert "b_1_kind_1" in json.loads(done.stdout)["error"]["message"]
     assert before == list(database.orders.find().sort("_id", 1))
+    assert OLD_IDS not in database.bookings.index_information()
     rewritten(command, "orders.b")
+    assert OLD_IDS in database.bookings.index_information()
     assert [new(number) for number in range(1, 9)] == [
         each["b"] for each in database.orders.find().sort("_id", 1)
     ]
