@@ -129,7 +129,7 @@ def test_a_collection_of_the_program_s_own_is_not_what_lacks_a_server() -> None:
     for connection, lacking in ((Connection(), "server"), (Connection("mongodb://127.0.0.1:1"), "database")):
         with pytest.raises(MissingUri) as caught:
             open_journal(connection)
-        assert f"no {lacking} was named" == caught.value.message
+        assert f"no {lacking} was given" == caught.value.message
         assert "file" not in str(caught.value.hint)
 
 
