@@ -77,6 +77,11 @@ def find(raw: bytes, fields: Sequence[ReferenceField]) -> Found:
     return Found(raw, list(found.values()))
 
 
+def has_any(found: Found, keys: frozenset[bytes]) -> bool:
+    """Return whether a document has one of some ids, by their sort keys."""
+    return any(sort_key(each) in keys for _of, value in found.values for each in value.old_ids)
+
+
 def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
     """Return how a document changes; None if none of its references is one to a migrated booking.
 

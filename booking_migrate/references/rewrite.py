@@ -18,7 +18,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.document import identity_of
 from booking_migrate.events import Advanced, Checkpointed, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
-from booking_migrate.references.changes import Planned, find, plan_change
+from booking_migrate.references.changes import Planned, find, has_any, plan_change
 from booking_migrate.references.drain import Key, OthersWrites, follow
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.lookup import look_up
@@ -41,7 +41,7 @@ from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.changes import Position
 from booking_migrate.stores.locks import Holder, LockStore
 from booking_migrate.stores.open_rewriting import ReferringChanges
-from booking_migrate.stores.reference_journal import RewriteRecord, RewriteState, in_effect
+from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord, RewriteState, in_effect
 from booking_migrate.stores.references import OldIds
 
 if TYPE_CHECKING:
@@ -309,13 +309,18 @@ class _Rewriting:
         """Return what changes in documents; what they stand for is asked once for all of them."""
         found = [each for raw in batch if (each := find(raw, fields)).values]
         known = look_up(self._plan.old_ids, found)
-        if known.new and is_counted and self._outcome.documents:
-            raws = [each.raw for each in found]
-            own = written_values(
-                self._plan.journal, self._outcome.record.rewrite_id, fields[0].collection, raws
-            )
+        if known.new and is_counted and self._may_meet_own(fields):
+            raws = [each.raw for each in found if has_any(each, known.new)]
+            rewrite_id = self._outcome.record.rewrite_id
+            own = written_values(self._plan.journal, rewrite_id, fields[0].collection, raws)
             known = known._replace(own=own)
         return [planned for each in found if (planned := plan_change(each, known, tally)) is not None]
+
+    def _may_meet_own(self, fields: Sequence[ReferenceField]) -> bool:
+        """Return whether the scan may read documents that this rewrite has written before: to ask the journal takes its time."""
+        outcome = self._outcome
+        has_id = any(each.field.partition(".")[0] == DOCUMENT_ID for each in fields)
+        return outcome.documents > 0 and (outcome.resumed or outcome.again > 0 or has_id)
 
     def _planned_of(self, collection: str, batch: Sequence[bytes]) -> list[Planned]:
         return self._planned(self._fields[collection], batch, Tally())
