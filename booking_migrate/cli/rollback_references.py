@@ -18,6 +18,7 @@ from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.proof import fields_of_rewrites
+from booking_migrate.references.remaining import sampled_fields
 from booking_migrate.references.restoring import UndoPlan
 from booking_migrate.references.stranded import Stranded, stranded_references
 from booking_migrate.references.undo import choose_rewrites, undo_references
@@ -155,7 +156,9 @@ def _confirm(rewrites: Sequence[RewriteRecord], fields: Sequence[ReferenceField]
 def references_left(
     ctx: typer.Context, connection: Connection, runs: Sequence[RunRecord], listener: Listener
 ) -> tuple[Stranded, ...]:
-    """Return the known fields whose new ids lead nowhere after a rollback of live runs; what cannot be read is said.
+    """Return the fields whose new ids lead nowhere after a rollback of live runs; what cannot be read is said.
+
+    Those that the config file or a rewrite names, and those that samples show, are read whole.
 
     Args:
         ctx: of the command, for its config file.
@@ -165,20 +168,29 @@ def references_left(
     """
     newest = runs[0]
     may_have_been = LIVE | {RunState.CUTTING_OVER, RunState.ROLLED_BACK}
-    was_live = newest.state in may_have_been or newest.archive is not None
+    if newest.state not in may_have_been and newest.archive is None:
+        return ()
     named = {each.run_id for each in runs}
     rewritten = [each for each in open_reference_journal(connection).rewrites() if each.run_id in named]
-    known = [each for each in references_of(ctx) if not each.exclude]
+    configured = references_of(ctx)
+    known = [each for each in configured if not each.exclude]
     known += [each for each in fields_of_rewrites(rewritten) if each not in known]
-    if not was_live or not known:
-        return ()
     opened = open_references(connection, source=newest.source, target=newest.target)
     try:
+        sampled = sampled_fields(opened.others, opened.referring, opened.ids, listener, new_ids=opened.ids)
+        decided = {each.full_name for each in (*configured, *known)}
+        known += [field_of(name) for name in sampled.fields if name not in decided]
         live = opened.referring(newest.source)
-        return stranded_references(known, opened.referring, live, opened.ids, listener=listener)
+        found = stranded_references(known, opened.referring, live, opened.ids, listener=listener)
     except Refused as error:
         listener.notify(Warned(f"references to new ids were not looked for: {error.message}"))
         return ()
+    if sampled.unreadable:
+        names = ", ".join(sampled.unreadable)
+        listener.notify(
+            Warned(f"references to new ids were not looked for in {names}: this user may not read it")
+        )
+    return found
 
 
 def refuse_while_rewritten(connection: Connection, runs: Sequence[RunRecord]) -> None:

@@ -100,7 +100,12 @@ class MigratedIds(KnownIds):
 
 
 def sampled_fields(
-    names: Sequence[str], referring: Callable[[str], ReferringCollection], ids: KnownIds, listener: Listener
+    names: Sequence[str],
+    referring: Callable[[str], ReferringCollection],
+    ids: KnownIds,
+    listener: Listener,
+    *,
+    new_ids: OldIds | None = None,
 ) -> Sampled:
     """Return the fields of collections that hold ids, as a sample of each shows.
 
@@ -109,15 +114,15 @@ def sampled_fields(
         referring: opens one.
         ids: which values are ids.
         listener: notified of the progress.
+        new_ids: fields with ids of the new form are named too, as these know them; None: they are not.
 
     Raises:
         ConnectionProblem, NotPermitted, OldIdsNotIndexed: the ids cannot be looked up.
     """
     collections = [referring(name) for name in names[:MOST_COLLECTIONS]]
-    outcome = find_references(collections, ids, sample=SAMPLED, listener=listener)
-    return Sampled(
-        tuple(f"{each.collection}.{each.field}" for each in outcome.fields), tuple(outcome.unreadable)
-    )
+    outcome = find_references(collections, ids, new_ids=new_ids, sample=SAMPLED, listener=listener)
+    found = sorted(f"{each.collection}.{each.field}" for each in (*outcome.fields, *outcome.only_new))
+    return Sampled(tuple(found), tuple(outcome.unreadable))
 
 
 def remaining_references(

@@ -69,6 +69,30 @@ def test_references_of_the_new_application_are_named_and_restored(
     }
 
 
+def test_references_in_fields_that_nothing_names(database: Db, command: Run) -> None:
+    """Without a config file and a rewrite, samples show the fields; one that has new ids only is found too, and its command restores all."""
+    database.payments.insert_many([{"_id": f"new {each}", "bookingId": new(each)} for each in (3, 4)])
+    database.invites.insert_one({"_id": "new", "to": {"session": str(new(5))}})
+    done = command(*ROLLBACK)
+    report = json.loads(done.stdout)
+    (step,) = [each["command"] for each in report["next_steps"] if each["command"]]
+    restored = command(*shlex.split(step)[1:], "--yes", "--json")
+
+    assert 3 == done.returncode, done.stderr
+    assert [("invites.to.session", 1, ["new"]), ("payments.bookingId", 2, ["new 3", "new 4"])] == [
+        (each["field"], each["values"], each["samples"]) for each in report["undone"]["stranded"]
+    ]
+    run_id = report["run_id"]
+    fields = "--field invites.to.session --field payments.bookingId"
+    assert f"booking-migrate rollback --references --run {run_id} {fields}" == step
+    assert 0 == restored.returncode, restored.stderr + restored.stdout
+    assert [old(3), old(4)] == [
+        each["bookingId"] for each in database.payments.find({"_id": {"$regex": "new"}})
+    ]
+    assert [{"_id": "new", "to": {"session": str(old(5))}}] == list(database.invites.find())
+    assert [] == json.loads(command(*ROLLBACK).stdout)["undone"]["stranded"]
+
+
 def test_client_documents_and_later_sessions(database: Db, command: Run) -> None:
     """A reference to a client document that is gone is counted, and has no command; one to a session booked since leads somewhere."""
     field = ("--field", "orders.client", "--to", "client-document")
