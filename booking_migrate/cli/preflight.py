@@ -161,7 +161,7 @@ def _role(database: str, outcome: PreflightOutcome, *, keeps_index: bool) -> str
     """Return the command that creates a role with what the commands that were looked at take."""
     makes_index = keeps_index and any(each.command == "finalize" for each in outcome.verdicts)
     return create_role(
-        database, [each.row for each in outcome.verdicts], ("createIndex",) if makes_index else ()
+        database, [each.row for each in outcome.verdicts], "--keep-index" if makes_index else ""
     )
 
 

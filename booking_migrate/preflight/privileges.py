@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.errors import SAME_COMMAND, LagNotMeasurable, NotReady, before_start
 from booking_migrate.preflight.outcome import Check, State
-from booking_migrate.runs.privileges import CLUSTER_ROLES, ROLE_NAME, task_of
+from booking_migrate.runs.privileges import CLUSTER_ROLES, role_name, task_of
 from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
@@ -121,10 +121,11 @@ def _grant(inspector: "MongoInspector", row: str, option: str = "") -> str:
         else row.partition(" after ")[0].replace("--max-lag", "--max-lag 10")
     )
     command = f"{name} {option}".strip()
-    own = [(ROLE_NAME, "admin" if task_of(row).cluster_actions else inspector.database)]
+    role = role_name([row], option)
+    own = [(role, "admin" if task_of(row).cluster_actions else inspector.database)]
     return (
         f"Quickest, as an administrator, in mongosh: {_granting(inspector, roles)}\n"
-        f"Or least privilege: this prints the command that creates the role {ROLE_NAME}, with only what it needs; run that in mongosh: "
+        f"Or least privilege: this prints the command that creates the role {role}, with only what it needs; run that in mongosh: "
         f"booking-migrate preflight {command} --role\n"
         f"Then grant that role, in mongosh: {_granting(inspector, own)}"
     )

@@ -4,7 +4,8 @@
 """
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 READS = ("find", "listIndexes", "listCollections")
@@ -24,8 +25,7 @@ CLUSTER_ROLES = ("clusterMonitor", "restore")
 """Built-in roles on the cluster, which are granted on `admin`."""
 
 
-ROLE_NAME = "booking_migrate"
-"""The role with what some commands need, and nothing else."""
+_ROLE = "booking_migrate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,10 @@ TASKS = (
 """Every command that talks to a database, except `serve`."""
 
 
+OPTION_ACTIONS: Mapping[str, tuple[str, ...]] = {"--keep-index": ("createIndex",)}
+"""The actions that an option takes beside those of its command."""
+
+
 def task_of(command: str) -> Task:
     """Return what a command needs.
 
@@ -101,15 +105,24 @@ def task_of(command: str) -> Task:
     raise KeyError(command)
 
 
-def create_role(database: str, commands: Sequence[str], more: Sequence[str] = ()) -> str:
+def role_name(commands: Sequence[str], option: str = "") -> str:
+    """Return the name of the role that `create_role` creates: different privileges on one database have different names."""
+    names = [task_of(command).names[0] for command in commands]
+    # The role for all of them needs the options only.
+    told = names if len(names) == 1 else [name.partition(" --")[2] for name in names]
+    return "_".join([_ROLE, *re.findall(r"\w+", " ".join([*told, option]))])
+
+
+def create_role(database: str, commands: Sequence[str], option: str = "") -> str:
     """Return the command of the shell that creates a role with what some commands need, and nothing else.
 
     Args:
         database: where they work.
         commands: the commands, as the table has them.
-        more: the actions that their options take beside that.
+        option: one that takes more than the table says; empty: none.
     """
     tasks = [task_of(command) for command in commands]
+    more = OPTION_ACTIONS[option] if option else ()
     actions = dict.fromkeys([*(action for task in tasks for action in task.actions), *more])
     cluster = dict.fromkeys(action for task in tasks for action in task.cluster_actions)
     privileges = [
@@ -118,5 +131,5 @@ def create_role(database: str, commands: Sequence[str], more: Sequence[str] = ()
     ]
     # Privileges on the cluster are allowed in a role of `admin` only.
     place = "admin" if cluster else database
-    role = {"createRole": ROLE_NAME, "privileges": privileges, "roles": []}
+    role = {"createRole": role_name(commands, option), "privileges": privileges, "roles": []}
     return f"db.getSiblingDB({json.dumps(place)}).runCommand({json.dumps(role)})"

@@ -71,7 +71,7 @@ def test_a_limit_of_the_lag_is_refused_with_both_ways(
     assert "Nothing was changed." == lines[1]
     assert '"role": "clusterMonitor", "db": "admin"' in lines[3]
     assert "  booking-migrate preflight migrate --max-lag 10 --role" == lines[5]
-    assert '[{"role": "booking_migrate", "db": "admin"}]' in lines[7]
+    assert '[{"role": "booking_migrate_migrate_max_lag", "db": "admin"}]' in lines[7]
     assert "  booking-migrate migrate --source bookings --target clients --max-lag 10" == lines[9]
     assert "Or, if secondaries may fall behind, leave out --max-lag:" == lines[10]
     assert "  booking-migrate migrate --source bookings --target clients" == lines[11]
@@ -92,3 +92,21 @@ def test_the_role_for_a_kept_index(server: Server, command: Callable[..., tuple[
     assert "createIndex" in roles[("--keep-index",)]
     assert "createIndex" in lacking["found"]
     assert "booking-migrate preflight finalize --keep-index --role" in "".join(lacking["hint"])
+
+
+def test_each_role_can_be_created_beside_the_others(
+    server: Server, command: Callable[..., tuple[int, str, str]]
+) -> None:
+    """The role of a command has a name of its own, also with an option that takes more: none is refused because another is there."""
+    allow(server, ("readWrite", "dbAdmin"))
+    options = {"migrate": ["--max-lag=10"], "cutover": ["--block-all-writes"], "finalize": ["--keep-index"]}
+    asked = [(name, *more) for name, takes in options.items() for more in ([], takes)]
+    places = (*_PLACES, *_LEAVING, "--role", "--json")
+    shown = [json.loads(command("preflight", *each, *places)[1])["role"] for each in ((), *asked)]
+    created = set()
+    for each in shown:
+        place, _, role = each.removeprefix("db.getSiblingDB(").partition(").runCommand(")
+        database = server.client().get_database(json.loads(place))
+        created.add(database.command(json.loads(role.removesuffix(")")))["ok"])
+
+    assert {1.0} == created
