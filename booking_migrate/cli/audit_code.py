@@ -13,6 +13,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.annotations import code_annotations
+from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.options import OUTPUT, RULES, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import BadConfiguration, MissingExtra
@@ -116,7 +117,7 @@ def _audit(paths: Sequence[Path], given: AuditOptions, context: run.RunContext) 
         run_id=context.run_id,
         paths=[str(path) for path in paths],
         seconds=context.seconds,
-        next_steps=_next_steps(outcome, given),
+        next_steps=_next_steps(context.asked.ctx, outcome, given),
     )
     if given.format is Format.GITHUB or os.environ.get("GITHUB_ACTIONS") == "true":
         sys.stderr.writelines(f"{line}\n" for line in code_annotations(report))
@@ -134,19 +135,27 @@ def _update(path: Path, outcome: "AuditOutcome") -> "AuditOutcome":
     return replace(outcome, findings=(), known_count=len(outcome.findings))
 
 
-def _next_steps(outcome: "AuditOutcome", given: AuditOptions) -> list[NextStep]:
+def _next_steps(ctx: typer.Context, outcome: "AuditOutcome", given: AuditOptions) -> list[NextStep]:
     if not outcome.findings:
         return []
     steps = [
         NextStep(
-            text="Let readers that are not changed yet read a view in the old shape:",
+            text="Usual: change these places as shown, then run the same command again:",
+            command=same_command(ctx, ""),
+        ),
+        NextStep(
+            text="For readers that cannot be changed yet: let them read a view in the old shape:",
             command="booking-migrate view create --name bookings_flat",
-        )
+        ),
     ]
     if given.baseline is None:
-        steps.append(
+        steps += [
             NextStep(
-                text="To fail only for new places, write a baseline with --baseline FILE --update-baseline."
-            )
-        )
+                text="To fail only for new places from now on, accept these:",
+                command=same_command(ctx, "--baseline audit.json --update-baseline"),
+            ),
+            NextStep(
+                text="Then look with that baseline:", command=same_command(ctx, "--baseline audit.json")
+            ),
+        ]
     return steps

@@ -28,7 +28,6 @@ from booking_migrate.errors import (
     OutputExists,
     OutputProblem,
     PlaceNotFound,
-    TargetInOldShape,
     Terminated,
     UniqueIndexViolated,
     UsageProblem,
@@ -196,7 +195,7 @@ def _renaming(asked: Invocation, error: BaseException) -> Iterator[str]:
 
 def _located(asked: Invocation, error: BaseException) -> BaseException:
     """Return an error with the source of the command, in which its cause can be looked for."""
-    if isinstance(error, TargetInOldShape | DuplicateClientDocuments):
+    if isinstance(error, DuplicateClientDocuments):
         return replace(error, source=asked.source)
     if isinstance(error, UniqueIndexViolated) and asked.source and not uses_files_only(asked.source):
         return replace(error, source=asked.source)

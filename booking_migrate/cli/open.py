@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,14 +21,20 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.contract import Contract
-from booking_migrate.errors import BadConfiguration, MissingExtra, SamePlace
+from booking_migrate.domain.session import read_booking
+from booking_migrate.errors import BadConfiguration, MissingExtra, SamePlace, TargetInOldShape
 from booking_migrate.events import Listener
 from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.runs.plan import Fingerprint, MigrationPlan, SavedPlan, options_of
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.connection import open_inspector, open_journal, open_undoable_target
+from booking_migrate.stores.connection import (
+    first_and_last,
+    open_inspector,
+    open_journal,
+    open_undoable_target,
+)
 from booking_migrate.stores.locks import Holder, birth_of, user_name
 from booking_migrate.stores.open import (
     CollectionPlace,
@@ -250,7 +256,18 @@ def open_places(places: Places, listener: Listener, *, workers: int = 1) -> Iter
             start_pool=start_pool,
         )
         source = stack.enter_context(closing(reader))
-        yield OpenPlaces(connection, source, people(Kind.USERS), people(Kind.EXPERTS), start_pool)
+        try:
+            yield OpenPlaces(connection, source, people(Kind.USERS), people(Kind.EXPERTS), start_pool)
+        except TargetInOldShape as refusal:
+            if not _has_client_documents(connection, places.source):
+                raise
+            raise replace(refusal, source=places.source) from None
+
+
+def _has_client_documents(connection: Connection, source: str) -> bool:
+    """Return whether the first or the last document of a collection is a client document, so that it may be the target."""
+    ends = first_and_last(parse_place(source), connection, 1)
+    return any(read_booking(each).is_client_document for each in ends)
 
 
 def open_shared(

@@ -263,17 +263,26 @@ class TargetInOldShape(Refused):
     """Whether the command would write into it."""
 
     source: str = ""
-    """The source of the command; empty: not known."""
+    """The source of the command, if it has client documents; empty: it has none, or that is not known."""
 
     effect = "Nothing was written."
     message = "{place} holds a document that is not a client document: _id {sample_id}"
 
     @property
     def hint(self) -> str:
-        other = f"Usual: use a different target: {SAME_COMMAND} --target {quote(beside(self.place))}\nOr, if"
-        source, target = quote(self.source or "SOURCE"), quote(self.place)
-        swapped = f"source and target were mixed up: {SAME_COMMAND} --source {target} --target {source}"
-        return f"{other if self.is_written else 'If'} {swapped}"
+        ways = []
+        if self.is_written:
+            ways.append(f"use a different target: {SAME_COMMAND} --target {quote(beside(self.place))}")
+        if self.source:
+            swapped = f"--source {quote(self.place)} --target {quote(self.source)}"
+            ways.append(f"if source and target were mixed up, exchange them: {SAME_COMMAND} {swapped}")
+        if not ways:
+            ways.append(
+                "name the collection with the client documents. To see every run with its target: booking-migrate status"
+            )
+        first, *others = ways
+        usual = f"Usual: {first}" if others else f"{first[0].upper()}{first[1:]}"
+        return "\n".join([usual, *(f"Or, {each}" for each in others)])
 
 
 class DuplicateClientDocuments(Refused):
@@ -350,9 +359,14 @@ class UnfitPlace(Refused):
             f"{first}{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies
         ]
         lines.append(f"Then run the same command again: {SAME_COMMAND}")
+        when = (
+            "Do that as soon as it can be: change"
+            if self.is_in_place
+            else f"Do that before the cut-over, which renames {self.place}: change"
+        )
         lines += [
-            "Until you switch the validator on again, nothing that the application writes there is validated either. Do that as soon "
-            f"as it allows client documents, in mongosh: {each}"
+            f"Until you switch the validator on again, nothing that the application writes there is validated either. {when} it so that "
+            f"it allows client documents, putting the new one for VALIDATOR, in mongosh: {each}"
             for each in self.later
         ]
         return "\n".join(lines)

@@ -53,8 +53,8 @@ class ValidationFailed(WriteFailed):
     hint = (
         "Change the validator so that it allows this document, or switch it off, in mongosh: {remedy}\n"
         f"Then run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
-        "A validator that is switched off validates nothing that the application writes either. Switch it on again as soon as it "
-        "allows such documents, in mongosh: {later}"
+        "A validator that is switched off validates nothing that the application writes either. Switch it on again before a cut-over: "
+        "change it so that it allows such documents, putting the new one for VALIDATOR, in mongosh: {later}"
     )
 
 

@@ -193,6 +193,12 @@ class LeaseLost(Locked):
     hint = "This run has stopped writing. To see which run holds the lock: booking-migrate status"
 
 
+_DUMP_AND_URI = (
+    "In the commands, DUMP is the folder that mongodump wrote, and URI the connection string without a database; for a dump made "
+    "with --gzip or --archive, add the same option."
+)
+
+
 class NoRun(NothingToDo):
     """The run that a command refers to does not exist."""
 
@@ -217,10 +223,11 @@ class Finalized(NothingToDo):
     message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
     hint = (
         "finalize cannot be undone, and {source} stays as it is. If you need the old bookings, restore them under another name.\n"
-        "In the commands, DUMP is the folder that mongodump wrote, and URI the connection string without a database. If the backup was "
-        "made before {begin}: mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP\n"
-        "If it was made between {begin} and finalize: "
-        "mongorestore --uri 'URI' --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP"
+        f"{_DUMP_AND_URI}\n"
+        "Usual, if a backup was made between {begin} and finalize; it has all old bookings: "
+        "mongorestore --uri 'URI' --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP\n"
+        "Only if there is none: from a backup made before {begin}; bookings made or changed between it and {begin} are missing or old "
+        "in it: mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP"
     )
 
 
@@ -240,8 +247,7 @@ class OldBookingsLost(Refused):
         "going_on",
         f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
         "Or, if no backup has it, migrate only the bookings that are still in the old shape: {going_on}",
-        "Restore it from a backup of the database, then roll back. In the commands, DUMP is the folder that mongodump wrote, and URI "
-        "the connection string without a database.\n"
+        f"Restore it from a backup of the database, then roll back. {_DUMP_AND_URI}\n"
         "Usual, if a backup was made after the cut-over; nothing is lost: mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
         f"Then: {SAME_COMMAND}\n"
         "If no backup exists, or the losses below are not acceptable, do not roll back: {source} stays live as it is.\n"

@@ -136,12 +136,18 @@ def _database_setting(made: _Decisions, name: str, given: str | None) -> None:
     made.settings.append(Setting("db", name, reason, is_set=given is not None))
 
 
+_CRITERION = (
+    "the one into which the application books; if it books into several, migrate each with a config file of its own, with its own "
+    "source and target"
+)
+
+
 def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | None:
     reasons = [
         (each.name, f"{len(each.bookings)} of {each.sampled} sampled documents are bookings")
         for each in candidates
     ]
-    return made.choose("source", reasons, DEFAULT_SOURCE, "", "the one into which the application books")
+    return made.choose("source", reasons, DEFAULT_SOURCE, "", _CRITERION)
 
 
 def _target_setting(made: _Decisions, source: str, sampled: Sequence[Sampled]) -> None:

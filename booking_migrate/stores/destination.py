@@ -332,10 +332,20 @@ def validator_finding(
         name="",
         definition="" if verdict is not None and verdict.rules else _shown(validator),
         problem=problem,
-        remedy=f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})',
+        remedy=validator_off(place),
         is_refused=is_enforced and verdict is not None,
-        later=f'db.runCommand({{collMod: "{place}", validationLevel: "{level}"}})',
+        later=validator_on(place, level),
     )
+
+
+def validator_off(place: str) -> str:
+    """Return the command of the shell that switches a collection's validator off."""
+    return f'db.runCommand({{collMod: "{place}", validationLevel: "off"}})'
+
+
+def validator_on(place: str, level: str) -> str:
+    """Return the command of the shell that sets another validator, for which VALIDATOR stands, with the level of the former one."""
+    return f'db.runCommand({{collMod: "{place}", validator: VALIDATOR, validationLevel: "{level}"}})'
 
 
 def lone_unique_field(index: Mapping[str, Any]) -> str | None:

@@ -158,7 +158,8 @@ def test_several_candidates(run: Run, database: Db, workspace: Path) -> None:
         '# users = "members"',
     ):
         assert f"\n{line}\n" in text
-    assert "; take the one into which the application books. Until you decide, bookings is used" in text
+    assert "; take the one into which the application books; if it books into several" in text
+    assert "source and target. Until you decide, bookings is used" in text
     for key in ("user_id_field", "user_email_field", "expert_user_field"):
         assert f"{key} = " in text.partition("# Not looked for, because users is undecided. ")[2]
     assert "legacy" not in text

@@ -154,3 +154,21 @@ def test_clients_that_differ_in_case_stay_two(database: Db, command: Run) -> Non
     rolled_back = command("rollback", "--target", "clients", "--yes", "--quiet")
     assert 0 == rolled_back.returncode
     assert "clients" not in database.list_collection_names()
+
+
+@pytest.mark.parametrize("name", ["migrate", "verify"])
+@pytest.mark.parametrize("are_exchanged", [True, False])
+def test_exchanging_source_and_target_is_advised_only_if_it_helps(
+    database: Db, command: Run, name: str, are_exchanged: bool
+) -> None:
+    """A target with other documents names the exchanged places if the source has client documents: else they are refused, too."""
+    document = {"clientId": client(1), "sessions": []} if are_exchanged else booking(1)
+    database.bookings.insert_one({"_id": 1, **document})
+    database.clients.insert_one(booking(2))
+    refused = command(name, "--source", "bookings", "--target", "clients", "--json", "--quiet")
+    error = json.loads(refused.stdout)["error"]
+    exchanged = f"booking-migrate {name} --json --quiet --source clients --target bookings"
+
+    assert (5, "TargetInOldShape") == (refused.returncode, error["kind"])
+    assert are_exchanged is (exchanged in error["hint"])
+    assert "booking-migrate " in error["hint"]

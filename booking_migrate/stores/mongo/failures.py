@@ -1,7 +1,7 @@
 """The driver's exceptions in terms of our own tree. No connection string and no document content gets through."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -159,9 +159,9 @@ def _refused_operation(
         name = command[1] if command else "this"
         return NotPermitted(place, server_text(error), collection.database.name, name, *logged_in(collection))
     if isinstance(error, BulkWriteError):
-        return write_failure(place, error, otherwise)
+        return write_failure(collection, error, otherwise)
     if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
-        return refused_documents(place, [dict(error.details or {})])
+        return _refused_documents(collection, [dict(error.details or {})])
     if error.code == OUT_OF_DISK_SPACE:
         return DiskFull(place, server_text(error))
     return otherwise(place, server_text(error))
@@ -178,17 +178,30 @@ def logged_in(collection: Collection[Any]) -> tuple[str, str]:
     return str(first["user"]), str(first["db"])
 
 
-def write_failure(place: str, error: BulkWriteError, otherwise: Failure = WriteFailed) -> BookingMigrateError:
+def _refused_documents(
+    collection: Collection[Any], problems: Sequence[Mapping[str, Any]]
+) -> BookingMigrateError:
+    level = "strict"
+    if problems[0].get("code") == INVALID_DOCUMENT:
+        with suppress(PyMongoError), pymongo.timeout(_ASKING_SECONDS):
+            level = collection.options().get("validationLevel", level)
+    return refused_documents(collection.name, problems, level)
+
+
+def write_failure(
+    collection: Collection[Any], error: BulkWriteError, otherwise: Failure = WriteFailed
+) -> BookingMigrateError:
     """Return our error for writes of which some were refused; the first refusal that is not a duplicate decides."""
+    place = collection.name
     problems: list[Mapping[str, Any]] = list(error.details.get("writeErrors") or ())
     others = [problem for problem in problems if problem.get("code") != DUPLICATE_KEY]
     if others and others[0].get("code") == INVALID_DOCUMENT:
-        return refused_documents(place, others)
+        return _refused_documents(collection, others)
     if any(problem.get("code") == OUT_OF_DISK_SPACE for problem in others):
         return DiskFull(place, bulk_text(error))
     if others or not problems or error.details.get("writeConcernErrors"):
         return otherwise(place, bulk_text(error))
-    return refused_documents(place, problems)
+    return _refused_documents(collection, problems)
 
 
 def server_text(error: OperationFailure) -> str:

@@ -122,7 +122,7 @@ def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> b
             problems = error.details["writeErrors"]
             is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
             if not is_id_there or error.details["writeConcernErrors"]:
-                raise write_failure(collection.name, error) from None
+                raise write_failure(collection, error) from None
             return False
     return True
 

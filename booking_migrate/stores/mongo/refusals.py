@@ -13,6 +13,7 @@ from bson import json_util
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.contract import FIELDS
 from booking_migrate.errors import BookingMigrateError, DuplicateKeys, UniqueIndexViolated, ValidationFailed
+from booking_migrate.stores.destination import validator_off, validator_on
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 
 _LONGEST_RULE = 120
@@ -113,12 +114,15 @@ def _index_name(problem: Mapping[str, Any]) -> str:
     return text.partition(" collation: ")[0] or "of an unknown name"
 
 
-def refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> BookingMigrateError:
+def refused_documents(
+    place: str, problems: Sequence[Mapping[str, Any]], level: str = "strict"
+) -> BookingMigrateError:
     """Return our error for documents that a validator or a unique index refuses; all for the same cause.
 
     Args:
         place: the collection's name.
         problems: what the server says of each, as in ``writeErrors``.
+        level: the collection's `validationLevel`.
     """
     first = problems[0]
     if first.get("code") == DUPLICATE_KEY:
@@ -127,12 +131,16 @@ def refused_documents(place: str, problems: Sequence[Mapping[str, Any]]) -> Book
     rules = list(dict.fromkeys(broken_rules(info.get("details"))))
     more = [f"and {len(rules) - _MOST_RULES} more"] if len(rules) > _MOST_RULES else []
     problem = "; ".join([*rules[:_MOST_RULES], *more]) or "one of its conditions does not hold"
-    # The commands of the server's shell that switch the validator off, and on again.
-    off, on = (
-        f'db.runCommand({{collMod: "{place}", validationLevel: "{level}"}})' for level in ("off", "strict")
-    )
     document_id = display_id(info.get("failingDocumentId"))
-    return ValidationFailed(place, problem, document_id, off, on, _client_of(first), len(problems))
+    return ValidationFailed(
+        place,
+        problem,
+        document_id,
+        validator_off(place),
+        validator_on(place, level),
+        _client_of(first),
+        len(problems),
+    )
 
 
 def _client_of(problem: Mapping[str, Any]) -> str:

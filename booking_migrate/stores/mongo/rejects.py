@@ -232,7 +232,7 @@ def _bulk_write(collection: DriverCollection, operations: Sequence[Operation], *
     except BulkWriteError as error:
         if is_transient(error):
             raise
-        raise write_failure(collection.name, error) from None
+        raise write_failure(collection, error) from None
 
 
 class SelectedRejects(RejectsKeeper):

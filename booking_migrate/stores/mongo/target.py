@@ -293,7 +293,7 @@ class MongoTarget(TargetWriter):
                     raise
                 others = [problem for problem in refused if problem["code"] != DUPLICATE_KEY]
                 if others or error.details["writeConcernErrors"]:
-                    raise write_failure(self.name, error) from None
+                    raise write_failure(self._collection, error) from None
                 return list(refused)
         self._changed = True
         return []
@@ -314,7 +314,7 @@ class MongoTarget(TargetWriter):
             except BulkWriteError as error:
                 if is_transient(error):
                     raise
-                raise write_failure(self.name, error) from None
+                raise write_failure(self._collection, error) from None
         self._changed = True
         if matched < len(left):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
