@@ -281,8 +281,8 @@ class TargetInOldShape(Refused):
                 "name the collection with the client documents. To see every run with its target: booking-migrate status"
             )
         first, *others = ways
-        usual = f"Usual: {first}" if others else f"{first[0].upper()}{first[1:]}"
-        return "\n".join([usual, *(f"Or, {each}" for each in others)])
+        start = f"Usual: {first}" if others else f"{first[0].upper()}{first[1:]}"
+        return "\n".join([start, *(f"Or, {each}" for each in others)])
 
 
 class DuplicateClientDocuments(Refused):

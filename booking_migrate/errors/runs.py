@@ -226,7 +226,7 @@ class Finalized(NothingToDo):
         f"{_DUMP_AND_URI}\n"
         "Usual, if a backup was made between {begin} and finalize; it has all old bookings: "
         "mongorestore --uri 'URI' --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP\n"
-        "Only if there is none: from a backup made before {begin}; bookings made or changed between it and {begin} are missing or old "
+        "Only if no such backup exists: from one made before {begin}; bookings made or changed between it and {begin} are missing or old "
         "in it: mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP"
     )
 

@@ -109,8 +109,8 @@ def role_name(commands: Sequence[str], option: str = "") -> str:
     """Return the name of the role that `create_role` creates: different privileges on one database have different names."""
     names = [task_of(command).names[0] for command in commands]
     # The role for all of them needs the options only.
-    told = names if len(names) == 1 else [name.partition(" --")[2] for name in names]
-    return "_".join([_ROLE, *re.findall(r"\w+", " ".join([*told, option]))])
+    parts = names if len(names) == 1 else [name.partition(" --")[2] for name in names]
+    return "_".join([_ROLE, *re.findall(r"\w+", " ".join([*parts, option]))])
 
 
 def create_role(database: str, commands: Sequence[str], option: str = "") -> str:
