@@ -102,8 +102,12 @@ def print_error(
     notes: Sequence[str] = getattr(raised, "__notes__", ())
     if not notes and (effect := effect_of(error)):
         notes = (effect,)
-    if asked.command not in _CONTINUED or any(LIVE_AS_BEFORE in note for note in notes):
-        hint = hint.replace(GOES_ON, STARTS_OVER)
+    is_undone = any(LIVE_AS_BEFORE in note for note in notes)
+    if asked.command not in _CONTINUED or is_undone:
+        over = (
+            "the cut-over starts over; the migration is kept" if asked.command == "cutover" else STARTS_OVER
+        )
+        hint = hint.replace(GOES_ON, over)
     if _EXPORT in hint:
         asked = replace(asked, repeats_uri=False)
     commands = tuple(_commands(asked, error))

@@ -305,7 +305,7 @@ class WritingOptions(Group, panel="Writing"):
     max_lag: float | None = max_lag_option(
         "Pause while a secondary of the target's replica set is further behind, or its lag is unknown."
     )
-    max_rate: float | None = max_rate_option("Move at most this many bookings a second, on average.")
+    max_rate: float | None = max_rate_option("Move at most this many bookings per second, on average.")
     follow: bool = option(
         False,
         "Continue after the last booking: bring in what the application writes, and verify it, until Ctrl-C or a cutover.",

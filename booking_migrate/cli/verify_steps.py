@@ -135,10 +135,13 @@ def _look(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
         command=f"{collection}.find({{clientId: {named}}})",
     )
     yield NextStep(
-        text="Only if nothing that others put there is needed: delete the document, which loses that; then migrate and verify as above. "
+        text="Only if nothing that others put there is needed: copy that output first, then delete the document, which loses that; then migrate and verify as above. "
         "In mongosh:",
         command=f"{collection}.deleteOne({{clientId: {named}}})",
     )
+
+
+_WHEN_READY = "When the new application is ready, make the target the live collection"
 
 
 def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[NextStep]:
@@ -146,8 +149,8 @@ def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[Next
     cutover = similar_command(ctx, "cutover")
     brought_in = "; it brings in what has changed since" if outcome.behind else ""
     if not outcome.counts.rejected:
-        yield NextStep(text=f"Make the target the live collection{brought_in}:", command=cutover)
+        yield NextStep(text=f"{_WHEN_READY}{brought_in}:", command=cutover)
         return
-    text = f"Make the target the live collection, and {CARRYING}{brought_in}:"
+    text = f"{_WHEN_READY}, and {CARRYING}{brought_in}:"
     yield NextStep(text=text, command=f"{cutover} --rejected carry")
     yield NextStep(text=f"{LEAVING}:", command=f"{cutover} --rejected leave")

@@ -55,10 +55,12 @@ class ReferencesRemain(Refused):
     def hint(self) -> str:
         first, *more = self.commands
         steps = [f"Rewrite them first: {first}", *(f"And: {command}" for command in more)]
+        left = "Only if nothing reads these references: leave them, and they lead nowhere afterwards, which cannot be undone"
         return "\n".join(
             [
                 *steps,
                 f"Then run the same command again: {SAME_COMMAND}",
-                f"Or leave them, and they lead nowhere afterwards: {SAME_COMMAND} --leave-references",
+                f"Or drop the old bookings only, and keep the old ids: {SAME_COMMAND} without --drop-legacy-ids",
+                f"{left}: {SAME_COMMAND} --leave-references",
             ]
         )

@@ -129,8 +129,9 @@ class ReferencesStand(Refused):
         "{values:reference|references} to the new ids of run {run_id} were rewritten in other collections",
         "a rewrite of references to the new ids of run {run_id} was begun",
     )
+    changed = either("values", ", which changes {values:reference|references}")
     hint = (
-        "First restore the old ids: booking-migrate rollback --references\n"
+        "First restore the old ids{changed}: booking-migrate rollback --references\n"
         f"Then run the same command again: {SAME_COMMAND}"
     )
 

@@ -51,7 +51,10 @@ class OtherOptions(Refused):
     own = either(
         "command", "Continue it with its own options: {command}", "Continue it with its own options."
     )
-    hint = f"{{own}}\nOr undo it and start over with the options you typed: {SAME_COMMAND} --restart"
+    hint = (
+        "{own}\nOnly if the options you typed are meant: undo what this run wrote and start over with them: "
+        f"{SAME_COMMAND} --restart"
+    )
 
 
 class UnfinishedRun(Refused):
@@ -207,7 +210,10 @@ class NoRun(NothingToDo):
 
     effect: str = "Nothing was changed."
     message = "found no {what}"
-    hint = "Is --db right? To see every run of the database: booking-migrate status"
+    hint = (
+        "Is --db right? To see every run of the database: booking-migrate status\n"
+        "Or of another one, with its name for DB: booking-migrate status --db DB"
+    )
 
 
 class Finalized(NothingToDo):

@@ -200,8 +200,8 @@ class NoTransactions(Refused):
     hint = (
         "If the application reads the old shape, which is usual, migrate side by side, which works on a standalone server: "
         f"{SAME_COMMAND} without --in-place\n"
-        "Only if it reads both shapes and writes the new one: make the server a replica set (mongod --replSet, rs.initiate()), "
-        f"then run the same command again: {SAME_COMMAND}\n"
+        "Only if it reads both shapes and writes the new one: make the server a replica set: restart mongod with --replSet rs0, then, in mongosh, rs.initiate()\n"
+        f"Then run the same command again: {SAME_COMMAND}\n"
         f"Or, for such an application too, stop it first and migrate without transactions: {SAME_COMMAND} --without-transactions"
     )
 

@@ -53,7 +53,7 @@ class Unseen(NamedTuple):
 
 
 _IN_WORDS = {
-    Why.FIELD_NAMES: "names of fields",
+    Why.FIELD_NAMES: "field names that are themselves ids",
     Why.TIME_SERIES: "time series: {}",
     Why.UNREADABLE: "collections that this user may not read: {}",
     Why.TOO_MANY_COLLECTIONS: f"collections beyond the first {MOST_COLLECTIONS}: {{}}",

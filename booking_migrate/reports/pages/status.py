@@ -16,6 +16,7 @@ from booking_migrate.reports.pages.control import request_lines
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.rewrite_status import LockReport
 from booking_migrate.reports.text import duration
+from booking_migrate.runs.control import Setting
 from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
 from booking_migrate.runs.states import FOLLOWED, LIVE, in_words
 from booking_migrate.stores.journal import RunState
@@ -41,7 +42,7 @@ def outcome_check(report: LifeReport, name: str, verdict: Verdict) -> Check:
 
 def status_page(report: LifeReport) -> Page:
     """Return the page of status: one section a run."""
-    found = _status(report.runs, report.database or "")
+    found = _status(report)
     if not report.runs and report.locks:
         found = Verdict(Mood.GOOD, "No runs yet", "A process is active whose run is not recorded yet.")
     verdict = final_verdict(report, found, is_done=True)
@@ -53,15 +54,22 @@ def status_page(report: LifeReport) -> Page:
     )
 
 
-def _status(runs: Sequence[RunReport], database: str) -> Verdict:
+def _status(report: LifeReport) -> Verdict:
+    runs = report.runs
     if not runs:
-        where = f"database {database}" if database else "this database"
+        where = f"database {report.database}" if report.database else "this database"
         explanation = f"No run was ever recorded in {where}, or its collections booking_migrate_* were dropped. If there should be one, is --db right, and the host?"
         return Verdict(Mood.GOOD, "No runs", explanation)
     alive = sum(run.alive for run in runs)
     stale = sum(run.stale for run in runs)
     active = f"{grouped(alive)} active" if alive else "No run is active"
-    summary = f"{active}, {grouped(stale)} interrupted." if stale else f"{active}."
+    rewrites = sum(rewrite.state.endswith("interrupted") for rewrite in report.rewrites)
+    parts = [active]
+    if stale:
+        parts.append(f"{grouped(stale)} interrupted")
+    if rewrites:
+        parts.append(f"{plural(rewrites, 'rewrite')} of references interrupted")
+    summary = f"{', '.join(parts)}."
     refusals = [_refusal(run.source, run.refuses_writes_since) for run in runs if run.refuses_writes_since]
     if refusals:
         # Before everything else: the application is down until a command below has ended it.
@@ -89,7 +97,8 @@ def _state(run: RunReport) -> str:
         return "done, followed" if follow.state == FOLLOWING else f"done, following ended ({_ended(follow)})"
     if run.state is RunState.CUT_OVER and window is not None and window.state not in _KEPT:
         return f"{run.state.value}, reverse window no longer kept ({_ended(window)})"
-    return run.state.value
+    is_asked_to_pause = any(each.setting is Setting.PAUSE and not each.in_force for each in run.requests)
+    return f"{run.state.value}, pause requested" if run.alive and is_asked_to_pause else run.state.value
 
 
 def _ended(part: FollowReport | WindowReport) -> str:
@@ -178,8 +187,11 @@ def _run(run: RunReport) -> Section:
 def _rewrite(rewrite: RewriteStatusReport) -> Section:
     """Return a rewrite of references in one line, with what needs attention below it."""
     # What a process that was killed wrote last may not be counted yet.
-    counted = "at least " if rewrite.state.endswith("interrupted") else ""
+    is_interrupted = rewrite.state.endswith("interrupted")
+    counted = "at least " if is_interrupted else ""
     counts = f"{counted}{plural(rewrite.documents, 'document')} changed, {counted}{plural(rewrite.values, 'reference')} rewritten"
+    if is_interrupted and not rewrite.documents:
+        counts = "nothing recorded as changed yet"
     if rewrite.state.startswith("restoring"):
         counts = f"{grouped(rewrite.restored)} of {plural(rewrite.documents, 'document')} restored"
     state = rewrite.state.replace("restoring-", "restoring old ids, ")

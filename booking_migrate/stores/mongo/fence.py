@@ -164,7 +164,8 @@ class FencedSource:
             problem = "no user is logged in, so it would stop this program too"
             raise WritesNotBlockable(
                 problem,
-                "switch on access control, and log in as a user with the roles restore and clusterMonitor",
+                "switch on access control (security.authorization: enabled in mongod.conf, and a restart), and log in as a user with the "
+                "roles restore and clusterMonitor",
             )
         lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
         if lacking:

@@ -187,7 +187,10 @@ def test_what_is_not_looked_at_is_named(cut_over: Db, command: Run, tmp_path: Pa
     unseen = {each["why"]: each["collections"] for each in json.loads(done.stdout)["finalized"]["unseen"]}
 
     for said in (asked.stderr, done.stderr):
-        assert "not looked at for old ids: time series: telemetry; names of fields" in " ".join(said.split())
+        assert (
+            "not looked at for old ids: time series: telemetry; field names that are themselves ids"
+            in " ".join(said.split())
+        )
     assert 5 == asked.returncode
     assert 0 == done.returncode, done.stderr
     assert {"time-series": ["telemetry"], "field-names": []} == unseen
