@@ -17,6 +17,7 @@ from booking_migrate.cli.next_steps import (
     same_command,
     similar_command,
     steps_about_people,
+    written_out_for,
 )
 from booking_migrate.cli.open import OpenPlaces, Places, current_plan, migration_plan, open_places
 from booking_migrate.cli.options import (
@@ -47,6 +48,7 @@ from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.model_dry_run import report_of_dry_run
+from booking_migrate.reports.text import split_command
 from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationPlan, SavedPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.status import refuse_other_mode
@@ -177,6 +179,11 @@ def _dry_run(
         )
         if is_in_database and isinstance(parse_place(places.target), CollectionPlace):
             outcome = _with_run_in_effect(outcome, places.source, sides.connection)
+    blockers = (
+        replace(each, hint=context.asked.printable(written_out_for(context.asked.ctx, "migrate", each.hint)))
+        for each in outcome.blockers
+    )
+    outcome = replace(outcome, blockers=tuple(blockers))
     report = report_of_dry_run(
         outcome,
         run_id=context.run_id,
@@ -303,8 +310,10 @@ def _next_steps(
                 text="If the result is for another server: migrate into a file, and import it there. First look at that:",
                 command=same_command(ctx, "--target clients.jsonl"),
             )
-        elif blocker.hint:
-            yield NextStep(text=blocker.hint)
+        else:
+            for line in filter(None, blocker.hint.splitlines()):
+                text, command = split_command(line)
+                yield NextStep(text=text, command=command)
     counts = outcome.migration.counts
     if counts.rejected:
         if is_for_source(outcome.migration.rejections, absences):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import traceback
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-from booking_migrate.cli.next_steps import same_command
+from booking_migrate.cli.next_steps import same_command, written_out
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
 from booking_migrate.cli.usage import PREFIX, misspelt_variables
@@ -34,6 +33,7 @@ from booking_migrate.errors import (
     effect_of,
 )
 from booking_migrate.reports.model import ErrorReport, RewriteStatusReport
+from booking_migrate.reports.text import split_command
 from booking_migrate.stores.places import uses_files_only
 
 if TYPE_CHECKING:
@@ -46,11 +46,6 @@ if TYPE_CHECKING:
 _DETAIL = "  "
 """What lines of a hint begin with that are details of what happened, and the lines of commands."""
 
-_SAME = re.compile(
-    rf"{re.escape(SAME_COMMAND)}(?P<more>(?: (?!without )\S+)*)(?: without (?P<without>.+))?$", re.MULTILINE
-)
-"""The mark of the command that runs, with what is added and what is left out."""
-
 _CONTINUED = frozenset({"migrate", "cutover", "rollback", "finalize", "rewrite"})
 """The commands that continue what was interrupted; `rewrite` is ``references rewrite``."""
 
@@ -62,9 +57,6 @@ _NAMING = frozenset({"source", "target", "users", "experts", "archive", "db", "u
 
 _URI_OPTION = " --uri 'URI'"
 _URI_EXPLAINED = "URI stands for the connection string: it may hold a password, and is not repeated."
-
-_COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|export |mongorestore ).*)$")
-"""A line that ends with a command for a shell: this program's, the server's, or the system's."""
 
 
 def translated(error: BaseException) -> BaseException:
@@ -94,7 +86,7 @@ def print_error(
         hint = _hint(asked, error)
         if stopped is not None and "same command" not in hint:
             hint = "\n".join(filter(None, (hint, f"To continue: {SAME_COMMAND}")))
-        hint, inline = _with_same_command(asked, hint)
+        hint, inline = written_out(hint, lambda more, without: same_command(asked.ctx, more, without))
     else:
         message = f"unexpected error: {type(error).__name__}: {error}".removesuffix(": ")
         hint = "" if asked.output.verbose else "--verbose shows the traceback."
@@ -166,11 +158,8 @@ def _lines(asked: Invocation, notes: Sequence[str], hint: str) -> Iterator[str]:
 
 def _with_command_below(line: str) -> Sequence[str]:
     """Return a line, and the command at its end on a line of its own: there it can be copied whole."""
-    parts = _COMMAND_AT_END.fullmatch(line)
-    if parts is None or line.startswith(_DETAIL):
-        return (line,)
-    text, command = parts.groups()
-    return text, f"{_DETAIL}{command}"
+    text, command = split_command(line)
+    return (line,) if command is None or line.startswith(_DETAIL) else (text, f"{_DETAIL}{command}")
 
 
 def _hint(asked: Invocation, error: BookingMigrateError) -> str:
@@ -204,20 +193,6 @@ def _located(asked: Invocation, error: BaseException) -> BaseException:
     if isinstance(error, UniqueIndexViolated) and asked.source and not uses_files_only(asked.source):
         return replace(error, source=asked.source)
     return error
-
-
-def _with_same_command(asked: Invocation, hint: str) -> tuple[str, Sequence[str]]:
-    """Return a hint with the command that runs written out where it is meant, and these commands."""
-    found: list[str] = []
-
-    def written_out(match: re.Match[str]) -> str:
-        command = same_command(asked.ctx, match["more"].strip(), match["without"] or "")
-        if command is None:
-            return match[0]
-        found.append(command)
-        return command
-
-    return _SAME.sub(written_out, hint), found
 
 
 def _commands(asked: Invocation, error: BaseException) -> Iterator[str]:

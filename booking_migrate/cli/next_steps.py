@@ -6,7 +6,7 @@ Advice is made in many places, most of which know neither of the two. So it is c
 import json
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import typer
 
 from booking_migrate.cli.parameters import WORDS, is_from
 from booking_migrate.domain.rejection import NOT_FOUND, WAIVABLE, Reason
+from booking_migrate.errors import SAME_COMMAND
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
 from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
@@ -32,15 +33,24 @@ _PLACES = frozenset({"source", "target", "archive", "users", "experts", "rejects
 _RULES = frozenset({"accept", "max-document-size", "user-id-field", "user-email-field", "expert-user-field"})
 _TAKEN = {
     "dry-run": (_PLACES | _RULES | {"on-conflict", "overwrite"}) - {"archive", "rejects"},
-    "migrate": _PLACES | _RULES | {"on-conflict", "in-place", "merge-client-documents"},
+    "migrate": _PLACES | _RULES | {"on-conflict", "in-place", "merge-client-documents", "max-lag"},
     "verify": _PLACES | _RULES | {"on-conflict", "in-place"},
-    "cutover": (_PLACES | _RULES | {"on-conflict"}) - {"archive", "json-format", "rejects"},
+    "cutover": (_PLACES | _RULES | {"on-conflict", "rejected", "block-all-writes"})
+    - {"archive", "json-format", "rejects"},
+    "rollback": frozenset({"target"}),
+    "finalize": frozenset({"source", "keep-index"}),
+    "control": frozenset({"target"}),
     "explain": (_PLACES | _RULES) - {"archive"},
 }
 """The options of one command that another one takes with the same meaning."""
 
 _ONLY_IN_PLACE = frozenset({"--archive", "--passes", "--without-transactions"})
 """What is refused without ``--in-place``."""
+
+_SAME = re.compile(
+    rf"{re.escape(SAME_COMMAND)}(?P<more>(?: (?!without )\S+)*)(?: without (?P<without>.+))?$", re.MULTILINE
+)
+"""The mark of the command that runs, with what is added and what is left out."""
 
 _SHELL = re.compile(r"(?<![\w.])db\.(?=getCollection|runCommand)")
 """Where a line for mongosh takes the database that is in use there."""
@@ -153,17 +163,52 @@ def typed_words(ctx: typer.Context, dropped: Collection[str]) -> list[str]:
     return kept
 
 
-def similar_command(ctx: typer.Context, name: str, *words: str) -> str:
+def written_out(hint: str, command: Callable[[str, str], str | None]) -> tuple[str, Sequence[str]]:
+    """Return a hint with the command written out that it is about, and these commands.
+
+    Args:
+        hint: in which `SAME_COMMAND` marks it.
+        command: returns it, from what is added and what is left out; None if it is not known.
+    """
+    found: list[str] = []
+
+    def complete(match: re.Match[str]) -> str:
+        text = command(match["more"].strip(), match["without"] or "")
+        if text is None:
+            return match[0]
+        found.append(text)
+        return text
+
+    return _SAME.sub(complete, hint), found
+
+
+def written_out_for(ctx: typer.Context, name: str, hint: str) -> str:
+    """Return a hint for another command than the one that runs, with that command written out; see `similar_command`."""
+    verb, *mode = name.split()
+
+    def command(more: str, without: str) -> str:
+        left_out = without.split()
+        words = [word for word in mode if word not in left_out]
+        return similar_command(ctx, verb, *words, *filter(None, [more]), without=left_out)
+
+    return written_out(hint, command)[0]
+
+
+def similar_command(ctx: typer.Context, name: str, *words: str, without: Collection[str] = ()) -> str:
     """Return another command about the same places, by the same rules, as the command that runs.
 
     Args:
         ctx: has the options that were given to the command that runs.
         name: the other command's name.
-        *words: the words before the options.
+        *words: the words before the options, which replace those given.
+        without: the options to leave out.
     """
     typed: list[str] = []
+    replaced = {*without, *(word for each in words for word in shlex.split(each) if word.startswith("--"))}
     for parameter in ctx.command.params:
         option, field = parameter.opts[0], parameter.name or ""
+        if option in replaced:
+            continue
         if option.removeprefix("--") in _TAKEN[name] and is_from(ctx, field, "COMMANDLINE"):
             typed += _words(option, ctx.params[field])
     return f"{_PROGRAM} {name} {' '.join([*words, *map(shlex.quote, typed)])}".rstrip()

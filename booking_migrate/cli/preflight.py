@@ -1,6 +1,6 @@
 """The command ``preflight``: what prevents each command, in seconds, and nothing written."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,6 +8,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.next_steps import written_out_for
 from booking_migrate.cli.open import Places, migration_plan, open_places, open_run_stores, run_request
 from booking_migrate.cli.options import (
     OUTPUT,
@@ -25,7 +26,7 @@ from booking_migrate.cutover.readiness import RejectedPolicy
 from booking_migrate.dry_run.needs import inspect_surroundings
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.migrate.lookup import Directory
-from booking_migrate.preflight.outcome import PreflightOutcome
+from booking_migrate.preflight.outcome import Check, PreflightOutcome
 from booking_migrate.preflight.run import COMMANDS, IN_PLACE, PreflightPlan
 from booking_migrate.preflight.run import preflight as look
 from booking_migrate.reports.model import Report
@@ -146,6 +147,7 @@ def _preflight(
             commands,
         )
         database = inspector.database
+        outcome = _written_out(outcome, context)
     return report_of_preflight(
         outcome,
         run_id=context.run_id,
@@ -155,6 +157,20 @@ def _preflight(
         is_asked=command is not None,
         role=_role(database, outcome, keeps_index=intention.keep_index) if intention.role else None,
     )
+
+
+def _written_out(outcome: PreflightOutcome, context: run.RunContext) -> PreflightOutcome:
+    """Return what was found with the commands in its hints complete."""
+    asked = context.asked
+
+    def complete(check: Check, command: str) -> Check:
+        return replace(check, hint=asked.printable(written_out_for(asked.ctx, command, check.hint)))
+
+    verdicts = (
+        replace(each, checks=tuple(complete(check, each.command) for check in each.checks))
+        for each in outcome.verdicts
+    )
+    return replace(outcome, verdicts=tuple(verdicts))
 
 
 def _role(database: str, outcome: PreflightOutcome, *, keeps_index: bool) -> str:

@@ -5,6 +5,7 @@ It needs a server that can do it, privileges, indexes, disk, and an oplog that r
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, NamedTuple
 
 from booking_migrate.dry_run.outcome import (
@@ -17,7 +18,7 @@ from booking_migrate.dry_run.outcome import (
     TimeEstimate,
 )
 from booking_migrate.dry_run.risks import risk
-from booking_migrate.errors import SAME_COMMAND, Refused, UnfitPlace
+from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.quantities import agreed, size
@@ -146,8 +147,9 @@ def examine_places(plan: MigrationPlan, around: ServerSurroundings, directory: D
     if in_place_refusal is not None:
         title = f"migrate --in-place would be refused: {in_place_refusal.message}"
         names = tuple(finding.name for finding in in_place if finding.is_refused)
-        count, advice = len(in_place_refusal.problems), _advice_of(in_place_refusal)
-        findings.append(Finding("in-place-refused", title, count, names, advice))
+        place = quote(around.source_name or "")
+        advice = f"What helps is said by: booking-migrate preflight migrate --in-place --source {place}"
+        findings.append(Finding("in-place-refused", title, len(in_place_refusal.problems), names, advice))
     return Examined(
         in_place_refusal,
         () if refusal is None else (blocker_of(refusal),),
@@ -171,12 +173,7 @@ def _lost_options(options: Sequence[OptionNote]) -> Iterator[Finding]:
 
 def blocker_of(refusal: Refused) -> Blocker:
     """Return the blocker for which `migrate` would be refused."""
-    return Blocker(type(refusal).__name__, refusal.message, _advice_of(refusal))
-
-
-def _advice_of(refusal: Refused) -> str:
-    """Return in one line what helps, where it is `migrate` that would be refused and not the command that runs."""
-    return " ".join(refusal.hint.replace(SAME_COMMAND, "booking-migrate migrate ...").splitlines())
+    return Blocker(type(refusal).__name__, refusal.message, refusal.hint)
 
 
 def find_needs(

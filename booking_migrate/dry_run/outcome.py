@@ -31,7 +31,8 @@ class Blocker:
     """The name of the error that `migrate` would end with, or ``DiskTooSmall``."""
 
     message: Line
-    hint: Line
+    hint: Lines
+    """What helps, as the error has it; `SAME_COMMAND` stands for `migrate` with the options given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
 from booking_migrate.dry_run.needs import OPLOG_SAFETY, ServerSurroundings
-from booking_migrate.errors import SAME_COMMAND, NotPermitted, Refused
+from booking_migrate.errors import NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
@@ -150,22 +150,17 @@ def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
     if command == "migrate":
         yield from _oplog(plan)
     place = plan.request.source if command == IN_PLACE else plan.request.target
-    yield _known(command, "lock", lambda: _lock(plan, place))
-    yield _known(command, "runs", lambda: _run(plan, command))
+    yield _known("lock", lambda: _lock(plan, place))
+    yield _known("runs", lambda: _run(plan, command))
 
 
-def _known(command: str, subject: str, look: Callable[[], Check]) -> Check:
+def _known(subject: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
     except NotPermitted as error:
-        return Check(subject, State.UNKNOWN, error.message, _hint(error, command))
+        return Check(subject, State.UNKNOWN, error.message, error.hint)
     except Refused as error:
-        return Check(subject, State.OBSTACLE, error.message, _hint(error, command))
-
-
-def _hint(error: Refused, command: str) -> str:
-    """Return the hint of an error for a command that is not the one that runs."""
-    return error.hint.replace(SAME_COMMAND, f"booking-migrate {command} ...")
+        return Check(subject, State.OBSTACLE, error.message, error.hint)
 
 
 def _majority(plan: PreflightPlan) -> Iterator[Check]:
@@ -207,11 +202,11 @@ def _documents(plan: PreflightPlan, *, is_in_place: bool) -> Iterator[Check]:
         documents = sample_documents(plan.migration, ends, plan.directory)
         found = examine(plan.inspector.destination(facts.name), documents, in_place=is_in_place)
     except Refused as error:
-        yield Check("documents", State.UNKNOWN, error.message, _hint(error, "migrate"))
+        yield Check("documents", State.UNKNOWN, error.message, error.hint)
         return
     refusal = refusal_of(facts.name, found, in_place=is_in_place)
     if refusal is not None:
-        yield Check("documents", State.OBSTACLE, refusal.message, _hint(refusal, "migrate"))
+        yield Check("documents", State.OBSTACLE, refusal.message, refusal.hint)
         return
     for each in findings_of(facts.name, found):
         yield Check("documents", State.CAUTION, each.title, each.advice)

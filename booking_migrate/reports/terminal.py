@@ -16,7 +16,7 @@ from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.page import Figure, Item, Medium, Mood, Page, Section, Table, shown_on
 from booking_migrate.reports.page import Group as Examples
 from booking_migrate.reports.pages import page_of
-from booking_migrate.reports.text import continued
+from booking_migrate.reports.text import continued, split_command
 
 _NARROW = 76
 """Below this many columns, notes on numbers are left out."""
@@ -189,7 +189,10 @@ def _item(item: Item) -> Iterable[RenderableType]:
     yield Text(item.text, style=_ITEM_STYLES[item.mood], overflow="fold")
     shown = item.details[:_DETAILS_SHOWN]
     for detail in shown:
-        yield _indented(Text(detail, overflow="fold"))
+        text, command = split_command(detail)
+        yield _indented(Text(text, overflow="fold"))
+        if command is not None:
+            yield CommandLine(command, 2 * _INDENT)
     more = item.count - len(shown)
     if more > 0:
         yield _indented(Text(f"and {grouped(more)} more", style="dim"))

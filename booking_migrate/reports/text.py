@@ -14,6 +14,15 @@ __all__ = [
     "samples",
 ]
 
+_COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|export |mongorestore ).*)$")
+"""A line that ends with a command for a shell: this program's, the server's, or the system's."""
+
+
+def split_command(line: str) -> tuple[str, str | None]:
+    """Return a line of a hint without the command at its end, and that command: alone it can be copied whole."""
+    parts = _COMMAND_AT_END.fullmatch(line)
+    return (line, None) if parts is None else (parts[1], parts[2])
+
 
 def money(total: str) -> str:
     """Return a decimal sum with grouped digits and at least two decimals; none of its digits is lost."""

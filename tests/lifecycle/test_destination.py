@@ -45,7 +45,7 @@ def test_an_index_in_the_way_is_refused(database: Db, command: Run, case: str) -
     assert (5, "UnfitPlace") == (refused.returncode, json.loads(refused.stdout)["error"]["kind"])
     assert json.loads(refused.stdout)["error"]["message"] == blocker["message"]
     assert "in_the_way" in blocker["message"]
-    assert 'db.getCollection("clients").dropIndex("in_the_way")' in blocker["hint"]
+    assert '.getCollection("clients").dropIndex("in_the_way")' in blocker["hint"]
     assert before == after
     assert 0 == done.returncode, done.stderr
 
@@ -58,6 +58,14 @@ def test_a_validator_is_refused_by_dry_run_and_migrate(database: Db, command: Ru
     refused = command(*MIGRATE)
 
     (blocker,) = json.loads(looked.stdout)["dry_run"]["blockers"]
+    commands = [each["command"] for each in json.loads(looked.stdout)["next_steps"]]
+    assert ["db.", "booking-migrate migrate", "db."] == [
+        command[:23] if command.startswith("booking") else command[:3] for command in commands
+    ]
+    assert f"booking-migrate migrate {' '.join(PLACES)}" == commands[1]
+    assert [
+        f"{each['text']} {each['command']}" for each in json.loads(looked.stdout)["next_steps"]
+    ] == blocker["hint"].splitlines()
     assert "refuses 4 of 4 client documents that were tested" in blocker["message"]
     assert (5, "UnfitPlace") == (refused.returncode, json.loads(refused.stdout)["error"]["kind"])
     assert "booking_migrate_runs" not in database.list_collection_names()

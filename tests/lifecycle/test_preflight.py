@@ -99,6 +99,8 @@ def test_validators_are_tried_out(
     assert ["documents"] == list(found)
     assert "refuses 3 of 3 client documents" in found["documents"] or "expertId" in found["documents"]
     assert "collMod" in found["documents"]
+    mode = " --in-place" if is_in_place else ""
+    assert f": booking-migrate migrate{mode} {' '.join(PLACES)}" in found["documents"]
 
 
 def test_a_process_at_the_target_is_in_the_way(

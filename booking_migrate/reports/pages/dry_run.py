@@ -109,7 +109,8 @@ def _blocker_check(part: DryRunPart) -> Check:
 
 def _sections(report: DryRunReport) -> Iterator[Section]:
     part = report.dry_run
-    blockers = [Item(f"{each.message}.", Mood.BAD, (each.hint,)) for each in part.blockers]
+    # What helps is among the next steps, as commands.
+    blockers = [Item(f"{each.message}.", Mood.BAD) for each in part.blockers]
     yield Section(title="Blockers", items=tuple(blockers))
     yield Section(figures=_figures(report))
     yield from rejection_sections(report, most_reasons=_REASONS_SHOWN)

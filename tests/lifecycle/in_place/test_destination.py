@@ -84,7 +84,7 @@ def test_an_index_in_the_way_is_refused(database: Db, command: Run, case: str) -
     assert ("in place", False, []) == (mode["name"], mode["possible"], looked["dry_run"]["blockers"])
     assert problem in mode["note"]
     assert ["in_the_way"] == finding["sample_ids"]
-    assert "booking-migrate migrate ... without --in-place" in finding["advice"]
+    assert finding["advice"].endswith("booking-migrate preflight migrate --in-place --source bookings")
     assert ["booking-migrate migrate --json --quiet", " ".join(["booking-migrate", *MIGRATE])] == error[
         "commands"
     ]
