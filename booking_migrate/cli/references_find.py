@@ -4,11 +4,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 
 import typer
 
 from booking_migrate.cli import run
-from booking_migrate.cli.next_steps import same_command
+from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.options import OUTPUT, PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import BadConfiguration, OutputExists
@@ -18,6 +19,7 @@ from booking_migrate.references.outcome import FindOutcome
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.references import FindReport, report_of_find
+from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_references import OpenReferences, open_references
 from booking_migrate.stores.open_rewriting import open_referring_writes
@@ -135,7 +137,7 @@ def _find(
         source=given.source,
         section=text,
         output=None if section.output is None else str(section.output),
-        next_steps=tuple(_next_steps(outcome, section, context.asked.ctx)),
+        next_steps=tuple(_next_steps(outcome, section, places.run, context.asked.ctx)),
     )
 
 
@@ -156,7 +158,9 @@ def _chosen(wanted: Sequence[str] | None, places: OpenReferences) -> Sequence[st
     return list(dict.fromkeys(wanted)) if wanted else there
 
 
-def _next_steps(outcome: FindOutcome, section: SectionOptions, ctx: typer.Context) -> Iterator[NextStep]:
+def _next_steps(
+    outcome: FindOutcome, section: SectionOptions, migration: RunRecord | None, ctx: typer.Context
+) -> Iterator[NextStep]:
     if outcome.sample is not None:
         yield NextStep(text="Read every document: the same command without --sample.")
     if outcome.fields and section.output is None:
@@ -164,3 +168,22 @@ def _next_steps(outcome: FindOutcome, section: SectionOptions, ctx: typer.Contex
             text="Write the tables for the config file:",
             command=same_command(ctx, "--output references.toml"),
         )
+    if not outcome.fields or section.output is None or _is_stream(section):
+        return
+    rewrite = f"booking-migrate references rewrite --config {quote(str(section.output))}"
+    if migration is None:
+        yield NextStep(
+            text=f"New ids can be written into these fields after a cut-over, with: {rewrite}. First migrate:",
+            command=similar_command(ctx, "migrate"),
+        )
+    elif migration.state in _LIVE or (migration.archive is not None and migration.state is RunState.DONE):
+        yield NextStep(text="Look through the file; then write new ids into these fields:", command=rewrite)
+    else:
+        yield NextStep(
+            text=f"New ids can be written into these fields after a cut-over, with: {rewrite}. What leads there:",
+            command=f"booking-migrate status --run {migration.run_id}",
+        )
+
+
+_LIVE = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
+"""The states of a run whose new ids can be written into references."""

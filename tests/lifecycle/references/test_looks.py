@@ -70,7 +70,8 @@ def test_after_a_cutover_the_next_steps_name_the_rewrite(shop: Db, command: Run,
     report = json.loads(done.stdout)
     steps = {each["command"].split(" --")[0]: each for each in report["next_steps"] if each["command"]}
     said = " ".join(done.stderr.split())
-    found = command(*_words(steps["booking-migrate references find"], str(tmp_path)), "--quiet")
+    found = command(*_words(steps["booking-migrate references find"], str(tmp_path)), "--json")
+    (step,) = json.loads(found.stdout)["next_steps"]
     rewritten = command(*_words(steps["booking-migrate references rewrite"]), "--yes", "--json")
 
     assert "whose index is kept" in said
@@ -80,6 +81,7 @@ def test_after_a_cutover_the_next_steps_name_the_rewrite(shop: Db, command: Run,
     assert any("find their sessions by the index" in each["text"] for each in report["next_steps"])
     assert "booking-migrate references keep" not in steps
     assert (0, 0) == (found.returncode, rewritten.returncode), rewritten.stderr
+    assert f"booking-migrate references rewrite --config {tmp_path}/references.toml" == step["command"]
     assert 0 == shop.payments.count_documents({"bookingId": {"$in": IDS[1:]}})
 
 
