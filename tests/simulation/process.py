@@ -348,3 +348,11 @@ def migrated(number: int) -> World:
     world.tick()
     world.runs[RUN] = run.model_copy(update={"follow": {"time": world.now}})
     return world
+
+
+@contextmanager
+def from_sound_worlds(template: Callable[[int], World]) -> Iterator[None]:
+    """Make the worlds in which schedules begin, before a guard is removed: which ones exist is not left to earlier tests."""
+    for number in range(TEMPLATES):
+        template(number)
+    yield

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.simulation.mutants import removed
+from tests.simulation.process import from_sound_worlds
 from tests.simulation.search import search
 from tests.simulation.window_mutants import MUTANTS
-from tests.simulation.window_schedule import run_window_seed, simulated_window
+from tests.simulation.window_schedule import cut_over, run_window_seed, simulated_window
 from tests.simulation.world import Violation
 
 _PROCESSES = 2
@@ -50,7 +51,7 @@ def _is_shown_by(number: int) -> bool:
 def test_removed_guard_is_found(name: str) -> None:
     """A schedule among a fixed number of seeds loses, doubles or keeps something stale, or is stopped by it."""
     known = _SHOWN_BY.get(name)
-    with simulated_window(), removed(MUTANTS[name]):
+    with simulated_window(), from_sound_worlds(cut_over), removed(MUTANTS[name]):
         if known is not None and _is_shown_by(known):
             return
         first = next(filter(_is_shown_by, range(_SEEDS_OF_MUTANTS)), None)
