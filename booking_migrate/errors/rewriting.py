@@ -68,7 +68,10 @@ class UniqueIndexInTheWay(Refused):
         "the unique index {index} ({keys}) of {collection} would refuse client documents in {field}: "
         "several bookings have the same one"
     )
-    hint = "Rewrite {field} to sessions (--to session), exclude it (--exclude {collection}.{field}), or replace the index first."
+    hint = (
+        f"If new ids may be those of sessions: {SAME_COMMAND} --to session\n"
+        "Or leave {field} as it is, with the option --exclude {collection}.{field}, or replace the index first."
+    )
 
 
 class DocumentIdToClient(Refused):
@@ -77,7 +80,10 @@ class DocumentIdToClient(Refused):
     collection: str
     effect = "Nothing was changed."
     message = "the _id of documents of {collection} cannot become that of client documents: several bookings have the same one"
-    hint = "Rewrite it to sessions (--to session), or exclude it: --exclude {collection}._id"
+    hint = (
+        f"If new ids may be those of sessions: {SAME_COMMAND} --to session\n"
+        "Or leave it as it is, with the option --exclude {collection}._id"
+    )
 
 
 class ReferringCollectionGone(Refused):

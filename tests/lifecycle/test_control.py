@@ -288,15 +288,20 @@ def notes_of(database: Db, number: int) -> Any:
         ),
         (("set",), 2, "no setting is named", "hint: Name what to change"),
         (("set", "max_rat=5"), 2, "unknown setting 'max_rat'", "hint: Did you mean max-rate?"),
-        (("set", "max-rate=fast"), 2, "max-rate cannot be 'fast'", "hint: Use a number from 1 on, or none"),
-        (("set", "workers=2.5"), 2, "workers cannot be '2.5'", "hint: Use a whole number from 1 to 64"),
+        (
+            ("set", "max-rate=fast"),
+            2,
+            "max-rate cannot be 'fast'",
+            "use a number of at least 1, or the word none",
+        ),
+        (("set", "workers=2.5"), 2, "workers cannot be '2.5'", "use a whole number from 1 to 64"),
         (
             ("set", "max_rate=fast", "max-lag=10", "workers=many"),
             2,
             "unknown setting 'max_rate'; max-rate cannot be 'fast'; workers cannot be 'many'",
             "Such as: booking-migrate control set max-rate=2000 max-lag=10 workers=4",
         ),
-        (("set", "max-lag"), 2, "max-lag cannot be ''", "hint: Use a number from 0 on, or none"),
+        (("set", "max-lag"), 2, "max-lag cannot be ''", "use a number of at least 0, or the word none"),
         (
             ("pause", "max-rate=5"),
             2,

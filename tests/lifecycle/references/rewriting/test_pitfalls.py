@@ -127,7 +127,9 @@ def compound_unique_index(database: Db, command: Run) -> None:
     done = command(*REWRITE, "--field", "orders.b", "--to", "client-document")
 
     assert 5 == done.returncode
-    assert "b_1_kind_1" in json.loads(done.stdout)["error"]["message"]
+    error = json.loads(done.stdout)["error"]
+    assert "b_1_kind_1" in error["message"]
+    assert ["--to session"] == [each[-12:] for each in error["commands"]]
     assert before == list(database.orders.find().sort("_id", 1))
     assert OLD_IDS not in database.bookings.index_information()
     rewritten(command, "orders.b")
