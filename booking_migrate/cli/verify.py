@@ -245,7 +245,7 @@ def _compare(
         if isinstance(parse_place(side), CollectionPlace):
             connection.await_majority(side)
     as_of = _cluster_time(places, connection)
-    verified_run = _verified_run(places, connection, plan)
+    verified_run = _verified_run(places, connection, plan, is_live=inputs.cut_over is not None)
     process = current_process("verify", context.run_id)
     regulator = regulator_of(connection, verified_run, process, listener)
     follows = not plan.rules.allow_later and places.archive is None and inputs.cut_over is None
@@ -277,19 +277,23 @@ def _cluster_time(places: Places, connection: Connection) -> datetime | None:
     return None if time is None else time.as_datetime()
 
 
-def _is_whole(places: Places, plan: VerificationPlan) -> bool:
-    """Return whether a verification is whole, strict, and between two collections."""
+def _is_whole(places: Places, plan: VerificationPlan, *, is_live: bool = False) -> bool:
+    """Return whether a verification is whole, between two collections, and strict, which it is not of a live result."""
     sides = (parse_place(places.source), parse_place(places.target))
-    is_partial = plan.sample is not None or (plan.rules.allow_later and places.archive is None)
+    is_partial = plan.sample is not None or (
+        plan.rules.allow_later and places.archive is None and not is_live
+    )
     return not is_partial and all(isinstance(side, CollectionPlace) for side in sides)
 
 
-def _verified_run(places: Places, connection: Connection, plan: VerificationPlan) -> VerifiedRun | None:
+def _verified_run(
+    places: Places, connection: Connection, plan: VerificationPlan, *, is_live: bool
+) -> VerifiedRun | None:
     """Return the run whose record takes the result: of a whole and strict verification between two collections.
 
     A cut-over proves strictly, so what only `--allow-later` lets pass must not count as proven for it.
     """
-    if not _is_whole(places, plan):
+    if not _is_whole(places, plan, is_live=is_live):
         return None
     return VerifiedRun(
         open_journal(connection).journal,

@@ -13,6 +13,7 @@ from booking_migrate.errors import (
     BookingMigrateError,
     BookingNotFound,
     ConnectionProblem,
+    NothingToCompare,
     NotPermitted,
     PlaceNotFound,
     Refused,
@@ -20,12 +21,12 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.in_place.archive import check_archive
-from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.commands import possible_commands, rollback_of
 from booking_migrate.runs.control import VERIFY
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
 from booking_migrate.runs.regulator import Regulator, Unregulated
-from booking_migrate.runs.states import VerifiedRun, newest_result
+from booking_migrate.runs.states import FINAL, WITHOUT_RESULT, VerifiedRun, in_words, newest_result
 from booking_migrate.runs.status import cut_over_run, unfinished_run
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
@@ -213,6 +214,7 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
             yield inputs
         except (PlaceNotFound, BookingNotFound) as error:
             if isinstance(place, CollectionPlace) and places.archive is None and run is None:
+                _refuse_finalized(error, places, connection)
                 _name_cut_over(error, places, connection)
             raise
 
@@ -279,6 +281,27 @@ def _rejects_of(run: RunRecord, places: Places) -> Path | None:
     """Return the file that a run put its rejected bookings into; None without one."""
     recorded = run.options.get("rejects")
     return places.rejects if places.rejects is not None or recorded is None else Path(recorded)
+
+
+def _refuse_finalized(error: BookingMigrateError, places: Places, connection: Connection) -> None:
+    """Raise instead of an error that the target does not exist that finalize has ended its run.
+
+    Raises:
+        NothingToCompare: it has, or has begun to.
+    """
+    if not isinstance(error, PlaceNotFound):
+        return
+    try:
+        runs = open_journal(connection).journal.runs(places.target)
+    except Refused:
+        return
+    newest = next((each for each in runs if each.state not in WITHOUT_RESULT), None)
+    if newest is None or newest.state not in FINAL or newest.source != places.source:
+        return
+    completion = next((each.command for each in possible_commands(newest, is_newest=True)), "")
+    raise NothingToCompare(
+        newest.run_id, places.source, places.target, in_words(newest.state), completion
+    ) from error
 
 
 def _name_cut_over(error: BookingMigrateError, places: Places, connection: Connection) -> None:

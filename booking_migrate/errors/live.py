@@ -2,7 +2,7 @@
 
 from shlex import quote
 
-from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused
+from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, either
 
 
 class HistoryLost(Refused):
@@ -211,6 +211,24 @@ class CutOverAlready(Refused):
         "Nothing is left to migrate. To migrate bookings that an old application has written since: "
         "booking-migrate migrate --in-place --source {source!q}\n"
         "Or undo the cut-over: booking-migrate rollback --run {run_id}"
+    )
+
+
+class NothingToCompare(Refused):
+    """A result is to be verified whose old bookings finalize drops, or has dropped."""
+
+    run_id: str
+    source: str
+    target: str
+    state: str
+    finalize: str = ""
+    """The command that completes the finalize; empty: it is complete."""
+
+    message = "run {run_id} is {state}: {target} is live as {source}, and the old bookings it was compared with are dropped"
+    hint = either(
+        "finalize",
+        "finalize proves the result before it drops anything, and is completed by: {finalize}",
+        "finalize has proven the result before. To see the run: booking-migrate status --run {run_id}",
     )
 
 

@@ -284,7 +284,7 @@ class _Following:
     def _not_ready(self) -> str | None:
         """Return why a cut-over is not announced as possible; None: it is."""
         if self._is_held_back:
-            return "it is paused; what changes meanwhile is kept"
+            return "it is paused; what changes meanwhile is kept, and a cut-over brings that in first"
         if not self._follower.is_verified:
             return "the whole target is not verified yet"
         if not self._is_small():

@@ -27,6 +27,7 @@ class RequestReport(Part):
         default=None,
         description="of a pause: whether the process that works has stopped for it; null: no pause",
     )
+    ignored: Line = Field(default="", description="why the process that works does not do it; empty: it does")
 
 
 def request_report(request: Request) -> RequestReport:
@@ -38,6 +39,7 @@ def request_report(request: Request) -> RequestReport:
         by=request.by,
         at=request.at,
         in_force=request.is_in_force if request.setting is Setting.PAUSE else None,
+        ignored=request.ignored,
     )
 
 

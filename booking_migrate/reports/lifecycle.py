@@ -50,6 +50,10 @@ class RunReport(Part):
     refuses_writes_since: datetime | None = Field(
         default=None, description="since when the source refuses writes for the run; null if it does not"
     )
+    swapped: bool = Field(
+        default=False,
+        description="of a cut-over that is not complete: whether the client documents are live under the source's name already",
+    )
     started_at: datetime
     source: Line
     target: Line

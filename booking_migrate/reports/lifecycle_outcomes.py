@@ -81,6 +81,7 @@ def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: st
                 process_ended=status.has_ended and not status.is_alive,
                 heard_at=status.heard_at,
                 refuses_writes_since=status.refuses_writes_since,
+                swapped=status.is_swapped,
                 rate=None if status.rate is None else round(status.rate, 1),
                 possible=tuple(each.command for each in status.possible),
                 purposes=tuple(each.purpose for each in status.possible),

@@ -87,6 +87,9 @@ class Request:
     is_in_force: bool = field(default=False, compare=False)
     """Of a pause: whether the process that works, or did last, has recorded since that it is held by it."""
 
+    ignored: str = field(default="", compare=False)
+    """Why the process that works, or did last, does not do it; empty: it does, or has not looked yet."""
+
 
 @dataclass(frozen=True, slots=True)
 class Worker:
@@ -102,6 +105,9 @@ class Worker:
     is_paused: bool = False
     """Whether it is held by a pause."""
 
+    ignored: Mapping[str, str] = field(default_factory=dict)
+    """Why it ignores settings that were asked for, by setting."""
+
     def may_live(self, now: datetime) -> bool:
         """Return whether it may be running: it has not ended, and has recorded itself lately."""
         return (
@@ -116,7 +122,9 @@ def requests_of(control: Mapping[str, Any], command: str) -> Iterator[Request]:
     for name, asked in control.get(command, {}).items():
         if name in set(Setting):
             is_held = name == Setting.PAUSE and held_at is not None and held_at >= asked["at"]
-            yield Request(command, Setting(name), asked["value"], asked["by"], asked["at"], is_held)
+            has_looked = worker is not None and not worker.is_over and worker.at >= asked["at"]
+            ignored = worker.ignored.get(name, "") if worker is not None and has_looked else ""
+            yield Request(command, Setting(name), asked["value"], asked["by"], asked["at"], is_held, ignored)
 
 
 def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
@@ -126,15 +134,23 @@ def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
         return None
     takes = frozenset(Setting(name) for name in there["takes"] if name in set(Setting))
     is_paused = there.get("paused", False)
-    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"], is_paused)
+    ignored = there.get("ignored", {})
+    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"], is_paused, ignored)
 
 
 def worker_record(
-    pid: int, birth: str, takes: Sequence[Setting], *, over: bool, paused: bool
+    pid: int,
+    birth: str,
+    takes: Sequence[Setting],
+    *,
+    over: bool,
+    paused: bool,
+    ignored: Mapping[str, str],
 ) -> tuple[str, Mapping[str, Any]]:
     """Return name and value under which a process records itself."""
     named = [each.value for each in takes]
-    return _WORKER, {"pid": pid, "birth": birth, "takes": named, "over": over, "paused": paused}
+    there = {"pid": pid, "birth": birth, "takes": named, "over": over, "paused": paused}
+    return _WORKER, {**there, "ignored": dict(ignored)}
 
 
 def handed_down(control: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -66,6 +66,7 @@ class Regulator:
         self._throttle = None if maximum_lag is None else self._limited(maximum_lag)
         self._pace = None if maximum_rate is None else Pace(maximum_rate, pause=pause, clock=clock)
         self._known: dict[Setting, Request] = {}
+        self._ignored: dict[str, str] = {}
         self._paused: Request | None = None
         self._paused_at = 0.0
         self._looked_at: float | None = None
@@ -164,7 +165,12 @@ class Regulator:
     def _record(self, *, over: bool) -> None:
         self._beat_at = self._clock()
         name, value = worker_record(
-            self._process.pid, self._process.birth, self._takes, over=over, paused=self._paused is not None
+            self._process.pid,
+            self._process.birth,
+            self._takes,
+            over=over,
+            paused=self._paused is not None,
+            ignored=self._ignored,
         )
         self._journal.ask(self._run_id, self._command, name, value)
 
@@ -203,6 +209,8 @@ class Regulator:
 
     def _change_lag(self, limit: float | None, by: str) -> bool:
         """Wait for secondaries by another limit; return False if the lag cannot be measured, which is said."""
+        if self._ignored.pop(Setting.MAX_LAG, None) is not None:
+            self._record(over=False)
         if limit is None:
             self._throttle = None
             return True
@@ -211,6 +219,8 @@ class Regulator:
             changed.check()
         except LagNotMeasurable as error:
             self._listener.notify(Warned(f"max-lag, set by {by}, is ignored: {error.message}"))
+            self._ignored[Setting.MAX_LAG] = error.message
+            self._record(over=False)
             return False
         self._throttle = changed
         return True

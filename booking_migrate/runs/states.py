@@ -168,6 +168,10 @@ def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
     return next((run for run in runs if run.state in IN_EFFECT), None)
 
 
+_VERIFIED = frozenset({RunState.DONE, RunState.CUT_OVER})
+"""The states of a run whose record takes the result of a verification."""
+
+
 class VerifiedRun:
     """Records the result of a verification with the run that was verified.
 
@@ -198,11 +202,11 @@ class VerifiedRun:
         self.problem: str | None = None
         try:
             run = newest_result(journal, target)
-            if run is None or run.state is not RunState.DONE or run.source != source:
+            if run is None or run.state not in _VERIFIED or run.source != source:
                 return
             if may_write():
                 self._run, self._began, self._time = run, journal.now(), cluster_time()
-            else:
+            elif run.state is RunState.DONE:
                 self.problem = "this user may only read the journal"
         except BookingMigrateError as error:
             self.problem = error.message

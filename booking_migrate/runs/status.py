@@ -84,6 +84,9 @@ class RunStatus:
     old_bookings: OldBookings | None = None
     """The old bookings in the collection that its cut-over made live; None: not cut over, or not counted."""
 
+    is_swapped: bool = False
+    """Whether its cut-over, which is not complete, has given the source's name to the target already."""
+
     has_ended: bool = False
     """Whether its process is known to have ended; of one on another machine, only its last sign of life is known."""
 
@@ -114,7 +117,7 @@ def status(
         live_of: opens the live collection of a run; None: what the journal says about refused writes is reported unchecked.
         target: the target; None: every target.
         old_of: finds the old bookings in the collection that a run's cut-over made live.
-        exists: returns whether a collection exists; asked whether a finalize that was begun has dropped anything.
+        exists: returns whether a collection exists; asked of what a finalize drops, and of the target of a cut-over.
         reach: returns both ends of the server's oplog; asked once, if a run is not followed any more.
 
     Raises:
@@ -144,6 +147,7 @@ def status(
             and run.target in live,
             old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
             can_go_back=run.run_id in undoable,
+            is_swapped=run.state is RunState.CUTTING_OVER and not exists(run.target),
             now=now,
             reach=reach,
         )
@@ -205,6 +209,7 @@ def _status(
     is_renamed: bool,
     old_bookings: OldBookings | None,
     can_go_back: bool,
+    is_swapped: bool,
     now: datetime,
     reach: Reach,
 ) -> RunStatus:
@@ -240,6 +245,7 @@ def _status(
         window=window_facts(run, is_kept=is_kept, reach=reach),
         holder=str(held.holder) if is_alive and held is not None else None,
         old_bookings=old_bookings,
+        is_swapped=is_swapped,
         has_ended=held is None or held.has_ended,
     )
 

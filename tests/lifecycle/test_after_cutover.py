@@ -66,3 +66,22 @@ def test_other_places_are_not_blamed_on_a_cutover(live: Db, command: Run) -> Non
     assert 5 == ended.returncode
     assert "never does not exist" in ended.stderr
     assert "cut-over" not in ended.stderr
+
+
+@pytest.mark.usefixtures("live")
+def test_verify_is_recorded_until_finalize(command: Run) -> None:
+    """Status shows when a live result was verified last; behind finalize, verify says that nothing is left to compare with."""
+
+    def newest() -> dict[str, Any]:
+        return dict(json.loads(command("status", "--json").stdout)["runs"][0])
+
+    before = newest()["verified_at"]
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    after = newest()["verified_at"]
+    assert 0 == command("finalize", "--source", "bookings", "--yes", "--quiet").returncode
+    refused = command("verify", *PLACES, "--json")
+    error = json.loads(refused.stdout)["error"]
+
+    assert before < after
+    assert (5, "NothingToCompare") == (refused.returncode, error["kind"])
+    assert f"run {newest()['run_id']} is finalized" in error["message"]

@@ -201,9 +201,11 @@ def test_a_copy_is_never_dropped_after_the_swap(database: Db, command: Run, kill
     """Killed right after the rename, the next cutover knows it, though somebody has used the target's name again."""
     before = contents(database)["bookings"]
     killed(Step.SWAPPED.value, 1, *CUTOVER, "--rejected", "leave")
+    shown = " ".join(command("status").stdout.split())
     database.clients.insert_one({"_id": "theirs", "sessions": []})
     done = command(*CUTOVER, "--rejected", "leave")
 
+    assert "the client documents are live as bookings already" in shown
     assert 0 == done.returncode, done.stderr
     assert before == contents(database)[legacy_of(database)]
     assert {"_id": "theirs", "sessions": []} == database.clients.find_one()

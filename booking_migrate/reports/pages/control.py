@@ -26,7 +26,11 @@ def control_page(report: ControlReport) -> Page:
 def _verdict(report: ControlReport) -> Verdict:
     if report.pauses is None:
         headline = "Settings changed" if report.asked else "The settings are so already"
-        return Verdict(Mood.GOOD, headline, _explained(report, "They apply from the next batch on"))
+        return Verdict(
+            Mood.GOOD,
+            headline,
+            _explained(report, "They apply from the next batch on; status shows one that cannot be kept"),
+        )
     if report.pauses:
         is_held = all(each.in_force for each in report.holds if each.setting is Setting.PAUSE)
         before = "Paused already" if is_held and report.at_work else "Pause requested already"
@@ -61,7 +65,8 @@ def request_line(request: RequestReport, *, at_work: bool) -> str:
             return f"paused by {request.by} since {at}"
         holds = "before the next batch" if at_work else f"when {request.command} is run again"
         return f"pause requested by {request.by} at {at}; holds {holds}"
-    return f"{request.setting} {request.value:g}, set by {request.by} at {at}"
+    ignored = f"; IGNORED: {request.ignored}" if request.ignored else ""
+    return f"{request.setting} {request.value:g}, set by {request.by} at {at}{ignored}"
 
 
 def request_lines(requests: Sequence[RequestReport], *, at_work: bool) -> Sequence[str]:

@@ -190,7 +190,9 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
 def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
     """Yield for how long a cut-over refused writes, and earlier attempts apart."""
     earlier = done.earlier_refused_seconds
-    yield f"writes were refused for {outage(done.refused_seconds - earlier)}, and are accepted again"
+    if done.refused_seconds:
+        # A window that is opened again does not refuse any.
+        yield f"writes were refused for {outage(done.refused_seconds - earlier)}, and are accepted again"
     if earlier:
         yield f"{plural(done.earlier_attempts, 'earlier attempt')} refused writes for {outage(earlier)}"
 

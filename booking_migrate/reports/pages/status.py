@@ -154,6 +154,8 @@ def _attention(run: RunReport) -> Iterator[str]:
     if run.holder is not None and run.run_id not in run.holder:
         # Another process than the one that began it: messages about the lock name it by its own id.
         yield f"active: {run.holder}"
+    if run.swapped:
+        yield f"the client documents are live as {run.source} already; the cut-over has only to be completed"
     yield from request_lines(run.requests, at_work=run.alive or any(each.in_force for each in run.requests))
     if run.kept:
         yield f"{plural(run.kept, 'client document')} kept, changed by others"

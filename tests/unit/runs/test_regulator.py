@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from booking_migrate.events import Adjusted, Event, Paused, Resumed, Warned
-from booking_migrate.runs.control import Setting
+from booking_migrate.runs.control import Setting, requests_of
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.journal import RunJournal
 from booking_migrate.stores.locks import Holder
@@ -122,7 +122,14 @@ def test_a_lag_that_cannot_be_measured_is_not_waited_for() -> None:
     """A running command does not end because another user asked for what this one may not measure."""
     scene = Scene((0.0, "max-lag", 5.0))
     scene.regulator(Setting.MAX_LAG).wait()
+    asked = scene.control("run")
+    asked["migrate"]["worker"] = {**scene.recorded[-1][1], "at": AT}
+    (shown,) = requests_of(asked, "migrate")
 
     assert [
         "max-lag, set by bob@far, is ignored: the lag of the secondaries, which --max-lag limits, cannot be measured: no replica set"
     ] == [event.message for event in scene.said if isinstance(event, Warned)]
+    assert (
+        "the lag of the secondaries, which --max-lag limits, cannot be measured: no replica set"
+        == shown.ignored
+    )
