@@ -43,7 +43,7 @@ from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
 from booking_migrate.runs.commands import NEEDS_REST, needs_rest
 from booking_migrate.runs.plan import Limits
-from booking_migrate.runs.states import LIVE, UNDOABLE
+from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.connection import open_inspector, open_journal
 from booking_migrate.stores.files.atomic import Sidecar
@@ -314,7 +314,7 @@ def _confirm(runs: Sequence[RunRecord], since: str | None = None, refusal: str =
     newest, *earlier = runs
     if newest.state is RunState.ROLLED_BACK:
         return
-    what = f"rollback of run {newest.run_id} ({newest.source} -> {newest.target}, {newest.state.value})"
+    what = f"rollback of run {newest.run_id} ({newest.source} -> {newest.target}, {in_words(newest.state)})"
     if earlier:
         named = ", ".join(run.run_id for run in earlier)
         what = f"{what} and of the earlier {'run' if len(earlier) == 1 else 'runs'} {named}"

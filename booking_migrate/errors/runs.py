@@ -178,7 +178,7 @@ class TargetBusy(Locked):
 
     @property
     def hint(self) -> str:
-        again = f"run the same command again; the lock of a killed process expires within a minute: {SAME_COMMAND}"
+        again = f"run the same command again; the lock of a killed process expires after half a minute: {SAME_COMMAND}"
         if self.holder.startswith("migrate --follow "):
             end = "It follows the application until Ctrl-C in its terminal, or until a cutover takes over."
         elif self.holder.startswith("cutover --reverse-window "):

@@ -150,6 +150,10 @@ def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
         yield NextStep(
             text="Sessions booked since are in client documents beside the old bookings; the old application does not read them."
         )
+    if since is not None and outcome.run.archive is None and outcome.run.target_existed:
+        yield NextStep(
+            text=f"{outcome.run.target} existed before the run, and is not made again: make it with its options if it is needed."
+        )
     yield from _left_out(outcome.indexes)
 
 

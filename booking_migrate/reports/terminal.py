@@ -81,7 +81,7 @@ def _content(section: Section, width: int) -> Iterable[RenderableType]:
     yield from _groups(section, width)
     yield from _brief_findings(section, width) if section.is_brief else _findings(section)
     if section.table is not None:
-        yield _grid(section.table)
+        yield _grid(section.table, width)
     for item in section.items:
         yield from _item(item)
     yield from _steps(section.steps)
@@ -173,10 +173,13 @@ def _brief_findings(section: Section, width: int) -> Iterable[RenderableType]:
         )
 
 
-def _grid(table: Table) -> Grid:
+def _grid(table: Table, width: int) -> Grid:
+    """Return a table; names in its first column stay whole on a wide screen, up to half of it."""
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in table.head:
-        grid.add_column(heading, overflow="fold")
+    longest = max((len(cells[0]) for cells in table.rows if cells), default=0)
+    for number, heading in enumerate(table.head):
+        least = min(longest, width // 2) if number == 0 and width >= _NARROW else None
+        grid.add_column(heading, overflow="fold", min_width=least)
     for number, cells in enumerate(table.rows):
         *first, last = map(Text, cells)
         if number in table.flagged:

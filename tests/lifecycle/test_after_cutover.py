@@ -85,3 +85,16 @@ def test_verify_is_recorded_until_finalize(command: Run) -> None:
     assert before < after
     assert (5, "NothingToCompare") == (refused.returncode, error["kind"])
     assert f"run {newest()['run_id']} is finalized" in error["message"]
+
+
+def test_a_rollback_names_a_target_that_existed(database: Db, command: Run) -> None:
+    """An empty target, whose options went with the collection that was live, is said not to be made again."""
+    database.create_collection("clients", validator={"sessions": {"$exists": True}})
+    database.bookings.insert_many(map(booking, range(3)))
+    assert [0, 0, 0] == [command(*each).returncode for each in (MIGRATE, VERIFY, CUTOVER)]
+    done = command("rollback", *PLACES, "--yes", "--json")
+    said = [each["text"] for each in json.loads(done.stdout)["next_steps"]]
+
+    assert 0 == done.returncode, done.stderr
+    assert any(text.startswith("clients existed before the run, and is not made again") for text in said)
+    assert "clients" not in database.list_collection_names()

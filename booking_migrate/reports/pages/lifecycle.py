@@ -153,7 +153,8 @@ def _since(since: SinceReport) -> Iterator[Item]:
     if staying:
         kept = "dropped" if since.dropped else "kept in the new shape:"
         ids = () if since.dropped else since.staying_ids
-        yield Item(f"{plural(staying, 'session')} booked since, {kept}", Mood.CAUTION, ids, staying)
+        listed = 0 if since.dropped else staying
+        yield Item(f"{plural(staying, 'session')} booked since, {kept}", Mood.CAUTION, ids, listed)
     handled = "dropped" if since.dropped else "carried into the old booking"
     yield from _listed(since.changed, "change", handled, since.changes)
     yield from _listed(since.missing, "booking", "restored whose session had been deleted", since.missing_ids)
