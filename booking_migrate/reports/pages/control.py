@@ -26,11 +26,11 @@ def control_page(report: ControlReport) -> Page:
 def _verdict(report: ControlReport) -> Verdict:
     if report.pauses is None:
         headline = "Settings changed" if report.asked else "The settings are so already"
-        return Verdict(
-            Mood.GOOD,
-            headline,
-            _explained(report, "They apply from the next batch on; status shows one that cannot be kept"),
-        )
+        effect = "They apply from the next batch on"
+        if any(each.setting is Setting.MAX_LAG for each in report.asked):
+            # Only the process that works knows whether it can measure that.
+            effect += "; if the lag cannot be measured, status shows it as ignored"
+        return Verdict(Mood.GOOD, headline, _explained(report, effect))
     if report.pauses:
         is_held = all(each.in_force for each in report.holds if each.setting is Setting.PAUSE)
         before = "Paused already" if is_held and report.at_work else "Pause requested already"
