@@ -33,6 +33,9 @@ WRITES = frozenset(
 DURABLE_LATER = ("update", "booking_migrate_locks")
 """A lease is renewed without waiting for a majority: the write behind it waits."""
 
+LIMITED = frozenset({"collMod", "dropIndexes"})
+"""With a time limit, which is not for members that lag, a majority is waited for by the next command that writes, on the same collection."""
+
 
 class Commands(SentCommands):
     """Remembers what was sent."""
@@ -70,7 +73,7 @@ def _is_about_operations(command: dict[str, Any]) -> bool:
 
 def weaknesses(sent: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
     """The commands that read from elsewhere than the primary, or read or write with less than a majority."""
-    for command in sent:
+    for at, command in enumerate(sent):
         name, value = next(iter(command.items()))
         if command.get("$readPreference", {"mode": "primary"})["mode"] not in ("primary", "primaryPreferred"):
             yield name, command["$readPreference"]
@@ -91,8 +94,14 @@ def weaknesses(sent: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
             is_write
             and command.get("writeConcern", {}).get("w") != "majority"
             and (name, value) != DURABLE_LATER
+            and not (name in LIMITED and "maxTimeMS" in command and _is_settled(value, sent[at + 1 :]))
         ):
             yield name, (value, command)
+
+
+def _is_settled(collection: str, later: list[dict[str, Any]]) -> bool:
+    written = next((each for each in later if next(iter(each)) in WRITES), {})
+    return written.get("update") == collection and written["writeConcern"]["w"] == "majority"
 
 
 @pytest.mark.each_value

@@ -9,14 +9,15 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from pymongo import ReadPreference
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.database import Database
+from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.mongo.administration import comment_for
 from booking_migrate.stores.mongo.codes import INDEX_NOT_FOUND, LOCK_LIMIT
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import reading, write, writing
+from booking_migrate.stores.mongo.failures import reading, writing
 from booking_migrate.stores.mongo.retry import is_transient, majority_written, settled, with_retry
 
 _UNASKED_SECONDS = 0.5
@@ -110,19 +111,35 @@ def _repeated(
     is_limited: bool = True,
     done: Collection[int] = (),
 ) -> None:
-    """Send a command until it is carried out, or fails with a code that says that it was; wait until it is durable."""
+    """Send a command until it is carried out, or fails with a code that says that it was, and is durable."""
     limit = {"maxTimeMS": round(_UNASKED_SECONDS * 1000)} if is_limited else {}
+    # Without a majority: the limit is for those who wait behind the command, not for members that lag.
     sent = {**command, **limit, "writeConcern": {"w": 1}}
+    database = collection.database
+
+    def attempt() -> None:
+        primary = _election(database)
+        try:
+            database.command(sent)
+        except OperationFailure as error:
+            if error.code not in done:
+                raise
+        settled(collection)
+        if _election(database) != primary:
+            raise AutoReconnect("a new primary may not have what its predecessor has done")
+
     with writing(collection):
         try:
-            with_retry(lambda: collection.database.command(sent))
+            with_retry(attempt)
         except OperationFailure as error:
             if is_limited and error.code in LOCK_LIMIT:
                 raise FenceBlocked(collection.name, _blockers(collection)) from None
-            if error.code not in done:
-                raise
-    # Not part of the command: its limit is for those who wait behind it, not for members that lag.
-    write(collection, lambda: settled(collection))
+            raise
+
+
+def _election(database: Database[Any]) -> Any:
+    """Return what identifies the primary since it was elected; None of a server that is not a member of a set."""
+    return database.command("hello").get("electionId")
 
 
 def _blockers(collection: DriverCollection) -> str:
