@@ -17,6 +17,9 @@ from booking_migrate.references.find import MOST_COLLECTIONS, SAMPLED, find_refe
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.references import KnownIds, NewIds, OldIds, ReferringCollection
 
+_OF_CLIENT_DOCUMENTS = frozenset({"sessions.sessionId", "sessions.legacyBookingId"})
+"""The fields by which a collection of client documents is recognised."""
+
 
 @dataclass(frozen=True, slots=True)
 class RemainingField:
@@ -121,7 +124,10 @@ def sampled_fields(
     """
     collections = [referring(name) for name in names[:MOST_COLLECTIONS]]
     outcome = find_references(collections, ids, new_ids=new_ids, sample=SAMPLED, listener=listener)
-    found = sorted(f"{each.collection}.{each.field}" for each in (*outcome.fields, *outcome.only_new))
+    fields = (*outcome.fields, *outcome.only_new)
+    # A copy of client documents, which is not a reference to them.
+    copies = {each.collection for each in fields if each.field in _OF_CLIENT_DOCUMENTS}
+    found = sorted(f"{each.collection}.{each.field}" for each in fields if each.collection not in copies)
     return Sampled(tuple(found), tuple(outcome.unreadable))
 
 
