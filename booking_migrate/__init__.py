@@ -22,8 +22,8 @@ The data flow in one picture, by packages of this folder and what they do::
 
 ``README.md`` beside this file has the layers, the glossary and a table "to change X, open Y". Imports run one way::
 
-    cli -> service -> reports -> rollback -> cutover -> follow -> in_place, dry_run -> migrate, verify -> runs -> stores
-        -> fastpath -> domain -> bson -> errors, events
+    cli -> service -> reports -> audit, init, preflight -> rollback -> cutover -> follow -> in_place, dry_run
+        -> migrate, verify -> references -> runs -> stores -> fastpath -> domain -> bson -> errors, events, quantities
 """
 
 __version__ = "0.1.0"

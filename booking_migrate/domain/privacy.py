@@ -1,34 +1,29 @@
 """Which values of documents reports may show: those that say nothing about a person, and are needed to understand the data.
 
-User ids, email addresses, links and free text are personal, and so may be any field that the contract does not know. Of those,
-reports show the type and the length.
+User ids, email addresses, links and free text are personal, and so may be any field that the contract does not know, and any text
+that is added to it. Of those, reports show the type and the length.
 """
 
 from typing import Any
 
 from booking_migrate.bson.document import Opaque
 from booking_migrate.bson.format import describe, shorten, type_name
-from booking_migrate.domain.contract import RESERVED, RULES
+from booking_migrate.domain.contract import RESERVED, RULES, Kind
 from booking_migrate.quantities import plural
 
-_PERSONAL = frozenset(
-    {
-        "clientUserId",
-        "clientEmail",
-        "expertUserId",
-        "expertEmail",
-        "meetingLink",
-        "notes",
-        "cancellationReason",
-    }
-)
+_PUBLIC_TEXTS = frozenset({"startTime", "endTime", "paymentMethod"})
+"""Texts of any value that are public; of the others only those whose values are listed in the contract."""
+
 _OWN = frozenset({"_id", "__v", "totalSessions", "totalSpent", *RESERVED})
 _LONGEST = 40
 
 
 def is_public(name: str) -> bool:
     """Return whether a field's values may be shown."""
-    return name in _OWN or (name in RULES and name not in _PERSONAL)
+    if name in _OWN or name in _PUBLIC_TEXTS:
+        return True
+    rule = RULES.get(name)
+    return rule is not None and (rule.kind is not Kind.STRING or rule.allowed is not None)
 
 
 def shown_value(name: str, value: Any) -> str:

@@ -35,8 +35,11 @@ class ExitCode(IntEnum):
     DONE = 0, "done, nothing wrong"
     UNEXPECTED = 1, "unexpected error"
     USAGE = 2, "usage or configuration"
-    REJECTED = 3, "done, but some bookings were rejected (dry-run: would be; audit-code: places to change)"
-    MISMATCHES = 4, "verify found mismatches"
+    REJECTED = (
+        3,
+        "done, but some bookings were rejected, or left (dry-run: would be; audit-code: places to change)",
+    )
+    MISMATCHES = 4, "verify, references verify or finalize found mismatches"
     REFUSED = 5, "refused, a precondition does not hold"
     NOT_WRITTEN = 6, "the step itself is done, but a report or output could not be written"
     CANNOT_CONNECT = 10, "cannot connect or authenticate"
