@@ -7,6 +7,7 @@ cannot be addressed by a path, and is passed over.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bson import decode
@@ -141,10 +142,20 @@ def all_occurrences(raw: bytes, field: ReferenceField) -> list[Occurrence]:
 
 def has_duplicates(raw: bytes, path: str) -> bool:
     """Return whether a name on a path occurs twice in a document that has it: the server and drivers take one of them."""
-    names = [*map(str.encode, path.split(".")), _ID]
-    if all(raw.count(b"%b\x00" % name) < 2 for name in names) or read_exactly(raw) is not None:  # noqa: PLR2004
+    for terminated in _terminated(path):
+        if raw.count(terminated) > 1:
+            break
+    else:
         return False
-    return _has_twice(Element(DOCUMENT, b"", raw), names)
+    if read_exactly(raw) is not None:
+        return False
+    return _has_twice(Element(DOCUMENT, b"", raw), [*map(str.encode, path.split(".")), _ID])
+
+
+@lru_cache(maxsize=1024)
+def _terminated(path: str) -> tuple[bytes, ...]:
+    """Return the names on a path as they are in a document."""
+    return tuple(b"%b\x00" % name for name in (*map(str.encode, path.split(".")), _ID))
 
 
 def _has_twice(element: Element, names: Sequence[bytes]) -> bool:
