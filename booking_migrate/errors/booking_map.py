@@ -56,11 +56,12 @@ class ReferencesRemain(Refused):
         first, *more = self.commands
         steps = [f"Rewrite them first: {first}", *(f"And: {command}" for command in more)]
         left = "Only if nothing reads these references: leave them, and they lead nowhere afterwards, which cannot be undone"
+        unsure = "Or, if a warning names places that may hold them too: drop the old bookings only, and keep the old ids"
         return "\n".join(
             [
                 *steps,
-                f"Then run the same command again: {SAME_COMMAND}",
-                f"Or drop the old bookings only, and keep the old ids: {SAME_COMMAND} without --drop-legacy-ids",
+                f"Then run the same command again; it removes the old ids, which cannot be undone: {SAME_COMMAND}",
+                f"{unsure}: {SAME_COMMAND} without --drop-legacy-ids",
                 f"{left}: {SAME_COMMAND} --leave-references",
             ]
         )

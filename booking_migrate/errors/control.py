@@ -19,7 +19,8 @@ class NothingAtWork(NothingToDo):
         "has_runs",
         "A pause or a setting needs a migrate, verify, rollback or references rewrite that is running, or a run that was interrupted. To "
         "see every run: booking-migrate status",
-        "No run is recorded in {where}. Is it the right database (--db, or the connection string)? To see its runs: booking-migrate status",
+        "No run is recorded in {where}. Is it the right database and host (--db, or the connection string)? To see the runs of another one, "
+        "with its name for DB: booking-migrate status --db DB",
     )
 
 

@@ -360,15 +360,16 @@ class UnfitPlace(Refused):
         ]
         lines.append(f"Then run the same command again: {SAME_COMMAND}")
         when = (
-            "Do that as soon as it can be: change"
-            if self.is_in_place
-            else f"Do that before the cut-over, which renames {self.place}: change"
+            "as soon as it can be" if self.is_in_place else f"before the cut-over, which renames {self.place}"
         )
-        lines += [
-            f"Until you switch the validator on again, nothing that the application writes there is validated either. {when} it so that "
-            f"it allows client documents, putting the new one for VALIDATOR, in mongosh: {each}"
-            for each in self.later
-        ]
+        for each in self.later:
+            lines.append(
+                f"Until you switch the validator on again, nothing that the application writes there is validated either. Do that {when}. "
+                f'Its rules are kept; to see them, in mongosh: db.getCollectionInfos({{name: "{self.place}"}})[0].options'
+            )
+            lines.append(
+                f"Change them so that they allow client documents, and put the result for VALIDATOR, in mongosh: {each}"
+            )
         return "\n".join(lines)
 
 

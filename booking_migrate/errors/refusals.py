@@ -53,8 +53,9 @@ class ValidationFailed(WriteFailed):
     hint = (
         "Change the validator so that it allows this document, or switch it off, in mongosh: {remedy}\n"
         f"Then run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
-        "A validator that is switched off validates nothing that the application writes either. Switch it on again before a cut-over: "
-        "change it so that it allows such documents, putting the new one for VALIDATOR, in mongosh: {later}"
+        "A validator that is switched off validates nothing that the application writes either. Switch it on again before a cut-over. "
+        'Its rules are kept; to see them, in mongosh: db.getCollectionInfos({{name: "{place}"}})[0].options\n'
+        "Change them so that they allow such documents, and put the result for VALIDATOR, in mongosh: {later}"
     )
 
 

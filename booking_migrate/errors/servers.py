@@ -200,7 +200,8 @@ class NoTransactions(Refused):
     hint = (
         "If the application reads the old shape, which is usual, migrate side by side, which works on a standalone server: "
         f"{SAME_COMMAND} without --in-place\n"
-        "Only if it reads both shapes and writes the new one: make the server a replica set: restart mongod with --replSet rs0, then, in mongosh, rs.initiate()\n"
+        "Only if it reads both shapes and writes the new one: make the server a replica set. With access control, set security.keyFile in "
+        "mongod.conf first, or mongod does not start. Restart mongod with --replSet rs0; it takes no writes until you type, in mongosh: rs.initiate()\n"
         f"Then run the same command again: {SAME_COMMAND}\n"
         f"Or, for such an application too, stop it first and migrate without transactions: {SAME_COMMAND} --without-transactions"
     )

@@ -164,8 +164,9 @@ class FencedSource:
             problem = "no user is logged in, so it would stop this program too"
             raise WritesNotBlockable(
                 problem,
-                "switch on access control (security.authorization: enabled in mongod.conf, and a restart), and log in as a user with the "
-                "roles restore and clusterMonitor",
+                "switch on access control, planned beforehand: from then on, applications that log in without a user are locked out, "
+                "and members of a replica set need a key file (security.keyFile). Make users for the applications, and one for this program with "
+                "the roles restore and clusterMonitor; set security.authorization: enabled in mongod.conf, restart mongod",
             )
         lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
         if lacking:
