@@ -75,12 +75,13 @@ from booking_migrate.stores.open import (
     open_target,
     parse_place,
 )
+from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome
 
-HELP = """
+HELP = f"""
 The target takes the source's name, after a clean and current verify of its newest run.
 
-The application may write: what it changes is brought in and verified, and the old collection is kept as SOURCE_legacy_RUN, a
+The application may write: what it changes is brought in and verified, and the old collection is kept as {kept_copy("SOURCE", "RUN")}, a
 copy that is compared and kept current. Only for the last changes are inserts and updates refused, then one atomic rename
 swaps the collections. An attempt that would take longer than --max-outage is aborted and repeated. Whatever fails before the
 rename leaves the source live and unchanged. A cut-over that was killed is continued by the same command, and aborted by
