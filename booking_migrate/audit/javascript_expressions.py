@@ -1,5 +1,7 @@
 """Expressions of JavaScript and TypeScript: a visitor with a method for each kind of node that matters."""
 
+from abc import ABC, abstractmethod
+
 from ast_grep_py import SgNode
 
 from booking_migrate.audit.javascript_types import annotation, named, place_of, read_type, type_arguments
@@ -39,12 +41,12 @@ def text_of(node: SgNode) -> str:
     return node.text()[1:-1]
 
 
-class Expressions:
+class Expressions(ABC):
     """Reads expressions; statements come from the subclass."""
 
+    @abstractmethod
     def statements(self, node: SgNode) -> tuple[Node, ...]:
         """Return the statements in a block."""
-        raise NotImplementedError
 
     def expression(self, node: SgNode) -> Node:
         """Return an expression; of a kind that carries no value, its parts."""

@@ -1,6 +1,7 @@
 """Expressions and annotations of Python: a visitor with a method for each kind of node that matters."""
 
 import ast
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 
 from booking_migrate.audit.syntax import (
@@ -77,12 +78,12 @@ def _end_of(node: ast.AST, name: str) -> Place:
     return line, column - len(name.encode()) + 1
 
 
-class PythonExpressions:
+class PythonExpressions(ABC):
     """Reads expressions; statements come from the subclass."""
 
+    @abstractmethod
     def parameters(self, given: ast.arguments) -> Iterable[Parameter]:
         """Yield the parameters of a function."""
-        raise NotImplementedError
 
     def expression(self, node: ast.expr) -> Node:
         """Return an expression; of a kind that carries no value, its parts."""

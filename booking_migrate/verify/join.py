@@ -1,5 +1,6 @@
 """The documents of both sides, taken apart only as far as a check needs it, and the merge join that pairs them by client."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,7 +35,7 @@ _CACHED_SIZE = 16 * 1024
 """The largest session, in bytes, whose fields are cached."""
 
 
-class _ScannedDocument:
+class _ScannedDocument(ABC):
     """A document as a scan yields it; only its bytes travel between processes."""
 
     __slots__ = ("duplicate", "raw")
@@ -52,9 +53,9 @@ class _ScannedDocument:
         return type(self), (self.raw, self.duplicate)
 
     @property
+    @abstractmethod
     def client_id(self) -> Any:
         """Return its `clientId` as decoded, or None."""
-        raise NotImplementedError
 
     @property
     def client_key(self) -> bytes | None:
