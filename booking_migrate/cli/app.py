@@ -156,9 +156,7 @@ COMMANDS: Mapping[str, CommandEntry | GroupEntry] = {
         _MIGRATE, "Prove that the target is what the source had to become, or list every mismatch."
     ),
     "status": CommandEntry(_MIGRATE, "Show every run, its state and its next commands."),
-    "control": CommandEntry(
-        _MIGRATE, "Pause, resume or slow down the command that works on a run, from another terminal."
-    ),
+    "control": CommandEntry(_MIGRATE, "Pause, resume or slow down a running command from another terminal."),
     "cutover": CommandEntry(_GO_LIVE, "Make the target the live collection."),
     "audit-code": CommandEntry(_GO_LIVE, "Find application code that still expects the old structure."),
     "references": GroupEntry(

@@ -1,4 +1,4 @@
-"""The command ``control``: pause, resume, or change the command that works on a run in another terminal."""
+"""The command ``control``: pause, resume, or change a running command from another terminal."""
 
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches

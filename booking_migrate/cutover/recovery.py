@@ -38,7 +38,7 @@ def abort(
 
     Raises:
         CutoverRefused: the newest run has no unfinished cut-over, or was swapped already; then the cut-over is completed.
-        TargetBusy, LeaseLost: another process works on the target.
+        TargetBusy, LeaseLost: another process holds the lock of the target.
     """
     lock = HeldLock.acquire(stores.locks, request.target, request.holder)
     try:

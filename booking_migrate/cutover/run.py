@@ -27,7 +27,7 @@ def cut_over(plan: CutoverPlan) -> CutoverOutcome:
     Raises:
         CutoverRefused: a precondition does not hold; nothing was changed.
         CutoverFailed: it was aborted; the source is still live, unchanged.
-        TargetBusy, LeaseLost: another process works on the target.
+        TargetBusy, LeaseLost: another process holds the lock of the target.
     """
     request = plan.request
     confirmed = _confirmed_before(plan)

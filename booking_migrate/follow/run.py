@@ -106,7 +106,7 @@ def follow(plan: FollowPlan) -> FollowOutcome:
     Raises:
         NothingToFollow: the target has no finished run from this source.
         FollowingStopped: the target has a mismatch, or others changed it.
-        TargetBusy, LeaseLost: another process works on the target.
+        TargetBusy, LeaseLost: another process holds the lock of the target.
         BookingMigrateError: as `Engine.handle`.
     """
     request = plan.request

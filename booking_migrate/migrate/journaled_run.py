@@ -55,7 +55,7 @@ def migrate(
         shared: where everything is, for workers that handle chunks completely; None: only this process writes.
 
     Raises:
-        TargetBusy, LeaseLost: another process works on the target.
+        TargetBusy, LeaseLost: another process holds the lock of the target.
         OtherOptions, UnfinishedRun: an unfinished run exists that this request cannot continue.
         BookingMigrateError: as `migrate.pipeline.migrate`.
     """

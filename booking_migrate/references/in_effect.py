@@ -16,7 +16,7 @@ class RewriteInEffect:
 
     record: RewriteRecord
     held: HeldLockView | None
-    """Who works on it; None: no process does."""
+    """The process that is running for it, if any."""
 
     @property
     def state(self) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def problem_noted(journal: "MongoReferenceJournal", rewrite_id: str) -> Iterator[None]:
-    """Record the error that ends what works on a rewrite: its process was not killed."""
+    """Record the error that ended a command of a rewrite: its process was not killed."""
     journal.save(rewrite_id, problem=None)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What was asked of a command that works on a run: the report of `control`, and its part in that of `status`."""
+"""Requests to a running command: the report of `control`, and its part in that of `status`."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,18 +16,18 @@ from booking_migrate.runs.states import UNFINISHED, in_words
 
 
 class RequestReport(Part):
-    """One thing that is asked of a command that works on a run."""
+    """A setting that was requested from a command."""
 
     command: str = Field(description="migrate, verify, rollback, references rewrite or rollback --references")
     setting: Setting = Field(description=alternatives([f"`{each}`" for each in Setting]))
     value: float | bool | None = Field(description="of a pause whether it lasts; null: no limit")
-    by: Line = Field(description="who asked: user@host")
-    at: datetime = Field(description="when that was asked")
+    by: Line = Field(description="the user: user@host")
+    at: datetime = Field(description="the time of the request")
     in_force: bool | None = Field(
         default=None,
-        description="of a pause: whether the process that works has stopped for it; null: no pause",
+        description="of a pause: whether the process has paused; null: no pause",
     )
-    ignored: Line = Field(default="", description="why the process that works does not do it; empty: it does")
+    ignored: Line = Field(default="", description="why the process ignores it; empty: it does not")
 
 
 def request_report(request: Request) -> RequestReport:
@@ -47,19 +47,21 @@ class ControlReport(Report):
     """The report of `control`."""
 
     state: str = Field(description="the state of the run")
-    at_work: bool = Field(description="whether a command works on the run; if not, the next one is meant")
-    commands: tuple[str, ...] = Field(description="the commands of which it was asked")
-    asked: tuple[RequestReport, ...] = Field(description="what was asked now; empty: all of it held before")
-    holds: tuple[RequestReport, ...] = Field(description="everything that holds now")
-    pauses: bool | None = Field(description="whether a pause was asked for or ended; null: neither")
+    at_work: bool = Field(description="whether a command is running; if not, the next one is meant")
+    commands: tuple[str, ...] = Field(description="the commands that it was requested from")
+    asked: tuple[RequestReport, ...] = Field(
+        description="what was requested now; empty: all of it was in effect already"
+    )
+    holds: tuple[RequestReport, ...] = Field(description="all requests that are in effect")
+    pauses: bool | None = Field(description="whether a pause was requested or ended; null: neither")
 
 
 def report_of_control(done: Asked, *, pauses: bool | None, seconds: float) -> ControlReport:
     """Build the report of `control`.
 
     Args:
-        done: what was asked.
-        pauses: whether a pause was asked for or ended; None: neither.
+        done: the requests.
+        pauses: whether a pause was requested or ended; None: neither.
         seconds: how long it took.
     """
     run = done.chosen.run

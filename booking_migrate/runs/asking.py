@@ -1,4 +1,4 @@
-"""Asking something of the command that works on a run, from another process."""
+"""Sending requests to a running command from another process."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +18,10 @@ from booking_migrate.runs.control import (
     TAKES,
     Request,
     Setting,
-    at_work_beside,
     commands_of,
     in_force,
     requests_of,
+    running_beside,
     worker_of,
 )
 from booking_migrate.runs.lock import FOLLOW_COMMAND
@@ -35,24 +35,24 @@ Values = Mapping[Setting, float | bool | None]
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A run, and the commands that work on it or continue it, of which something can be asked."""
+    """A run, and the commands that are running for it, or would continue it, and accept requests."""
 
     run: RunRecord
     commands: Sequence[str]
     is_alive: bool
-    """Whether one of them works at this moment."""
+    """Whether one of them is running."""
 
     is_followed: bool = False
-    """Whether the run is followed at this moment."""
+    """Whether a process is following the source of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What was asked, and what holds now."""
+    """The requests that were recorded, and all that are in effect."""
 
     chosen: Chosen
     changed: Sequence[Request]
-    """Empty: all of that was asked before."""
+    """Empty: all of them were in effect already."""
 
     holds: Sequence[Request]
 
@@ -60,19 +60,19 @@ class Asked:
 def choose(
     journal: RunJournal, locks: LockStore, *, where: str, target: str | None, run_id: str | None, asked: str
 ) -> Chosen:
-    """Return the run of which something is to be asked: the one that is named, or the only one that is worked on.
+    """Return the run that a request is for: the one that is named, or the only one with a running command.
 
     Args:
         journal: has the runs.
         locks: which show whether the process of a run is alive.
         where: the database or target, for messages.
         target: the target of the run; None: any.
-        run_id: the run; None: the only one that is worked on, or the only unfinished one.
-        asked: the command that was given, without the program's name.
+        run_id: the run; None: the only one with a running command, or the only unfinished one.
+        asked: the command line, without the program's name.
 
     Raises:
         NoRun, NothingAtWork, SeveralAtWork: it does not exist, or is not the only one.
-        NotControllable, RunEnded: of what works on it nothing can be asked, or nothing works on it.
+        NotControllable, RunEnded: its command does not accept requests, or has ended.
     """
     found = status(journal, locks, target=target)
     now = journal.now()
@@ -83,8 +83,8 @@ def choose(
         commands = commands_of(named.run, now, is_followed=_is_followed(named, locks))
         return _chosen(named, locks, commands, now)
     known = [(each, commands_of(each.run, now, is_followed=_is_followed(each, locks))) for each in found]
-    at_work = [(each, commands) for each, commands in known if each.is_alive or at_work_beside(each.run, now)]
-    candidates = at_work or [
+    running = [(each, commands) for each, commands in known if each.is_alive or running_beside(each.run, now)]
+    candidates = running or [
         (each, commands) for each, commands in known if commands or each.run.state in UNFINISHED
     ]
     if not candidates:
@@ -108,7 +108,7 @@ def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str], now: dat
     run = each.run
     if commands:
         is_followed = each.is_alive and _holder(run, locks) == FOLLOW_COMMAND
-        return Chosen(run, commands, each.is_alive or bool(at_work_beside(run, now)), is_followed)
+        return Chosen(run, commands, each.is_alive or bool(running_beside(run, now)), is_followed)
     paused = [request.command for request in in_force(run, tuple(TAKES)) if request.setting is Setting.PAUSE]
     if each.is_alive:
         command = _holder(run, locks)
@@ -123,23 +123,23 @@ def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str], now: dat
 
 
 def ask(journal: RunJournal, chosen: Chosen, values: Values, by: str) -> Asked:
-    """Record what is asked of the commands of a run that take it.
+    """Record requests for the commands of a run that support them.
 
     Args:
         journal: has the run.
         chosen: the run.
-        values: what is asked.
+        values: the requested settings.
         by: the user and host, ``user@host``.
 
     Raises:
-        SettingNotTaken: none of the commands takes one of the settings; nothing is recorded.
+        SettingNotTaken: none of the commands supports one of the settings; nothing is recorded.
     """
     takers = {setting: _takers(chosen, setting, value) for setting, value in values.items()}
     changed = list[tuple[str, Setting]]()
     for setting, value in values.items():
         for command in takers[setting]:
             before = {each.setting: each.value for each in requests_of(chosen.run.control, command)}
-            # Of what was never asked, a limit may hold by an option of the command, which none is to remove.
+            # A limit that was never requested may come from an option of the command, and ``none`` is to remove that.
             holds = before[setting] == value if setting in before else setting is Setting.PAUSE and not value
             if not holds:
                 journal.ask(chosen.run.run_id, command, setting.value, {"value": value, "by": by})

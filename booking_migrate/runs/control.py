@@ -1,7 +1,7 @@
-"""What other processes ask of a command that works on a run: a pause, or another setting from the next chunk on.
+"""Requests to a running command from another process: a pause, or a setting that applies from the next chunk.
 
-A request is a value in the run's record, by command and setting, with who asked and when. It is never deleted, only asked
-otherwise. So it survives a kill: the same command, run again, is paused as before and says so, and any other command is not.
+A request is a value in the run's record, by command and setting, with the user and the time. It is never deleted, only
+replaced. So it survives a kill: the same command, run again, is paused as before and says so, and any other command is not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,20 +19,20 @@ REWRITE, RESTORE = "references rewrite", "rollback --references"
 """The commands that write references to the ids of a run, or to its old ones again."""
 
 _BESIDE = (VERIFY, REWRITE, RESTORE)
-"""The commands that work for a run without the lock of its target; so they record that they are running."""
+"""The commands that run without the lock of the target; so they record in the run that they are running."""
 
 _WORKER = "worker"
-"""The key beside the settings: the process that works, and what it takes."""
+"""The key beside the settings: the running process, and the settings that it supports."""
 
 BEAT_SECONDS = 10.0
 """How often a process that holds no lock records that it is running."""
 
 _SIGN_OF_LIFE_TIMEOUT = timedelta(seconds=60)
-"""After what time without a record of such a process it counts as ended."""
+"""How long after its last record such a process counts as ended."""
 
 
 class Setting(StrEnum):
-    """What can be asked. The values are an API."""
+    """What can be requested. The values are an API."""
 
     PAUSE = "pause"
     MAX_RATE = "max-rate"
@@ -42,16 +42,16 @@ class Setting(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """Which numbers a setting may have, and the option of the same name."""
+    """The valid numbers of a setting, and of the option of the same name."""
 
     unit: str
-    """What it counts."""
+    """The unit, for messages."""
 
     least: int
     example: int
     most: int | None = None
     is_whole: bool = False
-    """Whether only whole numbers make sense, of which none, for no limit, is not one."""
+    """Whether only whole numbers are valid, and not ``none`` for no limit."""
 
 
 NUMBERS: Mapping[Setting, Number] = {
@@ -68,55 +68,55 @@ TAKES: Mapping[str, Sequence[Setting]] = {
     REWRITE: (Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
     RESTORE: (Setting.PAUSE, Setting.MAX_RATE, Setting.MAX_LAG),
 }
-"""What can be asked of each command from its beginning on; `Regulator.offer` adds what depends on how it works."""
+"""The settings that each command supports from its start; `Regulator.offer` adds those that depend on its options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing that was asked."""
+    """A requested setting."""
 
     command: str
     setting: Setting
     value: float | bool | None
-    """Of `Setting.PAUSE` whether to pause; of the others None for no limit."""
+    """For `Setting.PAUSE` whether to pause; for the others a number, or None for no limit."""
 
     by: str
     """``user@host``."""
 
     at: datetime
     is_in_force: bool = field(default=False, compare=False)
-    """Of a pause: whether the process that works, or did last, has recorded since that it is held by it."""
+    """For a pause: whether the process has recorded since the request that it is paused."""
 
     ignored: str = field(default="", compare=False)
-    """Why the process that works, or did last, does not do it; empty: it does, or has not looked yet."""
+    """Why the process ignores it; empty: it does not, or has not read it yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """The process that works on a run, or did last, as it has recorded itself."""
+    """The process that runs a command, or ran it last, as it has recorded itself."""
 
     pid: int
     birth: str
     takes: frozenset[Setting]
-    """What can be asked of it."""
+    """The settings that it supports."""
 
     at: datetime
     is_over: bool
     is_paused: bool = False
-    """Whether it is held by a pause."""
+    """Whether it is paused."""
 
     ignored: Mapping[str, str] = field(default_factory=dict)
-    """Why it ignores settings that were asked for, by setting."""
+    """Why it ignores requested settings, by setting."""
 
     def may_live(self, now: datetime) -> bool:
-        """Return whether it may be running: it has not ended, and has recorded itself lately."""
+        """Return whether it may be running: it has not ended, and its last record is recent."""
         return (
             not self.is_over and now - self.at < _SIGN_OF_LIFE_TIMEOUT and not is_dead(self.pid, self.birth)
         )
 
 
 def requests_of(control: Mapping[str, Any], command: str) -> Iterator[Request]:
-    """Yield what is asked of one command; what a newer version of the program knows is left out."""
+    """Yield the requests to one command; settings of a newer version of the program are left out."""
     worker = worker_of(control, command)
     held_at = worker.at if worker is not None and worker.is_paused and not worker.is_over else None
     for name, asked in control.get(command, {}).items():
@@ -128,7 +128,7 @@ def requests_of(control: Mapping[str, Any], command: str) -> Iterator[Request]:
 
 
 def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
-    """Return the process that works for a command, or did last; None: it has not recorded itself."""
+    """Return the process that runs a command, or ran it last; None: it has not recorded itself."""
     there = control.get(command, {}).get(_WORKER)
     if there is None:
         return None
@@ -154,20 +154,20 @@ def worker_record(
 
 
 def handed_down(control: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what a run takes over that continues following another one: what is asked of `migrate`, without who works on it."""
+    """Return the requests that a run inherits when it continues to follow for another one: those to `migrate`, without its process."""
     asked = {name: value for name, value in control.get(MIGRATE, {}).items() if name in set(Setting)}
     return {MIGRATE: asked} if asked else {}
 
 
 def commands_of(run: RunRecord, now: datetime, *, is_followed: bool) -> Sequence[str]:
-    """Return the commands that work on a run, or continue it, and that can be asked something.
+    """Return the commands that are running for a run, or would continue it, and that accept requests.
 
     Args:
         run: the run.
         now: the time by the journal's clock.
         is_followed: whether a process follows its source.
     """
-    beside = at_work_beside(run, now)
+    beside = running_beside(run, now)
     unfinished = _unfinished_of_references(run)
     if unfinished is not None and unfinished not in beside:
         beside = [*beside, unfinished]
@@ -176,14 +176,14 @@ def commands_of(run: RunRecord, now: datetime, *, is_followed: bool) -> Sequence
     return [ROLLBACK, *beside] if run.state is RunState.ROLLING_BACK else beside
 
 
-def at_work_beside(run: RunRecord, now: datetime) -> Sequence[str]:
-    """Return the commands that are running for a run without the lock of its target."""
+def running_beside(run: RunRecord, now: datetime) -> Sequence[str]:
+    """Return the commands that are running without the lock of the run's target."""
     workers = ((command, worker_of(run.control, command)) for command in _BESIDE)
     return [command for command, worker in workers if worker is not None and worker.may_live(now)]
 
 
 def _unfinished_of_references(run: RunRecord) -> str | None:
-    """Return the command that was the last one to write references of a run, unless that has completed."""
+    """Return the last command that wrote references of a run, unless it has completed."""
     workers = [
         (worker.at, command, worker)
         for command in (REWRITE, RESTORE)
@@ -197,6 +197,6 @@ def _unfinished_of_references(run: RunRecord) -> str | None:
 
 
 def in_force(run: RunRecord, commands: Sequence[str]) -> Sequence[Request]:
-    """Return what is asked of some commands and makes a difference."""
+    """Return the requests to some commands that have an effect."""
     asked = [request for command in commands for request in requests_of(run.control, command)]
     return [each for each in asked if each.value is not None and each.value is not False]

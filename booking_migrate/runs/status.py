@@ -20,7 +20,7 @@ from booking_migrate.runs.commands import (
     resume_of,
     rollback_of,
 )
-from booking_migrate.runs.control import Request, Setting, at_work_beside, commands_of, in_force
+from booking_migrate.runs.control import Request, Setting, commands_of, in_force, running_beside
 from booking_migrate.runs.followed import Reach, follow_facts, window_facts
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
@@ -223,7 +223,7 @@ def _status(
     instead = "Or undo the run instead: finalize has not dropped anything yet"
     back = (PossibleCommand(instead, rollback_of(run)),) if can_go_back else ()
     requests = in_force(run, commands_of(run, now, is_followed=is_followed))
-    resume = _resume(run, requests, is_alive=is_alive or bool(at_work_beside(run, now)))
+    resume = _resume(run, requests, is_alive=is_alive or bool(running_beside(run, now)))
     fenced_at = _fenced_at(run, live_of)
     as_it_is = run.model_copy(update={"fenced_at": fenced_at})
     return RunStatus(

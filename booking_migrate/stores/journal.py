@@ -97,13 +97,13 @@ class RunRecord(BaseModel):
     pid: int
     started_at: datetime
     heartbeat_at: datetime
-    """When it last said that it is alive; the server's time in a database."""
+    """The time of its last heartbeat; the server's time in a database."""
 
     worked_from: datetime
     """When it was started or resumed last; the rate counts from here."""
 
     documents: int = 0
-    """How many documents of the source it has dealt with since `worked_from`."""
+    """The number of documents of the source that it has handled since `worked_from`."""
 
     total: int | None = None
     """How many there are, roughly."""
@@ -181,7 +181,7 @@ class RunRecord(BaseModel):
     """In place: the names of the indexes of the collection that the run creates."""
 
     server_session: bytes | None = None
-    """In place: the ids of the server sessions of the process that worked on it last, 16 bytes each."""
+    """In place: the ids of the server sessions of its last process, 16 bytes each."""
 
     noted: str | None = None
     """In place: the name of the last note that has become true as a whole."""
@@ -202,7 +202,7 @@ class RunRecord(BaseModel):
     `RunJournal.progress` has."""
 
     control: Mapping[str, Any] = {}
-    """What other processes ask of the commands that work on it, and who works on it: `runs.control` reads and writes it."""
+    """Requests of other processes to its commands, and the processes that run these: `runs.control` reads and writes it."""
 
 
 class NoteKind(StrEnum):
@@ -298,13 +298,13 @@ class RunJournal(Protocol):
         """Change some fields of a run, set its heartbeat, and return it. ``worked_from=None`` stands for now."""
 
     def annotate(self, run_id: str, **changes: Any) -> None:
-        """Change some fields of a run that another process works on or has finished, without its heartbeat."""
+        """Change some fields of a run of another process, running or finished, without its heartbeat."""
 
     def control(self, run_id: str) -> Mapping[str, Any]:
-        """Return what is asked of the commands that work on a run; empty also of one that is not recorded (yet)."""
+        """Return the requests to the commands of a run; empty also for a run that is not recorded (yet)."""
 
     def ask(self, run_id: str, command: str, name: str, value: Mapping[str, Any]) -> None:
-        """Record one thing in what is asked of a command that works on a run, with the time as ``at``; all others stay."""
+        """Record one request to a command of a run, with the time as ``at``; all others stay."""
 
     def remove(self, run_id: str) -> None:
         """Remove a run that turned out to be unnecessary."""

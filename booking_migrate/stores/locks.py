@@ -1,4 +1,4 @@
-"""The port of the locks, one a target: who works on it, for how long, and the fencing token. The docstrings are promises.
+"""The port of the locks, one per target: its holder, the lease, and the fencing token. The docstrings are promises.
 
 A holder is a process, which is named so that no other process is mistaken for it.
 """

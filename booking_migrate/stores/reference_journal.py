@@ -158,7 +158,7 @@ class RewriteRecord(BaseModel):
     """The cluster time before the first document was read; None: the server has no change streams."""
 
     problem: str | None = None
-    """The error that has ended the last command that worked on it; None: none has."""
+    """The error that ended its last command; None if that did not end with an error."""
 
     documents: int = 0
     """How many documents were changed."""

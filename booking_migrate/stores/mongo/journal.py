@@ -45,7 +45,7 @@ _RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""
 
 _PROGRESS = "progress"
-"""The kind of a document that is not a note: it has what one of several that work at the same time has done."""
+"""The kind of a document that is not a note: it has the progress of one of several concurrent movers."""
 
 _ATTEMPT_DIGITS = 4
 """How many digits the attempts at one number have."""
@@ -231,7 +231,7 @@ class MongoJournal(RunJournal):
         return found
 
     def keep_progress(self, run_id: str, slot: int, facts: Mapping[str, Any], session: ClientSession) -> None:
-        """Write what one of several that work at the same time has done, within a transaction.
+        """Write the progress of one of several concurrent movers, within a transaction.
 
         Each has a document of its own: two transactions that change one document do not go together.
         """
