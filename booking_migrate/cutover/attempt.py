@@ -20,6 +20,7 @@ from booking_migrate.cutover.recovery import (
 )
 from booking_migrate.cutover.refusal import (
     ACCEPTED,
+    LIFTED_BY_OTHERS,
     STILL_REFUSED,
     RefusedTime,
     attempt_at_rest,
@@ -99,6 +100,7 @@ class Attempt:
                 self._lock.confirm()
                 # The answer of an attempt before may have been lost.
                 if not self._live.is_swapped(self._run.live_settings or ""):
+                    self._check_unchanged()
                     self._live.swap(seconds)
                 self._live.lift_fence(self._run.live_settings or "")
                 return self._refused.seconds, self._complete(asdict(caught_up.migration.counts))
@@ -264,11 +266,20 @@ class Attempt:
         if outcome.mismatch_count:
             raise self._mismatched(outcome)
         carried = self._carry() if self._policy is RejectedPolicy.CARRY else 0
+        return caught_up, carried
+
+    def _check_unchanged(self) -> None:
+        """Check that the source still is what was proven at rest: attempts at the swap may take minutes.
+
+        Raises:
+            CutoverFailed: it is not.
+        """
+        if not self._live.is_fenced():
+            raise self._failure(LIFTED_BY_OTHERS, f"Cut over again: {command_of(self._run, 'cutover')}")
         if not self._live.has_same_count(self._legacy):
             raise self._failure(
                 "bookings were deleted from the source during the cut-over", self._deletes_go_on()
             )
-        return caught_up, carried
 
     def _refuse_writes(self, seconds: float) -> None:
         # Before the fence: if the process is killed after it, the journal must show that writes are refused.

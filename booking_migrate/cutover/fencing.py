@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.cutover.refusal import Refusal, backoff
+from booking_migrate.cutover.refusal import LIFTED_BY_OTHERS, Refusal, backoff
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked
 from booking_migrate.events import Listener, Warned
@@ -290,7 +290,7 @@ class Fencing:
             if not parts.swap.is_fenced():
                 if refusal.is_lifted:
                     raise TimeoutError
-                raise parts.fail("the fence was lifted by others", parts.again)
+                raise parts.fail(LIFTED_BY_OTHERS, parts.again)
             refusal.commit()
         finally:
             settled_at = monotonic()

@@ -17,6 +17,7 @@ _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
 _LOOK_SECONDS = 0.1
 
 ACCEPTED, STILL_REFUSED = "writes are accepted", "writes are still refused"
+LIFTED_BY_OTHERS = "the fence was lifted by others"
 
 T = TypeVar("T")
 

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
-from booking_migrate.cutover.refusal import ACCEPTED, STILL_REFUSED, RefusedTime, attempt_at_rest
+from booking_migrate.cutover.refusal import (
+    ACCEPTED,
+    LIFTED_BY_OTHERS,
+    STILL_REFUSED,
+    RefusedTime,
+    attempt_at_rest,
+)
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import (
@@ -153,6 +159,7 @@ class _Restoration:
         self._lock = lock
         self._refused = RefusedTime()
         self._documents = 0
+        self._count = 0
         self._since = ChangesSince()
         self._outcome = UndoOutcome(run, unit="booking", since=self._since, is_discarded=plan.discard_later)
 
@@ -186,13 +193,11 @@ class _Restoration:
         """Do everything up to the swap; return how the indexes were handled."""
         live, restored = self._places.live, self._places.restored
         self._attempted(self._refuse_writes, self._accept_writes)
-        count = live.count()
+        self._count = live.count()
         restored.begin(self._run.live_settings or "")
         self._write()
         indexes = restored.complete(self._run.live_settings or "")
         self._prove()
-        if live.count() != count:
-            raise self._failure("documents were deleted meanwhile")
         # After the swap the changes cannot be read any more, but a process that continues has to report them.
         self._run = self._plan.stores.journal.save(
             self._run.run_id,
@@ -228,9 +233,21 @@ class _Restoration:
             self._lock.confirm()
             # The answer of an attempt before may have been lost.
             if not self._places.live.is_swapped(self._run.successor_settings or ""):
+                self._check_unchanged()
                 self._places.restored.swap(seconds)
             self._outcome.refused_seconds = self._refused.seconds
             return self._finish()
+
+    def _check_unchanged(self) -> None:
+        """Check that the live collection still is what was read: attempts at the swap may take minutes.
+
+        Raises:
+            RestorationFailed: it is not.
+        """
+        if not self._places.live.is_fenced():
+            raise self._failure(LIFTED_BY_OTHERS)
+        if self._places.live.count() != self._count:
+            raise self._failure("documents were deleted meanwhile")
 
     def _recall(self) -> None:
         """Read the outcome that an earlier process recorded before it was killed after the swap."""

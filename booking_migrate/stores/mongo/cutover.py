@@ -99,7 +99,7 @@ class MongoLive(FencedSource):
             return "it does not exist"
         if listed["type"] != "collection":
             return f"it is a {listed['type']}"
-        if self._is_fenced():
+        if self.is_fenced():
             return "another cut-over of it is running, or was interrupted"
         options = listed.get("options", {})
         if "encryptedFields" in options:

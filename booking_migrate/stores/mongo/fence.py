@@ -120,7 +120,7 @@ class FencedSource:
         """
         # One of the two that cannot be lifted does not keep the other.
         try:
-            if self._is_fenced():
+            if self.is_fenced():
                 kept = validation_of(json_util.loads(settings)["options"])
                 # Without a limit: writes are refused until it is done, and an abort would leave it so.
                 validate(self._source, {**NO_VALIDATION, **kept}, is_limited=False)
@@ -135,11 +135,12 @@ class FencedSource:
             settings: what `settings` returned before. Where the user may not read whether all writes are blocked, a block
                 that the settings speak of counts as standing.
         """
-        if self._is_fenced():
+        if self.is_fenced():
             return True
         return bool(json.loads(settings or "{}").get(_NOTE)) and self._is_blocked()
 
-    def _is_fenced(self) -> bool:
+    def is_fenced(self) -> bool:
+        """Return whether the source refuses inserts and updates."""
         return is_fenced(options_of(self._source))
 
     def _is_blocked(self) -> bool:

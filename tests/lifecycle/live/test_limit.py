@@ -15,7 +15,9 @@ from booking_migrate.cutover import fencing, refusal
 from booking_migrate.errors import LIVE_AS_BEFORE
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.live_swap import LiveSwap
+from booking_migrate.stores.mongo.rollback import MongoRestored
 from tests.lifecycle.conftest import Ended, own_validator
 from tests.support.booking_lines import booking, client
 from tests.support.server import Server
@@ -190,3 +192,54 @@ def test_an_open_transaction_beside_a_rollback(server: Server, database: Db, com
     assert 20 == database.bookings.count_documents(
         {"clientEmail": {"$exists": True}, "sessions": {"$exists": False}}
     )
+
+
+def deleted(database: Db) -> None:
+    """An application deletes a document, which a validator does not refuse."""
+    database.bookings.delete_one({})
+
+
+def lifted(database: Db) -> None:
+    """An application that starts sets its own validator, and writes."""
+    database.command("collMod", "bookings", validator={})
+    database.bookings.update_one({}, {"$set": {"notes": "behind the fence"}})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [(deleted, "were deleted"), (lifted, "the fence was lifted by others")]
+)
+@pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
+def test_what_changes_between_two_attempts_at_the_swap(
+    database: Db,
+    command: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    undone: bool,
+    change: Callable[[Db], None],
+    said: str,
+) -> None:
+    """At rest, what was proven may have changed while the swap is tried again: it is given up, and nothing stale goes live."""
+    if undone:
+        assert 0 == command(*CUTOVER).returncode
+    owner: Any = MongoRestored if undone else MongoLive
+    swap = owner.swap
+    after: list[list[dict[str, Any]]] = []
+
+    def blocked_once(self: Any, seconds: float) -> None:
+        if after:
+            swap(self, seconds)
+            return
+        try:
+            with database.client.start_session() as session, session.start_transaction():
+                database.bookings.find_one({}, session=session)
+                swap(self, seconds)
+        finally:
+            change(database)
+            after.append(list(database.bookings.find()))
+
+    monkeypatch.setattr(owner, "swap", blocked_once)
+    refused = command(*(ROLLBACK if undone else (*CUTOVER, "--at-rest")), "--max-outage", "300ms")
+
+    assert 5 == refused.returncode, refused.stderr
+    assert "attempt 1 of 10 aborted" in refused.stderr
+    assert said in " ".join(refused.stderr.split())
+    assert after == [list(database.bookings.find())]
