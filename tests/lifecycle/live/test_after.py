@@ -81,7 +81,7 @@ def test_the_server_does_not_count_what_the_guard_refuses(database: Db, command:
 
     before = counters()
     for number in range(50):
-        with pytest.raises(WriteError):
+        with pytest.raises(WriteError, match="failed validation"):
             database.bookings.insert_one(booking(100 + number))
     straggler = {**booking(31), "clientId": client(50)}
     database.bookings.insert_one(straggler, bypass_document_validation=True)
@@ -124,7 +124,7 @@ def test_stragglers_that_are_given_back(database: Db, command: Run) -> None:
     assert 0 == undone.returncode, undone.stderr
     assert [straggler["_id"]] == [each["_id"] for each in before]
     assert before == list(database.bookings.find(OLD_SHAPE))
-    with pytest.raises(WriteError):
+    with pytest.raises(WriteError, match="failed validation"):
         database.bookings.insert_one(booking(31))
 
 

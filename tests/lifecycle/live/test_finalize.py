@@ -135,7 +135,7 @@ def test_the_own_validator_stays(database: Db, command: Run) -> None:
 
     assert own != guarded
     assert own == validator(database)
-    with pytest.raises(WriteError):
+    with pytest.raises(WriteError, match="failed validation"):
         database.bookings.update_one({"_id": 1}, {"$set": {"totalSessions": -1}})
 
 

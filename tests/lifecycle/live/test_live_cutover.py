@@ -167,7 +167,7 @@ def test_writers_that_bypass_validation(
 def test_the_guard_refuses_old_bookings(database: Db, command: Run) -> None:
     """An old application cannot store an old booking after the swap, also for a client without a document; --no-guard lets it."""
     assert 0 == command(*CUTOVER).returncode
-    with pytest.raises(WriteError):
+    with pytest.raises(WriteError, match="failed validation"):
         database.bookings.insert_one({**booking(901), "clientId": client(77)})
 
     assert 0 == database.bookings.count_documents({"sessions": {"$exists": False}})
@@ -178,7 +178,7 @@ def test_the_own_validator_stays(database: Db, command: Run) -> None:
     """The validator of the new structure that the user gave the target holds beside the guard."""
     database.command("collMod", "clients", validator={"totalSessions": {"$gte": 0}})
     assert 0 == command(*CUTOVER).returncode
-    with pytest.raises(WriteError):
+    with pytest.raises(WriteError, match="failed validation"):
         database.bookings.update_one({"clientId": client(0)}, {"$set": {"totalSessions": -1}})
 
 

@@ -64,7 +64,7 @@ def test_what_is_for_client_documents_stays(again: Db, command: Run, more: tuple
     assert OWN == own_validator(again.bookings)
     assert "moderate" == again.bookings.options()["validationLevel"]
     for wrong in ({"sessions": [], "totalSessions": -1}, {"status": "an old booking"}):
-        with pytest.raises(WriteError):
+        with pytest.raises(WriteError, match="failed validation"):
             again.bookings.insert_one({"_id": ObjectId(), "clientId": client(70), **wrong})
 
     assert 0 == command("rollback", "--target", "clients", "--yes").returncode

@@ -141,7 +141,7 @@ def test_killed_at_every_step(window: Db, command: Run, killed: Callable[..., An
     killed(step.value, 1, *ROLLBACK)
     run = newest(command)
     if step in BEFORE_SWAP:
-        with pytest.raises(WriteError):
+        with pytest.raises(WriteError, match="failed validation"):
             change(window, "refused")
     done = command(*ROLLBACK)
 
