@@ -153,6 +153,9 @@ class _Rewriting:
         self._outcome.documents, self._outcome.scanned = record.documents, record.looked_at
         self._reached = dict(record.reached)
         self._scanned = list(record.scanned)
+        self._handled: Position | None = None
+        """Up to where the writes of others are handled."""
+
         # It begins the scan again if what others wrote is not known.
         self._others = self._follow(record, begin)
         self._refused = RefusedDocuments(self._outcome.tally, self._fields)
@@ -160,8 +163,6 @@ class _Rewriting:
             self._refused.restore(plan.journal, record.rewrite_id, plan.places)
         self._writer = Writer(plan.journal, lock, record.rewrite_id, self._others, self._replan)
         self.rewrite_id = record.rewrite_id
-        self._handled: Position | None = None
-        """Up to where the writes of others are handled."""
 
     def _follow(self, record: RewriteRecord, now: Timestamp | None) -> OthersWrites | None:
         """Open the feed where an earlier process has left it, or from now on."""
@@ -177,11 +178,10 @@ class _Rewriting:
             self._plan.listener.notify(
                 Warned("the oplog no longer has all changes: all fields are read again")
             )
-            self._plan.journal.save(record.rewrite_id, reached={}, scanned=[], position={}, begun_time=now)
-            self._outcome.record = record.model_copy(update={"reached": {}, "scanned": ()})
             self._reached, self._scanned = {}, []
             # What was seen is seen again; what was written is not written again.
             self._outcome.tally, self._outcome.scanned = self._outcome.tally.written(), 0
+            self._save(scanned=[], position={}, begun_time=now)
             others = follow(following.open_feed, now)
         return others
 

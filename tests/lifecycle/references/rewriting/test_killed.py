@@ -173,15 +173,30 @@ def test_status_names_the_command_that_continues(
     assert before == hashes(database)
 
 
+@pytest.mark.parametrize("ends_again", [False, True])
 def test_lost_history_begins_again(
-    database: Db, command: Run, environment: Mapping[str, str], tables: str, monkeypatch: pytest.MonkeyPatch
+    ends_again: bool,
+    database: Db,
+    command: Run,
+    environment: Mapping[str, str],
+    tables: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """If the oplog no longer has what was written since a kill, everything is read again, and what is left is counted once."""
+    """If the oplog no longer has what was written since a kill, all is read again, and counted once, also if that ends at once."""
     assert -9 == killed_around(f"after {JOURNAL}.note", 12, environment, *REWRITE, *SMALL, "--config", tables)
     assert new(1) == database.payments.find_one({"_id": 1}, {"bookingId": 1})["bookingId"]  # type: ignore[index]
     database.payments.update_one({"_id": 1}, {"$set": {"bookingId": old(1)}})
-    follow, calls = drain.follow, iter([True])
-    monkeypatch.setattr(rewrite, "follow", lambda *given: None if next(calls, False) else follow(*given))
+    follow, calls = drain.follow, iter(["lost", "ends"][: 1 + ends_again])
+
+    def follow_first_in_vain(*given: Any) -> Any:
+        call = next(calls, "")
+        if call == "ends":
+            raise RuntimeError("it ends before it reads anything")
+        return None if call == "lost" else follow(*given)
+
+    monkeypatch.setattr(rewrite, "follow", follow_first_in_vain)
+    if ends_again:
+        assert 0 != command(*REWRITE, *SMALL, "--config", tables).returncode
     done = command(*REWRITE, *SMALL, "--config", tables)
     report = json.loads(done.stdout)
     ids = next(each for each in report["fields"] if each["field"] == "bookingIds")
