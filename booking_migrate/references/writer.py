@@ -196,19 +196,22 @@ class Writer:
             self._others.forget(place.writes.name, ids)
 
     def settle(self, place: Place, note: Note) -> Sequence[DocumentChange]:
-        """Look at the documents of a note that a killed process has left, and write those that are unchanged.
+        """Look at the documents of a note that a killed process has left, and write those whose changes are still planned.
 
         Returns:
             The changes that stand. The others are void: the scan, or the feed, leads to their documents again.
         """
         documents = [each for at, each in enumerate(note.documents) if at not in note.void]
         now = self._now(place, documents)
+        # Others may have ended a condition since: what is still planned has the guard of it.
+        planned = {each.change.identity: each for each in self._replan(place.writes.name, list(now.values()))}
         updates = [
-            Update(each.identity, each.changes, ())
+            Update(each.identity, each.changes, again.guard)
             for each in documents
             if each.new_id is ABSENT
-            and (raw := now.get(each.identity)) is not None
-            and is_before(raw, each.changes)
+            and (again := planned.get(each.identity)) is not None
+            and is_before(again.raw, each.changes)
+            and _has_all(again.change, each)
         ]
         if updates:
             self._lock.confirm()
@@ -256,6 +259,12 @@ def _stands(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
     raw = next((each for each in now.values() if _has_id(each, change.new_id)), None)
     # Its other fields may be others already: the application writes.
     return change.identity not in now and raw is not None
+
+
+def _has_all(change: DocumentChange, noted: DocumentChange) -> bool:
+    """Return whether a change of a document has all that was noted of it before."""
+    planned = {each.path: each for each in change.changes}
+    return all(planned.get(each.path) == each for each in noted.changes)
 
 
 def _has_id(raw: bytes, document_id: object) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from unittest import mock
 
+import bson
 import pytest
 from pymongo.database import Database
 
@@ -205,6 +206,24 @@ def test_lost_history_begins_again(
     assert expected(COUNT) == found(database)
     # Each has one id of no booking.
     assert COUNT == ids["unknown"]
+
+
+def test_a_note_is_completed_only_where_its_condition_still_holds(
+    database: Db, command: Run, environment: Mapping[str, str]
+) -> None:
+    """A document noted before a kill, whose condition others have ended since, keeps its value; the rest is written and undone."""
+    database.orders.insert_many({"_id": n, "b": old(n), "type": "booking"} for n in range(1, 4))
+    before = hashes(database)
+    words = (*REWRITE, "--field", "orders.b", "--when", "type=booking")
+    assert -9 == killed_around(f"after {JOURNAL}.note", 1, environment, *words)
+    database.orders.update_one({"_id": 2}, {"$set": {"type": "invoice"}})
+    assert 0 == command(*words).returncode
+
+    assert [new(1), old(2), new(3)] == [each["b"] for each in database.orders.find().sort("_id", 1)]
+    assert {("orders", bson.encode({"_id": n}), 0) for n in (1, 3)} == noted(database)
+    database.orders.update_one({"_id": 2}, {"$set": {"type": "booking"}})
+    assert 0 == command(*UNDO).returncode
+    assert before == hashes(database)
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
