@@ -33,7 +33,7 @@ from booking_migrate.references.record import (
     written_values,
 )
 from booking_migrate.references.refused import RefusedDocuments
-from booking_migrate.references.tally import ADDED, REWRITTEN, TAKEN, Tally
+from booking_migrate.references.tally import ADDED, REWRITTEN, Tally
 from booking_migrate.references.writer import Place, Writer
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.lock import HeldLock
@@ -284,10 +284,6 @@ class _Rewriting:
         self._count(name, done.written)
         for change, why in done.refused:
             self._refused.leave(name, change, why)
-        for each in done.taken:
-            of_id = next(change for change in each.change.changes if change.is_document_id)
-            of = ReferenceField(name, of_id.field)
-            self._outcome.tally.leave(of, each.raw, "_id", of_id.before, TAKEN)
         return {"settled": done.name}
 
     def _count(self, collection: str, written: Sequence[Any]) -> None:

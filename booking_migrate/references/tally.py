@@ -18,7 +18,7 @@ ALREADY = "already"
 REWRITTEN = "rewritten"
 ADDED = "added"
 TAKEN = "taken"
-"""Why a document keeps its `_id`: another one has the new `_id` already."""
+"""Why a document is as before: another one has its new `_id` already."""
 
 NO_ID = "no-id"
 """Why a value is left: it does not have the form of an id, and is not the `_id` of a booking."""

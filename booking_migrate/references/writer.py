@@ -42,11 +42,8 @@ class Written(NamedTuple):
     """The name of the last note."""
 
     written: Sequence[DocumentChange]
-    taken: Sequence[Planned]
-    """The documents that keep their `_id`, since another one has the new one already."""
-
     refused: Sequence[tuple[DocumentChange, str]]
-    """What the server does not take, and why."""
+    """What is left, and why the server refuses it; see `Note.refused`."""
 
 
 class _Missed(NamedTuple):
@@ -58,18 +55,18 @@ class _Missed(NamedTuple):
     again: Sequence[int]
     """The documents to be read again, because others may have written them."""
 
-    taken: Sequence[int]
     refused: Mapping[int, str]
 
     def of(self, positions: Sequence[int]) -> "_Missed":
         """Return the same of changes that have these positions among others."""
-        void, again, taken = ([positions[at] for at in some] for some in (self.void, self.again, self.taken))
-        return _Missed(void, again, taken, {positions[at]: why for at, why in self.refused.items()})
+        void, again = ([positions[at] for at in some] for some in (self.void, self.again))
+        return _Missed(void, again, {positions[at]: why for at, why in self.refused.items()})
 
     def beside(self, other: "_Missed") -> "_Missed":
         """Return what this one or another one has."""
-        void, again, taken = ([*one, *two] for one, two in zip(self[:3], other[:3], strict=True))
-        return _Missed(void, again, taken, {**self.refused, **other.refused})
+        return _Missed(
+            [*self.void, *other.void], [*self.again, *other.again], {**self.refused, **other.refused}
+        )
 
 
 class Writer:
@@ -106,14 +103,12 @@ class Writer:
         return Written(
             done[-1].name,
             [each for one in done for each in one.written],
-            [each for one in done for each in one.taken],
             [each for one in done for each in one.refused],
         )
 
     def _write(self, place: Place, planned: Sequence[Planned]) -> Written:
         """Note and write what has its place in one note."""
         written: list[DocumentChange] = []
-        taken: list[Planned] = []
         refused: list[tuple[DocumentChange, str]] = []
         name, collection = "", place.writes.name
         for number in range(_MOST_ROUNDS):
@@ -121,16 +116,15 @@ class Writer:
             self._lock.confirm()
             name = self._journal.note(self._rewrite_id, self._lock.token, Note("", collection, changes))
             missed = self._send(place, planned, is_exact=number >= EXACT_FROM)
-            without = sorted({*missed.void, *missed.taken, *missed.refused})
+            without = sorted({*missed.void, *missed.refused})
             if without:
                 self._journal.void(name, without, missed.refused)
             written += [each for position, each in enumerate(changes) if position not in set(without)]
-            taken += [planned[position] for position in missed.taken]
             refused += [(changes[position], why) for position, why in missed.refused.items()]
             ids = [changes[position].document_id for position in missed.again]
             planned = self._replan(collection, list(place.writes.find(ids).values()))
             if not planned:
-                return Written(name, written, taken, refused)
+                return Written(name, written, refused)
             if number >= EXACT_FROM:
                 sleep(_PAUSE_SECONDS)
         raise ReferenceContended(collection, display_id(planned[0].change.document_id))
@@ -139,7 +133,7 @@ class Writer:
         """Write changes, and return what was not written."""
         updated = [at for at, each in enumerate(planned) if each.change.new_id is ABSENT]
         moved = [at for at, each in enumerate(planned) if each.change.new_id is not ABSENT]
-        missed = _Missed([], [], [], {})
+        missed = _Missed([], [], {})
         if updated:
             missed = missed.beside(
                 self._update(place, [planned[at] for at in updated], is_exact=is_exact).of(updated)
@@ -160,7 +154,7 @@ class Writer:
             ]
         )
         if done.is_all:
-            return _Missed([], [], [], {})
+            return _Missed([], [], {})
         if self._others is not None and done.time is not None:
             self._others.ended(place.writes.name, ids, done.time)
         refused = {each.position: each.why for each in done.refused}
@@ -172,7 +166,7 @@ class Writer:
         self._forget(place, [ids[at] for at in left if at not in refused])
         void = [at for at in left if not _stands(planned[at].change, now)]
         again = [at for at, each in enumerate(planned) if not _is_exact(each, now)]
-        return _sorted_out(planned, now, _Missed(void, again, [], refused))
+        return _sorted_out(planned, now, _Missed(void, again, refused))
 
     def _move(self, place: Place, planned: Sequence[Planned]) -> _Missed:
         """Replace documents by such with another `_id`; return what was not written."""
@@ -181,10 +175,10 @@ class Writer:
         self._expect(place, [each for both in ids for each in both])
         self._lock.confirm()
         done = place.writes.move(moves)
-        refused = {each.position: each.why for each in done.refused}
-        self._forget(place, [each for at in (*done.changed, *done.taken, *refused) for each in ids[at]])
+        refused = {each.position: each.why for each in done.refused} | dict.fromkeys(done.taken, "")
+        self._forget(place, [each for at in (*done.changed, *refused) for each in ids[at]])
         now = dict(place.writes.find([ids[at][0] for at in refused]))
-        missed = _Missed(done.changed, [*done.changed, *refused], done.taken, refused)
+        missed = _Missed(done.changed, [*done.changed, *refused], refused)
         return _sorted_out(planned, now, missed)
 
     def _expect(self, place: Place, ids: Sequence[object]) -> None:

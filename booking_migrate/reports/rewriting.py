@@ -51,7 +51,9 @@ class RewrittenFieldPart(Part):
         description="references, left as they are, in documents in which a name on the path occurs twice"
     )
     unmigrated: int = Field(description="references to bookings that are not migrated, left as they are")
-    taken: int = Field(description="documents that keep their `_id`, because another one has the new `_id`")
+    taken: int = Field(
+        description="references in documents that stay as they are, because another one has their new `_id`"
+    )
     refused: int = Field(
         description="references in documents that the server does not take with their new ids"
     )

@@ -100,7 +100,7 @@ class Note(NamedTuple):
     note has them, if any; the server refused them; or they were restored."""
 
     refused: Mapping[int, str] = {}
-    """Why the server refused documents with their new ids, by their positions, which are void."""
+    """Why the server refused documents with their new ids, by their positions, which are void; empty: another document has the new `_id`."""
 
     stuck: Mapping[int, str] = {}
     """Why the server refused documents with their old ids, by their positions: an undo has left them, and kept the note."""

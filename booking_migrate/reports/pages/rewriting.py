@@ -12,7 +12,7 @@ from booking_migrate.reports.text import duration
 _REASONS = {
     "rejected": "to rejected bookings",
     "unmigrated": "to bookings that are not migrated",
-    "taken": "as _id, whose new value another document has",
+    "taken": "in documents whose new _id another one has",
     "duplicate_name": "in documents in which a name on the path occurs twice",
     "dangling": "to no booking",
     "no_id": "that are not ids",

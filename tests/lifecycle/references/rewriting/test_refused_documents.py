@@ -120,6 +120,37 @@ def test_an_id_is_refused_alone(database: Db, command: Run) -> None:
     assert {old(each) for each in range(1, 9)} == set(database.orders.distinct("_id"))
 
 
+@pytest.mark.parametrize("is_followed", [True, False])
+def test_one_whose_new_id_is_taken_is_counted_once(
+    is_followed: bool,
+    database: Db,
+    command: Run,
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each of its references counts once, as often as it is looked at: in another pass, after a kill, or because others write it."""
+    database.orders.insert_many({"_id": old(number), "b": old(number)} for number in range(1, 4))
+    database.orders.insert_one({"_id": new(2), "b": None})
+    words = (*REWRITE, *FIELD, "--field", "orders._id")
+    assert -9 == killed_around(f"after {JOURNAL}.save", 3, environment, *words)
+    whole = rewrite._Rewriting._settle
+
+    def settle(own: Any) -> None:
+        database.orders.update_one({"_id": old(2)}, {"$set": {"x": 1}})
+        whole(own)
+
+    monkeypatch.setattr(rewrite._Rewriting, "_settle", settle)
+    if not is_followed:
+        monkeypatch.setattr(rewrite, "follow", lambda *_given: None)
+    report = ended(command(*words), 3)
+
+    assert report["resumed"]
+    assert [(2, 1), (2, 1)] == [(each["rewritten"], each["taken"]) for each in report["fields"]]
+    assert ["_id", "b"] == sorted(each["path"] for each in report["left"] if each["reason"] == "taken")
+    ended(command(*UNDO), 0)
+    assert {old(1), old(2), old(3), new(2)} == set(database.orders.distinct("_id"))
+
+
 def test_a_document_is_counted_once(database: Db, command: Run) -> None:
     """One that others write meanwhile is refused again, and counts once; one that becomes sound is written, and does not count."""
     orders(database)
