@@ -329,6 +329,8 @@ class _Restoration:
         try:
             with self._plan.signal_guard.critical_section():
                 self._lock.confirm()
+                # The answer to the swap may have been lost while the server still waits to carry it out.
+                live.end_own_commands()
                 if live.is_swapped(run.successor_settings or ""):
                     error.add_note(
                         f"{run.source} holds the old bookings again: run rollback again to finish."

@@ -4,7 +4,8 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from booking_migrate.cutover import fencing, refusal
-from booking_migrate.errors import LIVE_AS_BEFORE
+from booking_migrate.errors import LIVE_AS_BEFORE, FenceBlocked, WriteFailed
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.stores.mongo.cutover import MongoLive
@@ -243,3 +244,47 @@ def test_what_changes_between_two_attempts_at_the_swap(
     assert "attempt 1 of 10 aborted" in refused.stderr
     assert said in " ".join(refused.stderr.split())
     assert after == [list(database.bookings.find())]
+
+
+def test_a_swap_whose_answer_is_lost(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename that still waits on the server when a rollback is given up is ended, and is not carried out afterwards."""
+    assert 0 == command(*CUTOVER).returncode
+    live = list(database.bookings.find())
+    admin, swap = database.client.admin, MongoRestored.swap
+
+    def await_waiting(name: str) -> None:
+        waiting = {"command." + name: {"$exists": True}, "waitingForLock": True}
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if list(admin.aggregate([{"$currentOp": {}}, {"$match": waiting}])):
+                return
+            time.sleep(0.01)
+
+    def lost(self: MongoRestored, _seconds: float) -> None:
+        session = database.client.start_session()
+        session.start_transaction()
+        database.bookings.find_one({}, session=session)
+
+        def release() -> None:
+            await_waiting("collMod")
+            session.abort_transaction()
+
+        def sent() -> None:
+            with suppress(FenceBlocked, WriteFailed):
+                swap(self, 20)
+
+        for work in (sent, release):
+            threads.append(Thread(target=work))
+            threads[-1].start()
+        await_waiting("renameCollection")
+        raise FenceBlocked("bookings", "a lost connection")
+
+    threads: list[Thread] = []
+    monkeypatch.setattr(MongoRestored, "swap", lost)
+    refused = command(*ROLLBACK, "--attempts", "1")
+    for each in threads:
+        each.join()
+
+    assert 5 == refused.returncode, refused.stderr
+    assert live == list(database.bookings.find())
+    assert LIVE_AS_BEFORE in refused.stderr
