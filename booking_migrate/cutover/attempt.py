@@ -105,9 +105,10 @@ class Attempt:
                 self._live.lift_fence(self._run.live_settings or "")
                 return self._refused.seconds, self._complete(asdict(caught_up.migration.counts))
 
-        refused, indexes = attempt_at_rest(
-            swap, lambda: STILL_REFUSED, self._limits, self._listener, self._lock.confirm
-        )
+        def state() -> str:
+            return ACCEPTED if self._live.is_swapped(self._run.live_settings or "") else STILL_REFUSED
+
+        refused, indexes = attempt_at_rest(swap, state, self._limits, self._listener, self._lock.confirm)
         options = kept_options(self._run, self._live)
         own = refused - self._refused.before
         return CutoverOutcome(

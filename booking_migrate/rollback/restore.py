@@ -184,7 +184,7 @@ class _Restoration:
         )
         try:
             self._outcome.indexes = self._prepare()
-            return self._attempted(self._swap, lambda: STILL_REFUSED)
+            return self._attempted(self._swap, self._state_of_writes)
         except BaseException as error:
             self._abort(error)
             raise
@@ -237,6 +237,10 @@ class _Restoration:
                 self._places.restored.swap(seconds)
             self._outcome.refused_seconds = self._refused.seconds
             return self._finish()
+
+    def _state_of_writes(self) -> str:
+        is_swapped = self._places.live.is_swapped(self._run.successor_settings or "")
+        return ACCEPTED if is_swapped else STILL_REFUSED
 
     def _check_unchanged(self) -> None:
         """Check that the live collection still is what was read: attempts at the swap may take minutes.

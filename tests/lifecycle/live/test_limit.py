@@ -288,3 +288,26 @@ def test_a_swap_whose_answer_is_lost(database: Db, command: Run, monkeypatch: py
     assert 5 == refused.returncode, refused.stderr
     assert live == list(database.bookings.find())
     assert LIVE_AS_BEFORE in refused.stderr
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
+def test_what_is_blocked_behind_the_swap(command: Run, monkeypatch: pytest.MonkeyPatch, undone: bool) -> None:
+    """What follows the rename at rest is tried again, too; it is not said then that writes are still refused."""
+    if undone:
+        assert 0 == command(*CUTOVER).returncode
+    owner, name = (MongoRestored, "begin_expiry") if undone else (MongoLive, "carry_validation")
+    whole = getattr(owner, name)
+    blocked: list[bool] = []
+
+    def blocked_once(self: Any, settings: str) -> Any:
+        if blocked:
+            return whole(self, settings)
+        blocked.append(True)
+        time.sleep(0.2)
+        raise FenceBlocked("bookings", "checkout")
+
+    monkeypatch.setattr(owner, name, blocked_once)
+    done = command(*(ROLLBACK if undone else (*CUTOVER, "--at-rest")))
+
+    assert 0 == done.returncode, done.stderr
+    assert "checkout; writes are accepted" in " ".join(done.stderr.split())
