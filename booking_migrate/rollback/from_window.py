@@ -39,7 +39,7 @@ from booking_migrate.rollback.window_parts import (
     is_intact,
 )
 from booking_migrate.rollback.window_tail import WindowTailParts, apply_window_tail
-from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome
@@ -247,7 +247,7 @@ class _FromWindow:
                 self._lock.confirm()
                 if self._live.is_swapped(run.successor_settings or ""):
                     error.add_note(
-                        f"{run.source} holds the old bookings again: run rollback again to finish."
+                        f"{run.source} holds the old bookings again. To finish: {rollback_of(run)}"
                     )
                     return
                 self._lift_fence()

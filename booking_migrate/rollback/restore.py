@@ -36,6 +36,7 @@ from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.selection import groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
+from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.reopening import Exists
@@ -337,7 +338,7 @@ class _Restoration:
                 live.end_own_commands()
                 if live.is_swapped(run.successor_settings or ""):
                     error.add_note(
-                        f"{run.source} holds the old bookings again: run rollback again to finish."
+                        f"{run.source} holds the old bookings again. To finish: {rollback_of(run)}"
                     )
                     return
                 # The fence first: whatever fails after it, the collection takes writes again.
@@ -384,8 +385,11 @@ def left_behind(run: RunRecord, places: RestorationPlaces, trouble: BookingMigra
     except BookingMigrateError:
         is_refusing = True
     if is_refusing:
-        return f"The fence could not be lifted ({trouble.message}): run rollback again as soon as possible."
+        return (
+            f"The fence could not be lifted ({trouble.message}): {run.source} may still refuse writes. As soon as possible, "
+            f"finish the rollback: {rollback_of(run)}"
+        )
     return (
-        f"{run.source} accepts writes again, but the rollback could not be cleaned up ({trouble.message}): "
-        "run rollback again when that is possible."
+        f"{run.source} accepts writes again, but the rollback could not be cleaned up ({trouble.message}). "
+        f"When that is possible: {rollback_of(run)}"
     )

@@ -311,3 +311,39 @@ def test_what_is_blocked_behind_the_swap(command: Run, monkeypatch: pytest.Monke
 
     assert 0 == done.returncode, done.stderr
     assert "checkout; writes are accepted" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("refused", "said"),
+    [
+        (("complete", "lift_fence"), "The fence could not be lifted"),
+        (("complete", "drop"), "the rollback could not be cleaned up"),
+        (("begin_expiry",), "holds the old bookings again"),
+    ],
+)
+def test_what_a_rollback_leaves(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, refused: tuple[str, ...], said: str
+) -> None:
+    """What an aborted rollback leaves is said with the complete command that finishes it."""
+    assert 0 == command(*CUTOVER).returncode
+    drops: list[str] = []
+
+    def fails(_self: Any, *_arguments: Any) -> None:
+        raise WriteFailed("bookings", "for some reason")
+
+    def fails_later(self: MongoRestored) -> None:
+        if drops:
+            fails(self)
+        drops.append(self.name)
+
+    with monkeypatch.context() as patched:
+        for name in refused:
+            owner = MongoLive if name == "lift_fence" else MongoRestored
+            patched.setattr(owner, name, fails_later if name == "drop" else fails)
+        failed = command(*ROLLBACK)
+    finishing = re.search(rf"{said}.*: booking-migrate (rollback --run \S+)", " ".join(failed.stderr.split()))
+
+    assert failed.returncode not in (0, 3)
+    assert finishing is not None, failed.stderr
+    assert 0 == command(*finishing[1].split(), "--yes").returncode
+    assert 20 == database.bookings.count_documents({"sessions": {"$exists": False}})
