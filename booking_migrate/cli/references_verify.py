@@ -1,5 +1,6 @@
 """The command ``references verify``: references resolve, and a rewrite has changed nothing but them."""
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from booking_migrate.cli.references_rewrite import ChosenRun, FieldOptions, choo
 from booking_migrate.errors import NoReferences, NotPermitted
 from booking_migrate.events import Warned
 from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.in_effect import RewriteInEffect
 from booking_migrate.references.proof import Fate, Kind, Proof, VerifyPlan, fields_of_rewrites
 from booking_migrate.references.verify import verify_references
 from booking_migrate.reports.model import NextStep
@@ -150,15 +152,15 @@ def _following(
 def _next_steps(proof: Proof, live: RunRecord, *, is_from_file: bool) -> Iterator[NextStep]:
     undo = "booking-migrate rollback --references"
     unfinished = next((each for each in proof.rewrites if each.state is not RewriteState.DONE), None)
-    if unfinished is not None and unfinished.state is RewriteState.UNDOING:
-        yield NextStep(text="The undoing of a rewrite was interrupted. To complete it:", command=undo)
-        return
-    left = [each for each in proof.fields if each.counts[Fate.UNREWRITTEN]]
     if unfinished is not None:
-        fields = fields_of_rewrites([unfinished])
-        for command in _rewrites(fields, live, is_from_file=is_from_file):
-            yield NextStep(text="A rewrite was interrupted. To complete it:", command=command)
-    elif left:
+        is_undone = unfinished.state is RewriteState.UNDOING
+        what = "The undoing of a rewrite" if is_undone else "A rewrite"
+        command = next(RewriteInEffect(unfinished, None).possible()).command
+        yield NextStep(text=f"{what} was interrupted. To complete it:", command=command)
+        if is_undone:
+            return
+    left = [each for each in proof.fields if each.counts[Fate.UNREWRITTEN]]
+    if left and unfinished is None:
         for command in _rewrites([each.of for each in left], live, is_from_file=is_from_file):
             yield NextStep(text="Rewrite what still has old ids:", command=command)
         if proof.kept_index is None:
@@ -190,7 +192,7 @@ def _rewrites(fields: Sequence[ReferenceField], live: RunRecord, *, is_from_file
         options += [
             word
             for path, values in each.when.items()
-            for value in dict.fromkeys(map(str, values))
+            for value in dict.fromkeys(json.dumps(one) if type(one) is bool else str(one) for one in values)
             for word in ("--when", f"{path}={value}")
         ]
         by_options.setdefault(tuple(options), []).append(each.full_name)

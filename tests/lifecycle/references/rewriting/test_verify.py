@@ -1,7 +1,9 @@
 """References are proven after a rewrite and before one, and each kind of mismatch is found."""
 
 import json
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -15,7 +17,7 @@ from booking_migrate.references import changes
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.support.booking_lines import booking
-from tests.support.references import FIELDS, new, old
+from tests.support.references import FIELDS, new, old, table
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -345,6 +347,25 @@ def test_a_rewrite_that_is_not_complete_is_named(database: Db, command: Run) -> 
     assert (1, 5) == (report["notes"]["open"], report["notes"]["identical"])
     assert {"unrewritten": [("b", str(old(1)))]} == found(report)
     assert "A rewrite was interrupted. To complete it:" in [each["text"] for each in report["next_steps"]]
+
+
+@pytest.mark.parametrize("state", ["done", "writing"])
+def test_the_command_that_is_named_rewrites_what_is_left(
+    state: str, database: Db, command: Run, tmp_path: Path
+) -> None:
+    """Without the config file, fields with different conditions are completed by the commands that a verification names."""
+    path = tmp_path / "references.toml"
+    path.write_text(table("orders", "b", when="{ active = true }") + table("payments", "bookingId"))
+    database.orders.insert_many({"_id": n, "b": old(n), "active": n != 3} for n in range(1, 4))
+    assert 0 == command(*REWRITE, "--config", str(path)).returncode
+    database.orders.update_one({"_id": 1}, {"$set": {"b": old(1)}})
+    database.booking_migrate_references.update_one({}, {"$set": {"state": state}})
+    report = verified(command, code=4)
+
+    for step in [each["command"] for each in report["next_steps"] if "rewrite" in (each["command"] or "")]:
+        done = command(*shlex.split(step)[1:], "--yes")
+        assert 0 == done.returncode, done.stdout + done.stderr
+    assert [new(1), new(2), old(3)] == [each["b"] for each in database.orders.find().sort("_id", 1)]
 
 
 def test_without_fields_it_is_refused(command: Run) -> None:
