@@ -126,11 +126,10 @@ class MongoReferenceJournal:
         for name in self.names(rewrite_id, after=after):
             yield from self._named(name)
 
-    def newest_first(self, rewrite_id: str, *, before: str = "") -> Iterator[Note]:
-        """Yield the notes, the newest first; if a name is given, those before it. Memory holds one of them."""
+    def newest_first(self, rewrite_id: str) -> Iterator[Note]:
+        """Yield the notes, the newest first. Memory holds one of them."""
         for name in reversed(self.names(rewrite_id)):
-            if not before or name < before:
-                yield from self._named(name)
+            yield from self._named(name)
 
     def names(self, rewrite_id: str, *, after: str = "") -> Sequence[str]:
         """Return the names of the notes in their order. There is one for some thousand documents."""
