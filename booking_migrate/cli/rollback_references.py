@@ -17,6 +17,7 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.in_effect import RewriteInEffect
 from booking_migrate.references.proof import fields_of_rewrites
 from booking_migrate.references.remaining import sampled_fields
 from booking_migrate.references.restoring import UndoPlan
@@ -202,5 +203,4 @@ def refuse_while_rewritten(connection: Connection, runs: Sequence[RunRecord]) ->
     for each in in_effect(open_reference_journal(connection).rewrites()):
         named = next((run for run in runs if run.run_id == each.run_id), None)
         if named is not None and named.state is not RunState.ROLLED_BACK:
-            values = sum(count["number"] for count in each.counts if count["what"] == "rewritten")
-            raise ReferencesStand(named.run_id, values)
+            raise ReferencesStand(named.run_id, RewriteInEffect(each, None).values)

@@ -36,10 +36,8 @@ class RefusedDocuments:
             del self._tally.values[key]
         self._tally.samples = [each for each in self._tally.samples if each.reason not in _REASONS]
         for note in journal.refused(rewrite_id):
-            if (place := places.get(note.collection)) is None:
-                continue
             refused = [(note.documents[at], why) for at, why in note.refused.items()]
-            now = place.writes.find([each.document_id for each, _why in refused])
+            now = places[note.collection].writes.find([each.document_id for each, _why in refused])
             for each, why in refused:
                 raw = now.get(each.identity)
                 if raw is not None and is_before(raw, each.changes):

@@ -214,10 +214,7 @@ class _Rewriting:
         """Look at the documents of notes after the last checkpoint, and write those that are unchanged."""
         record = self._outcome.record
         for note in self._plan.journal.notes(record.rewrite_id, after=record.settled):
-            place = self._plan.places.get(note.collection)
-            if place is None:
-                continue
-            written = self._writer.settle(place, note)
+            written = self._writer.settle(self._plan.places[note.collection], note)
             self._count(note.collection, written)
             self._save(settled=note.name)
 
