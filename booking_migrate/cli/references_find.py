@@ -171,18 +171,19 @@ def _next_steps(
     if not outcome.fields or section.output is None or _is_stream(section):
         return
     rewrite = f"booking-migrate references rewrite --config {quote(str(section.output))}"
-    if migration is None:
-        yield NextStep(
-            text=f"New ids can be written into these fields after a cut-over, with: {rewrite}. First migrate:",
-            command=similar_command(ctx, "migrate"),
-        )
-    elif migration.state in _LIVE or (migration.archive is not None and migration.state is RunState.DONE):
+    if migration is not None and (
+        migration.state in _LIVE or (migration.archive is not None and migration.state is RunState.DONE)
+    ):
         yield NextStep(text="Look through the file; then write new ids into these fields:", command=rewrite)
+        return
+    if migration is None:
+        yield NextStep(text="First migrate:", command=similar_command(ctx, "migrate"))
     else:
         yield NextStep(
-            text=f"New ids can be written into these fields after a cut-over, with: {rewrite}. What leads there:",
+            text="Show what leads to the cut-over:",
             command=f"booking-migrate status --run {migration.run_id}",
         )
+    yield NextStep(text="After the cut-over, write new ids into these fields:", command=rewrite)
 
 
 _LIVE = frozenset({RunState.CUT_OVER, RunState.FINALIZED})

@@ -123,7 +123,6 @@ def test_the_section_is_a_config_file(command: Run, tmp_path: Path) -> None:
     """The file that is written is taken as the config file, and has one table for each field, with its condition."""
     path = tmp_path / "references.toml"
     first = find(command, "--output", str(path))
-    (step,) = first["next_steps"]
     tables = tomllib.loads(path.read_text("utf-8"))["references"]
 
     assert [(each[0], each[1]) for each in EXPECTED] == [
@@ -132,7 +131,8 @@ def test_the_section_is_a_config_file(command: Run, tmp_path: Path) -> None:
     assert [{"type": "booking"}] == [each["when"] for each in tables if each["field"] == "itemId"]
     assert fields_in(find(command, "--config", str(path))) == EXPECTED
     rewrite = f"booking-migrate references rewrite --config {path}"
-    assert (True, "booking-migrate migrate --target clients") == (rewrite in step["text"], step["command"])
+    commands = [each["command"] for each in first["next_steps"]]
+    assert ["booking-migrate migrate --target clients", rewrite] == commands
     again = command(*FIND, "--output", str(path))
     assert (5, True) == (again.returncode, "--overwrite" in again.stderr)
 
