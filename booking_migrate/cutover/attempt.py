@@ -159,6 +159,7 @@ class Attempt:
             undo_check=undo_check,
             check=check,
             ready=ready,
+            end_pending=self._live.end_own_commands,
             is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
         )
         self._live.take_over_images()

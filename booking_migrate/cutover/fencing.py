@@ -137,6 +137,9 @@ class FencingParts:
     check: Callable[[], None]
     """Does the last steps behind the fence; raises if something prevents the swap."""
 
+    end_pending: Callable[[], None]
+    """Ends what the server has not carried out yet of the swap."""
+
     is_swapped: Callable[[], bool]
     fail: Callable[[str, str], BookingMigrateError]
     """Makes the error for a problem and its advice."""
@@ -176,7 +179,7 @@ class Fencing:
                 try:
                     self._attempt(drained, refusal)
                 except (FenceBlocked, TimeoutError) as error:
-                    refused = refusal.abort()
+                    refused = self._abort(refusal)
                     blockers = error.blockers if isinstance(error, FenceBlocked) else ""
                     if parts.is_swapped():
                         # The answer came too late.
@@ -189,6 +192,17 @@ class Fencing:
             if attempt + 1 < limits.attempts:
                 self._pause(backoff(attempt))
         raise parts.too_slow(round(limits.outage * 1000), limits.attempts, blockers)
+
+    def _abort(self, refusal: Refusal) -> float:
+        """Lift the fence; return for how many seconds writes were refused."""
+        try:
+            if refusal.is_committed:
+                # If its answer was lost, the server may still wait to carry the swap out: then lifting the fence would come after it,
+                # and the new live collection would get the validator of the old one.
+                self._parts.end_pending()
+        finally:
+            refused = refusal.abort()
+        return refused
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt, and follow during the wait, which keeps the next attempt short."""

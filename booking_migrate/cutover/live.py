@@ -14,6 +14,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport, Swap
 from booking_migrate.errors import CutoverFailed, CutoverTooSlow
+from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower
@@ -82,6 +83,7 @@ class LivePreparation:
         undo_check: Callable[[], None],
         check: Callable[[], None],
         ready: Callable[[], None],
+        end_pending: Callable[[], None],
         is_swapped: Callable[[], bool],
     ) -> None:
         """Take the parts.
@@ -97,6 +99,7 @@ class LivePreparation:
             undo_check: undoes what `check` did.
             check: raises if conflicts or rejected bookings prevent the swap.
             ready: does the long steps that the swap needs.
+            end_pending: ends what the server has not carried out yet of the swap.
             is_swapped: returns whether the target has the source's name.
         """
         self._parts = parts
@@ -124,10 +127,11 @@ class LivePreparation:
             note_lifted=note_lifted,
             undo_check=undo_check,
             check=check,
+            end_pending=end_pending,
             is_swapped=is_swapped,
             fail=fail,
             too_slow=CutoverTooSlow,
-            again="Run cutover again.",
+            again=f"Run the same command again: {SAME_COMMAND}",
         )
         self._fencing = Fencing(self._follower, fencing, self.report)
 

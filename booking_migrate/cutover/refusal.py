@@ -115,6 +115,11 @@ class Refusal:
         return self._began + self._seconds
 
     @property
+    def is_committed(self) -> bool:
+        """Return whether the swap may have been sent."""
+        return self._is_committed
+
+    @property
     def is_lifted(self) -> bool:
         """Return whether the limit has passed and the fence was lifted."""
         return self._lifted is not None

@@ -173,12 +173,13 @@ class _FromWindow:
             note_lifted=self._note_lifted,
             undo_check=lambda: restored.unvalidate(settings),
             check=self._complete,
+            end_pending=self._live.end_own_commands,
             is_swapped=lambda: self._live.is_swapped(self._run.successor_settings or ""),
             fail=lambda problem, _advice: RestorationFailed(
                 self._run.run_id, self._run.source, problem, self._refused.seconds
             ),
             too_slow=RollbackTooSlow,
-            again="Run rollback again.",
+            again=f"To restore the old bookings: {rollback_of(self._run)}",
         )
         Fencing(follower, fencing, self._report).swap()
         self._refused.end()
@@ -245,6 +246,8 @@ class _FromWindow:
         try:
             with self._plan.signal_guard.critical_section():
                 self._lock.confirm()
+                # The answer to the swap may have been lost while the server still waits to carry it out.
+                self._live.end_own_commands()
                 if self._live.is_swapped(run.successor_settings or ""):
                     error.add_note(
                         f"{run.source} holds the old bookings again. To finish: {rollback_of(run)}"

@@ -246,11 +246,17 @@ def test_what_changes_between_two_attempts_at_the_swap(
     assert after == [list(database.bookings.find())]
 
 
-def test_a_swap_whose_answer_is_lost(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rename that still waits on the server when a rollback is given up is ended, and is not carried out afterwards."""
-    assert 0 == command(*CUTOVER).returncode
-    live = list(database.bookings.find())
-    admin, swap = database.client.admin, MongoRestored.swap
+@pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
+def test_a_swap_whose_answer_is_lost(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, undone: bool
+) -> None:
+    """A rename that still waits on the server when its command is aborted is ended: it is not carried out afterwards, nor before the fence is lifted."""
+    database.command("collMod", "bookings", validator={"phone": {"$exists": False}})
+    if undone:
+        assert 0 == command(*CUTOVER).returncode
+    owner: Any = MongoRestored if undone else LiveSwap
+    live, rules = list(database.bookings.find()), database.bookings.options()
+    admin, swap = database.client.admin, owner.swap
 
     def await_waiting(name: str) -> None:
         waiting = {"command." + name: {"$exists": True}, "waitingForLock": True}
@@ -260,7 +266,7 @@ def test_a_swap_whose_answer_is_lost(database: Db, command: Run, monkeypatch: py
                 return
             time.sleep(0.01)
 
-    def lost(self: MongoRestored, _seconds: float) -> None:
+    def lost(self: Any, _seconds: float) -> None:
         session = database.client.start_session()
         session.start_transaction()
         database.bookings.find_one({}, session=session)
@@ -280,14 +286,15 @@ def test_a_swap_whose_answer_is_lost(database: Db, command: Run, monkeypatch: py
         raise FenceBlocked("bookings", "a lost connection")
 
     threads: list[Thread] = []
-    monkeypatch.setattr(MongoRestored, "swap", lost)
-    refused = command(*ROLLBACK, "--attempts", "1")
+    monkeypatch.setattr(owner, "swap", lost)
+    refused = command(*(ROLLBACK if undone else CUTOVER), "--attempts", "1")
     for each in threads:
         each.join()
 
     assert 5 == refused.returncode, refused.stderr
     assert live == list(database.bookings.find())
-    assert LIVE_AS_BEFORE in refused.stderr
+    assert rules == database.bookings.options()
+    assert "live as before" in refused.stderr
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
