@@ -16,7 +16,7 @@ from booking_migrate.reports.lifecycle import (
     ReferencesUndonePart,
 )
 from booking_migrate.reports.model import NextStep, Part, Report
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
 
 if TYPE_CHECKING:
     from booking_migrate.cutover.plan import CutoverOutcome
@@ -199,11 +199,11 @@ def report_of_undo(outcome: "UndoOfReferences", run: RunRecord, *, seconds: floa
             left_samples=tuple(LeftDocumentPart(**each._asdict()) for each in outcome.stuck),
             **counts.saved(),
         ),
-        next_steps=tuple(_steps_after_undo(outcome)),
+        next_steps=tuple(_steps_after_undo(outcome, run)),
     )
 
 
-def _steps_after_undo(outcome: "UndoOfReferences") -> Iterator[NextStep]:
+def _steps_after_undo(outcome: "UndoOfReferences", run: RunRecord) -> Iterator[NextStep]:
     if outcome.left and not outcome.is_computed:
         yield NextStep(
             text="Change the documents that the server refuses, or what refuses them, then run the same command again: it restores "
@@ -212,6 +212,11 @@ def _steps_after_undo(outcome: "UndoOfReferences") -> Iterator[NextStep]:
     if outcome.counts.kept:
         yield NextStep(
             text="Review what was kept, and decide with those who changed it what to do with each reference."
+        )
+    if run.state is RunState.CUT_OVER and not outcome.left:
+        yield NextStep(
+            text="To make the old bookings live again, too:",
+            command=f"booking-migrate rollback --run {run.run_id}",
         )
 
 

@@ -34,7 +34,7 @@ def test_every_form_has_new_ids_and_nothing_else_is_touched(database: Db, comman
 
 
 def test_an_undo_restores_every_byte(database: Db, command: Run, tables: str) -> None:
-    """After a rewrite and its undo, every collection has the hash that it had, and no note is left."""
+    """After a rewrite and its undo, every collection has the hash that it had, no note is left, and the rollback is the next step."""
     before = hashes(database)
     command(*REWRITE, "--config", tables)
     done = command(*UNDO)
@@ -42,8 +42,12 @@ def test_an_undo_restores_every_byte(database: Db, command: Run, tables: str) ->
     assert 0 == done.returncode, done.stdout + done.stderr
     assert before == hashes(database)
     assert 0 == database.booking_migrate_reference_notes.count_documents({})
-    undone = json.loads(done.stdout)["references"]
+    report = json.loads(done.stdout)
+    undone = report["references"]
     assert undone["documents"] == undone["identical"] > 0
+    assert [f"booking-migrate rollback --run {report['run_id']}"] == [
+        each["command"] for each in report["next_steps"]
+    ]
 
 
 def test_a_second_rewrite_changes_nothing(database: Db, command: Run, tables: str) -> None:
