@@ -333,7 +333,7 @@ def _next_steps(
                 command=same_command(ctx, "--plan plan.json"),
             )
         else:
-            yield NextStep(text="Read everything: the same command without --sample.")
+            yield NextStep(text="Read everything:", command=same_command(ctx, "", without="--sample"))
 
 
 def history_of_places(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:

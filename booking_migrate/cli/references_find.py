@@ -162,7 +162,8 @@ def _next_steps(
     outcome: FindOutcome, section: SectionOptions, migration: RunRecord | None, ctx: typer.Context
 ) -> Iterator[NextStep]:
     if outcome.sample is not None:
-        yield NextStep(text="Read every document: the same command without --sample.")
+        more = "" if section.output is None or _is_stream(section) else "--overwrite"
+        yield NextStep(text="Read every document:", command=same_command(ctx, more, without="--sample"))
     if outcome.fields and section.output is None:
         yield NextStep(
             text="Write the tables for the config file:",

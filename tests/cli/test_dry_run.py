@@ -206,6 +206,8 @@ def test_a_sample_of_a_file(run: Run, bookings: Path) -> None:
     assert "Every figure is estimated from a sample of" in result.stdout
     assert result.stdout.startswith("Ready, judging by a sample")
     assert "≈400 of ≈400 bookings" in result.stdout
+    assert "Read everything:\n    booking-migrate dry-run --source" in result.stdout
+    assert "--sample" not in result.stdout.rpartition("Read everything:")[2]
 
 
 def test_hostile_data(run: Run, workspace: Path, bookings: Path) -> None:

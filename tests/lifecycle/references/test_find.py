@@ -195,10 +195,11 @@ def test_in_place(shop: Db, command: Run) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_a_sample_is_said_to_be_one(command: Run) -> None:
-    """With --sample at most so many documents are read, and the page says that some may be missed."""
+    """With --sample at most so many documents are read, and the page says that some may be missed and names the command that reads all."""
     report = find(command, "--sample", "3")
     shown = command(*FIND, "--sample", "3").stdout
 
+    assert "Read every document:\n    booking-migrate references find --target clients\n" in shown
     assert {3} == {each["documents"] for each in report["searched"]}
     assert "a field that holds ids rarely may be missing" in " ".join(shown.split())
 
