@@ -5,7 +5,7 @@ when it was derived last, all of them are included. So `restored_clients` gives 
 collection.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -32,6 +32,9 @@ from booking_migrate.stores.open_window import Related, WindowPlaces
 
 _KNOWN = 100_000
 """For how many documents the digest of the last write is kept. Others are derived again when the feed shows that write."""
+
+_ATTEMPTS = 5
+"""How often a document is written until it is read back as written: others may write to it in between."""
 
 
 @dataclass(slots=True)
@@ -211,17 +214,27 @@ class WindowEngine:
         new = [(id_of(raw), _client(raw)) for raw in changed if id_key(raw) not in before]
         owned = [Related(value, [client], client) for value, client in new if is_client_id(client)]
         places.notes.relate([*self._relations(group), *waiting, *owned])
-        if ids:
-            try:
-                places.copy.update(ids, changed)
-            except (DuplicateKeys, WriteFailed) as error:
-                raise WindowStopped(error.message) from None
-            self._note_written(changed, gone)
+        differing = self._written_and_checked(ids, changed, verified=verified) if ids else ()
+        self._note_written(changed, gone)
         facts = {key: asdict(each) for key, each in derived.since.items() if not each.is_nothing}
         unowned = (NO_CLIENT + key for key in group.selection.bookings)
         places.notes.count([*clients, *unowned], facts)
-        differing: Iterable[Any] = places.copy.differing(ids, changed) if verified and ids else ()
         return Handled(frozenset(clients), len(ids), differing=tuple(differing))
+
+    def _written_and_checked(
+        self, ids: Sequence[Any], changed: Sequence[bytes], *, verified: bool
+    ) -> Sequence[Any]:
+        """Write documents, and again what differs when it is read back; return the `_id` values that still differ."""
+        copy, left = self._places.copy, ids
+        for _ in range(_ATTEMPTS):
+            try:
+                copy.update(left, changed)
+            except (DuplicateKeys, WriteFailed) as error:
+                raise WindowStopped(error.message) from None
+            left = copy.differing(left, changed) if verified else ()
+            if not left:
+                break
+        return left
 
     def _note_written(self, changed: Sequence[bytes], gone: Sequence[Any]) -> None:
         if len(self._written) > _KNOWN:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from pymongo.database import Database
 
 from booking_migrate.errors import PlaceNotFound
 from booking_migrate.rollback.window import Window
+from booking_migrate.stores.mongo.kept_copy import KeptCopy
 from booking_migrate.stores.mongo.rollback import MongoRestored
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.live.test_follow import newest, started
@@ -115,6 +116,46 @@ def test_writes_of_others_to_what_is_kept_ready(ready: Db, environment: dict[str
     assert 1 == ready.bookings.count_documents({"notes": "booked"})
     assert {"bookings"} == own(ready)
     assert "booking_migrate_window" not in ready.list_collection_names()
+
+
+def test_writes_of_others_between_a_write_and_its_check(
+    ready: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others delete and change there before it is read back is written again, and the window stays open."""
+    differing = KeptCopy.differing
+    damaged: list[Any] = []
+
+    def meanwhile(self: KeptCopy, ids: Sequence[Any], documents: Sequence[bytes], *rest: Any) -> list[Any]:
+        if "_restored_" in self.name and ids and len(damaged) < 2:
+            restored = restored_of(ready)
+            damaged.append(ids)
+            if len(damaged) == 1:
+                assert restored.delete_one({"notes": "booked"}).deleted_count
+            else:
+                assert restored.update_one({"notes": "booked"}, {"$set": {"notes": "foreign"}}).modified_count
+        return differing(self, ids, documents, *rest)
+
+    def book(window: Window) -> bool:
+        if window._window.get("built") and window._follower is not None:
+            if restored_of(ready).count_documents({"notes": "booked"}):
+                raise KeyboardInterrupt
+            ready.bookings.update_one(
+                {"clientId": client(2), "sessions.notes": {"$ne": "booked"}},
+                {"$push": {"sessions": session(7, notes="booked")}},
+            )
+        return False
+
+    monkeypatch.setattr(KeptCopy, "differing", meanwhile)
+    monkeypatch.setattr(Window, "_is_over", book)
+    kept = command(*WINDOW)
+    back = command(*ROLLBACK)
+
+    assert 0 == kept.returncode, kept.stderr
+    assert 2 == len(damaged)
+    assert 3 == back.returncode, back.stderr
+    assert 1 == json.loads(back.stdout)["undone"]["since"]["converted"]
+    assert BOOKINGS + 1 == ready.bookings.count_documents({})
+    assert 1 == ready.bookings.count_documents({"notes": "booked"})
 
 
 def await_that(holds: Callable[[], bool]) -> None:
