@@ -1,10 +1,9 @@
 """The command ``references rewrite``: new ids in the place of old booking ids, in other collections."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,6 +19,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
+from booking_migrate.cli.references_fields import FieldOptions, named_fields
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import (
     BadConfiguration,
@@ -28,10 +28,10 @@ from booking_migrate.errors import (
     NotConfirmed,
     NotLiveYet,
 )
-from booking_migrate.events import Announced, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.events import Announced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.quantities import grouped, plural
-from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.in_effect import RewriteInEffect
 from booking_migrate.references.proof import fields_of_rewrites
 from booking_migrate.references.rewrite import RewriteOutcome, RewritePlan
@@ -81,36 +81,6 @@ _LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
 
 
 @dataclass(frozen=True, slots=True)
-class FieldOptions(Group, panel=PLACES):
-    """Which fields hold references, and what is written there."""
-
-    field: list[str] | None = option(
-        None,
-        "Rewrite this field instead of those of the config file.",
-        metavar="COLLECTION.PATH",
-    )
-    to: NewId | None = option(
-        None,
-        "With --field: what the reference becomes.",
-        metavar="session|client-document",
-        show_default="session",
-    )
-    add: list[str] | None = option(
-        None,
-        "With --field: also set a field beside it. May be repeated.",
-        metavar="PATH=session|client-document",
-    )
-    when: list[str] | None = option(
-        None,
-        "With --field: only where this field has this value; one beside the reference, or of the document. May be repeated.",
-        metavar="FIELD=VALUE",
-    )
-    exclude: list[str] | None = option(
-        None, "Leave a collection or a field as it is. May be repeated.", metavar="COLLECTION[.PATH]"
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class ChosenRun(Group, panel=PLACES):
     """Whose new ids are written."""
 
@@ -149,82 +119,11 @@ def rewrite(
     def body(context: run.RunContext) -> RewriteReport:
         with connection.open() as opened:
             fields = _left_in(named or references_of(ctx), given.exclude or ())
-            return _rewrite(opened, fields, chosen, pace, context, yes=asking.yes)
+            # What an earlier process has begun comes before the config file, which may have more fields.
+            continues = not named and not given.exclude
+            return _rewrite(opened, fields, chosen, pace, context, continues=continues, yes=asking.yes)
 
     run.execute(run.Invocation(ctx, output, connection.uri, target=chosen.target or ""), body)
-
-
-def named_fields(given: FieldOptions) -> tuple[ReferenceField, ...]:
-    """Return the fields that the command line names; none if it names none.
-
-    Raises:
-        typer.BadParameter: one cannot be read, or an option needs ``--field``.
-    """
-    if not given.field:
-        for name, value in (("--to", given.to), ("--add", given.add), ("--when", given.when)):
-            if value:
-                raise typer.BadParameter("it is about a field that --field names.", param_hint=name)
-        return ()
-    add = {path: _new_id(text) for path, text in map(_pair_of("--add"), given.add or ())}
-    when: dict[str, tuple[Any, ...]] = {}
-    for path, text in map(_pair_of("--when"), given.when or ()):
-        when[path] = (*when.get(path, ()), *_values(text))
-    to = given.to or NewId.SESSION
-    plain = list(map(field_of, given.field))
-    return tuple(
-        replace(each, to=to, when=when, add={_beside(each.field, path): new for path, new in add.items()})
-        for each in plain
-    )
-
-
-def field_of(text: str) -> ReferenceField:
-    """Return the field that a text such as ``payments.bookingId`` names.
-
-    Raises:
-        typer.BadParameter: it is not a collection and a path.
-    """
-    collection, _, path = text.partition(".")
-    if not collection or not path:
-        raise typer.BadParameter(
-            f"{text!r} is not a collection and a path, such as payments.bookingId.", param_hint="--field"
-        )
-    return ReferenceField(collection, path)
-
-
-def _beside(field: str, path: str) -> str:
-    """Return the whole path of a field that is set beside another; it may be named without its parent."""
-    parent = field.rpartition(".")[0]
-    if "." in path or not parent:
-        return path
-    return f"{parent}.{path}"
-
-
-def _pair_of(name: str) -> Any:
-    def read(text: str) -> tuple[str, str]:
-        path, sign, value = text.partition("=")
-        if not sign or not path or not value:
-            raise typer.BadParameter(
-                f"{text!r} is not a field and a value, such as type=booking.", param_hint=name
-            )
-        return path, value
-
-    return read
-
-
-def _new_id(text: str) -> NewId:
-    if text not in set(NewId):
-        allowed = " or ".join(NewId)
-        raise typer.BadParameter(f"{text!r} is not {allowed}.", param_hint="--add")
-    return NewId(text)
-
-
-def _values(text: str) -> tuple[Any, ...]:
-    """Return a value of the command line as text, and as the number or truth that it may be, too."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return (text,)
-    return (text, value) if isinstance(value, bool | int | float) else (text,)
 
 
 def _left_in(fields: Sequence[ReferenceField], names: Sequence[str]) -> tuple[ReferenceField, ...]:
@@ -265,10 +164,17 @@ def choose_run(journal: JournalPlaces, chosen: ChosenRun) -> RunRecord:
     return newest
 
 
-def _unfinished_fields(connection: Connection, live: RunRecord) -> tuple[ReferenceField, ...]:
-    """Return the recorded fields of a rewrite that was interrupted; empty without one."""
+def _unfinished_fields(
+    connection: Connection, live: RunRecord, fields: Sequence[ReferenceField], listener: Listener
+) -> tuple[ReferenceField, ...]:
+    """Return the recorded fields of a rewrite that was interrupted, and say so if they are other ones; empty without one."""
     known = in_effect(open_reference_journal(connection).rewrites(), live=live.source)
-    return fields_of_rewrites([each for each in known if each.state is RewriteState.WRITING])
+    unfinished = fields_of_rewrites([each for each in known if each.state is RewriteState.WRITING])
+    names = sorted({each.full_name for each in unfinished})
+    if names and fields and names != sorted({each.full_name for each in fields}):
+        then = "for the fields of the config file, run the same command again"
+        listener.notify(Announced(f"the interrupted rewrite of {', '.join(names)} is continued; {then}"))
+    return unfinished
 
 
 def _rewrite(
@@ -278,11 +184,13 @@ def _rewrite(
     pace: PaceOptions,
     context: run.RunContext,
     *,
+    continues: bool,
     yes: bool,
 ) -> RewriteReport:
     journal = open_journal(connection)
     live = choose_run(journal, chosen)
-    fields = fields or _unfinished_fields(connection, live)
+    if continues:
+        fields = _unfinished_fields(connection, live, fields, context.listener) or fields
     if not fields:
         raise NoReferences("references rewrite")
     inspector = open_inspector(connection, live.source)

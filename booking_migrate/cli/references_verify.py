@@ -11,7 +11,8 @@ from booking_migrate.cli import run
 from booking_migrate.cli.options import PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
-from booking_migrate.cli.references_rewrite import ChosenRun, FieldOptions, choose_run, named_fields
+from booking_migrate.cli.references_fields import FieldOptions, named_fields
+from booking_migrate.cli.references_rewrite import ChosenRun, choose_run
 from booking_migrate.errors import NoReferences, NotPermitted
 from booking_migrate.events import Warned
 from booking_migrate.references.fields import NewId, ReferenceField

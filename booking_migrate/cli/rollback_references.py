@@ -10,7 +10,8 @@ from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import PLACES, ConnectionOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import references_of
-from booking_migrate.cli.references_rewrite import field_of, progress_kept
+from booking_migrate.cli.references_fields import field_of
+from booking_migrate.cli.references_rewrite import progress_kept
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import NoRewrite, NotConfirmed, OldIdsDropped, ReferencesStand, Refused
 from booking_migrate.events import Listener, Warned

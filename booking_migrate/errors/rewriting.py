@@ -51,9 +51,7 @@ class OtherRewriteOpen(Refused):
     def hint(self) -> str:
         if self.undoing:
             return "Complete its undoing first: booking-migrate rollback --references"
-        return (
-            "Complete it with the same fields and options, or undo it: booking-migrate rollback --references"
-        )
+        return "To complete it: booking-migrate references rewrite\nOr undo it: booking-migrate rollback --references"
 
 
 class UniqueIndexInTheWay(Refused):

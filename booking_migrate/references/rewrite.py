@@ -313,7 +313,8 @@ class _Rewriting:
         """Return whether the scan may read documents that this rewrite has written before: to ask the journal takes its time."""
         outcome = self._outcome
         has_id = any(each.field.partition(".")[0] == DOCUMENT_ID for each in fields)
-        return outcome.documents > 0 and (outcome.resumed or outcome.again > 0 or has_id)
+        # A document whose `_id` is new may be read before the first batch is counted.
+        return has_id or (outcome.documents > 0 and (outcome.resumed or outcome.again > 0))
 
     def _planned_of(self, collection: str, batch: Sequence[bytes]) -> list[Planned]:
         return self._planned(self._fields[collection], batch, Tally())

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -136,19 +137,21 @@ def test_other_fields_follow_a_rewrite_that_has_written_nothing(
     one = ("--field", "payments.bookingId")
     assert -9 == killed_around(f"before {JOURNAL}.note", 1, environment, *REWRITE, "--config", tables)
     assert -9 == killed_around(f"after {JOURNAL}.note", 1, environment, *REWRITE, *one)
-    refused = command(*REWRITE, "--config", tables)
+    refused = command(*REWRITE, "--field", "reviews.meta.booking.id")
+    error = json.loads(refused.stdout)["error"]
 
     assert 5 == refused.returncode
-    assert "payments.bookingId" in json.loads(refused.stdout)["error"]["message"]
-    assert 0 == command(*REWRITE, *one).returncode
+    assert "payments.bookingId" in error["message"]
+    assert "booking-migrate references rewrite" in error["hint"]
+    assert 0 == command(*REWRITE).returncode
     assert 0 == command(*REWRITE, "--config", tables).returncode
     assert expected(COUNT) == found(database)
 
 
 def test_status_names_the_command_that_continues(
-    database: Db, command: Run, environment: Mapping[str, str], tables: str
+    database: Db, command: Run, environment: Mapping[str, str], tables: str, tmp_path: Path
 ) -> None:
-    """Status names an interrupted rewrite, and its command completes it without the config file; so it does for an undo."""
+    """Status names an interrupted rewrite, and its command completes it whatever the config file names; so it does for an undo."""
     before = hashes(database)
     assert -9 == killed_around(f"after {JOURNAL}.note", 6, environment, *REWRITE, *SMALL, "--config", tables)
     page = command("status").stdout
@@ -160,8 +163,11 @@ def test_status_names_the_command_that_continues(
     assert ("interrupted", None) == (rewritten["state"], rewritten["problem"])
     assert 0 < rewritten["documents"] <= rewritten["looked_at"]
     assert "payments.bookingId" in rewritten["fields"]
-    done = command(*shlex.split(rewritten["possible"][0])[1:], "--yes")
+    other = tmp_path / "other.toml"
+    other.write_text('[[references]]\ncollection = "others"\nfield = "of"\n')
+    done = command(*shlex.split(rewritten["possible"][0])[1:], "--yes", "--config", str(other))
     assert 0 == done.returncode, done.stderr
+    assert "is continued; for the fields of the config file, run the same command again" in done.stderr
     assert expected(COUNT) == found(database)
     (rewritten,) = json.loads(command("status", "--json").stdout)["rewrites"]
     assert ("done", "booking-migrate references verify") == (rewritten["state"], rewritten["possible"][0])
