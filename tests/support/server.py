@@ -63,11 +63,12 @@ def environment_of(uri: str, database: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_server(*, cache_gib: float = 0.25, oplog_mib: int = 64) -> Iterator[Server]:
+def running_server(*, cache_gib: float = 0.5, oplog_mib: int = 64) -> Iterator[Server]:
     """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running.
 
     Args:
-        cache_gib: how much memory the server may use for its cache; WiredTiger takes a quarter at least.
+        cache_gib: how much memory the server may use for its cache. With a quarter, the least, it sometimes refuses a document
+            of 16 MiB: a transaction too large for the cache.
         oplog_mib: how large its oplog is.
     """
     given = os.environ.get("MONGODB_TEST_URI")
@@ -172,7 +173,7 @@ def free_port() -> int:
 
 
 def start_mongod(
-    folder: Path, port: int, *options: str, cache_gib: float = 0.25, oplog_mib: int = 64
+    folder: Path, port: int, *options: str, cache_gib: float = 0.5, oplog_mib: int = 64
 ) -> subprocess.Popen[bytes]:
     """Start a mongod on a port, with its data and log in a folder; a member of a replica set, unless options say otherwise."""
     data = folder / "data"
