@@ -43,6 +43,7 @@ from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
 from booking_migrate.runs.commands import NEEDS_REST, needs_rest
 from booking_migrate.runs.plan import Limits
+from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
 from booking_migrate.runs.undo import UndoOutcome
 from booking_migrate.stores.connection import open_inspector, open_journal
@@ -193,7 +194,7 @@ def _rollback(
     journal = open_journal(connection).journal
     newest, discard_later = runs[0], discard.discard_later
     if newest.state is not RunState.ROLLED_BACK:
-        row = "rollback after a cut-over" if newest.state in _SWAPPING else "rollback"
+        row = _row_of(connection, newest)
         refuse_lacking(open_inspector(connection, newest.target), row, [newest.source, newest.target])
     changes = None
     if discard.convert_later and newest.state not in LIVE:
@@ -267,6 +268,13 @@ def _describe_changes(
         found = assess_changes_in_place(alike, _in_place(connection, newest), journal)
         return _in_words(found, "the migration", will_drop=will_drop)
     return None
+
+
+def _row_of(connection: Connection, newest: RunRecord) -> str:
+    """Return the row of the table of privileges that a rollback takes."""
+    if newest.archive is not None and _in_place(connection, newest).is_guarded():
+        return BEHIND_GUARD
+    return "rollback after a cut-over" if newest.state in _SWAPPING else "rollback"
 
 
 def _in_place(connection: Connection, chosen: RunRecord) -> "MongoInPlace":

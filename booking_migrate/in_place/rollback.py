@@ -125,6 +125,8 @@ def undo_in_place(
     check_archive_of(run, collection, stores.journal)
     check_transition(run, RunState.ROLLING_BACK)
     lock.confirm()
+    # The guard of a cut-over stays: taken off, it would let old bookings of others in, and a kill would leave it off.
+    collection = collection.past_guard()
     if run.server_session is not None:
         collection.end_sessions(run.server_session)
     run = stores.journal.save(

@@ -17,6 +17,7 @@ from booking_migrate.quantities import plural, size
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import FOLLOW_COMMAND
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import RESUMABLE, in_words, newest_result
 from booking_migrate.runs.status import refuse_other_mode
@@ -94,9 +95,17 @@ def _row_of(plan: PreflightPlan, command: str) -> str:
         return command
     try:
         cut_over = run_to_finalize(plan.stores.journal, plan.request.source)
+        if cut_over is not None and command == "rollback" and _is_behind_guard(plan):
+            return BEHIND_GUARD
     except NotPermitted:
         return command
     return command if cut_over is None else f"{command} after a cut-over"
+
+
+def _is_behind_guard(plan: PreflightPlan) -> bool:
+    """Return whether the run that is undone first is one in place, of a collection with a guard."""
+    newest = newest_result(plan.stores.journal, plan.request.source)
+    return newest is not None and newest.archive is not None and plan.archive(newest.archive).is_guarded()
 
 
 def _server(plan: PreflightPlan) -> Iterator[Check]:

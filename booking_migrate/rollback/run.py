@@ -4,9 +4,7 @@ Before a cut-over, what the run wrote is removed (`runs.undo`); after it, the ol
 restored (`restore`, `from_window`); a run in place is undone client by client (`in_place.rollback`).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from booking_migrate.cutover.recovery import recover
 from booking_migrate.errors import (
@@ -29,9 +27,6 @@ from booking_migrate.runs.reopening import Exists, before_finalize, reopen
 from booking_migrate.runs.states import FINAL, IN_EFFECT, LIVE
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-
-if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.in_place import MongoInPlace
 
 
 def choose_runs(
@@ -154,19 +149,17 @@ def _undo(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
     if run.state is RunState.ROLLED_BACK:
         return UndoOutcome(run, was_rolled_back=True)
     if run.archive is not None:
-        collection = plan.in_place(run)
-        with _without_guard(collection, run, stores.journal):
-            return undo_in_place(
-                run,
-                collection,
-                stores,
-                lock,
-                listener=listener,
-                signal_guard=guard,
-                discard_later=plan.discard_later,
-                older=plan.older,
-                regulator=_regulator(plan, run),
-            )
+        return undo_in_place(
+            run,
+            plan.in_place(run),
+            stores,
+            lock,
+            listener=listener,
+            signal_guard=guard,
+            discard_later=plan.discard_later,
+            older=plan.older,
+            regulator=_regulator(plan, run),
+        )
     if run.state in LIVE:
         return restore_live(plan, run, lock)
     if plan.discard_later:
@@ -184,25 +177,6 @@ def _regulator(plan: RollbackPlan, run: RunRecord) -> Regulator:
         run_id=lambda: run.run_id,
         gauge=plan.stores.lag,
     )
-
-
-@contextmanager
-def _without_guard(collection: "MongoInPlace", run: RunRecord, journal: RunJournal) -> Iterator[None]:
-    """Remove the guard that would refuse the old bookings of a run in place, if a cut-over has installed it."""
-    is_guarded = any(
-        other.source == run.source
-        and other.archive is None
-        and other.state is RunState.CUT_OVER
-        and "no-guard" not in other.cutover_options
-        for other in journal.runs()
-    )
-    if is_guarded:
-        collection.unguard()
-    try:
-        yield
-    finally:
-        if is_guarded:
-            collection.guard()
 
 
 def _note_problem(run_id: str, journal: RunJournal, error: BaseException) -> None:

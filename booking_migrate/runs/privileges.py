@@ -24,6 +24,8 @@ _BLOCKS = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
 CLUSTER_ROLES = ("clusterMonitor", "restore")
 """Built-in roles on the cluster, which are granted on `admin`."""
 
+BEHIND_GUARD = "rollback after a cut-over, of a run in place"
+"""The row of a rollback that stores old bookings past the guard of a cut-over."""
 
 _ROLE = "booking_migrate"
 
@@ -73,6 +75,7 @@ TASKS = (
         optional=_AT_TIMES,
     ),
     Task(("rollback",), ("readWrite",), (*_DROPS, "createIndex")),
+    Task((BEHIND_GUARD,), ("readWrite", "dbAdmin"), (*_DROPS, "createIndex", "bypassDocumentValidation")),
     Task(("finalize",), ("readWrite",), _DROPS),
     Task(("finalize after a cut-over",), ("readWrite", "dbAdmin"), (*_DROPS, "collMod")),
     Task(

@@ -10,7 +10,7 @@ import bson
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.runs.privileges import CLUSTER_ROLES, READS, TASKS, Task
+from booking_migrate.runs.privileges import BEHIND_GUARD, CLUSTER_ROLES, READS, TASKS, Task
 from tests.cli.conftest import Run
 from tests.support.readme import ROOT
 from tests.support.server import Server, guarded_server
@@ -58,6 +58,8 @@ _LIFE: Sequence[tuple[str, tuple[str, ...]]] = (
     ("migrate", ("migrate", *_OTHERS)),
     ("verify", ("verify", *_OTHERS)),
     ("cutover", ("cutover", *_OTHERS, "--rejected", "carry", "--yes")),
+    ("migrate --in-place", ("migrate", "--in-place", "--source", "others", "--accept", "duration-too-short")),
+    (BEHIND_GUARD, ("rollback", "--target", "others", "--yes")),
     ("finalize after a cut-over", ("finalize", "--source", "others", "--yes")),
 )
 _DONE = (0, 3)

@@ -241,12 +241,12 @@ class _InPlace:
             self.calls.clear()
         self.act(Step.MOVE_PREPARED)
 
-    def inserted(self, whole: Callable[..., Any], collection: Any, documents: Any) -> None:
+    def inserted(self, whole: Callable[..., Any], collection: Any, documents: Any, **how: Any) -> None:
         is_first = self.calls == ["taken"]
         if is_first:
             self.act(Step.RANGE_NOTED)
             self.calls.append("archived")
-        whole(collection, documents)
+        whole(collection, documents, **how)
         if is_first:
             self.act(Step.ARCHIVED)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from bson.errors import BSONError
 from pymongo.errors import PyMongoError
@@ -21,6 +21,7 @@ from booking_migrate.stores.mongo.administration import (
     has_index,
     indexes_of,
     make_index,
+    options_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.exclusive import drop_index
@@ -28,7 +29,7 @@ from booking_migrate.stores.mongo.failures import absent, read, reading, transla
 from booking_migrate.stores.mongo.in_place_scan import located, pending
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
-from booking_migrate.stores.mongo.live_swap import guard, unguard
+from booking_migrate.stores.mongo.live_swap import guard, is_guarded
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.servers import hosts_of
@@ -232,9 +233,17 @@ class MongoInPlace:
         """Let the collection refuse old bookings that come, beside its own validator. May be repeated."""
         guard(self._collection, is_lenient=True)
 
-    def unguard(self) -> None:
-        """Take the validator of `guard` off again; the collection's own one stays. May be repeated."""
-        unguard(self._collection)
+    def is_guarded(self) -> bool:
+        """Return whether the collection has the validator of `guard`."""
+        return is_guarded(options_of(self._collection))
+
+    def past_guard(self) -> Self:
+        """Return the same, whose units of work store old bookings past the guard, if there is one; it stays for all others.
+
+        The server then does not check them against the collection's own validator either.
+        """
+        places = self._places._replace(is_guarded=self.is_guarded())
+        return type(self)(places, self._rejects, has_transactions=self.has_transactions)
 
     def drop_legacy_indexes(self) -> tuple[Sequence[str], Sequence[str]]:
         """Drop the program's own indexes on `legacyBookingId`; return their names, and those of others, which stay."""

@@ -61,13 +61,16 @@ class InPlacePlaces(NamedTuple):
     journal: MongoJournal
     """The journal; here it is written within transactions."""
 
+    is_guarded: bool = False
+    """Whether documents are inserted into the collection past its validator, which takes the privilege `bypassDocumentValidation`."""
+
 
 class _MongoUnit(Unit):
     """What both kinds of a unit have in common."""
 
     def __init__(self, places: InPlacePlaces) -> None:
         """Take the places."""
-        self._collection, self._archive, self._runs, self._journal = places
+        self._collection, self._archive, self._runs, self._journal, self._is_guarded = places
 
     @abstractmethod
     def _find(self, collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
@@ -138,7 +141,7 @@ class Transaction(_MongoUnit):
         self._delete(self._collection, writes.removed)
         self._replace(self._collection, writes.changed)
         self._replace(self._archive, writes.rearchived)
-        self._insert(self._collection, writes.new)
+        self._insert(self._collection, writes.new, bypasses=self._is_guarded)
         self._delete(self._archive, writes.unarchived, writes.unarchived_of)
         last = self._note(move, lambda written: self._journal.insert(written, self._session))
         if move.slot is None:
@@ -146,9 +149,15 @@ class Transaction(_MongoUnit):
         else:
             self._journal.keep_progress(move.run_id, move.slot, move.progress, self._session)
 
-    def _insert(self, collection: DriverCollection, documents: Sequence[bytes]) -> None:
+    def _insert(
+        self, collection: DriverCollection, documents: Sequence[bytes], *, bypasses: bool = False
+    ) -> None:
         if documents:
-            collection.insert_many(map(as_driver_document, documents), session=self._session)
+            collection.insert_many(
+                map(as_driver_document, documents),
+                bypass_document_validation=bypasses or None,
+                session=self._session,
+            )
 
     def _replace(self, collection: DriverCollection, changes: Sequence[Replacement]) -> None:
         if changes:
@@ -180,20 +189,27 @@ class StepByStep(_MongoUnit):
         writes = move.writes
         insert_missing(self._archive, writes.archived)
         _replace(self._archive, writes.rearchived)
-        insert_missing(self._collection, writes.new)
+        insert_missing(self._collection, writes.new, bypasses=self._is_guarded)
         _replace(self._collection, writes.changed)
         _remove(self._collection, [*writes.gone, *writes.removed])
         _remove(self._archive, writes.unarchived)
         write(self._runs, lambda: self._save(move, last))
 
 
-def insert_missing(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+def insert_missing(
+    collection: DriverCollection, documents: Sequence[bytes], *, bypasses: bool = False
+) -> None:
     """Insert documents, some of which may be there since a step was cut off.
+
+    Args:
+        collection: where to.
+        documents: the documents.
+        bypasses: as of `insert_absent`.
 
     Raises:
         TargetChanged: another one is there instead: another process is writing.
     """
-    if insert_absent(collection, documents):
+    if insert_absent(collection, documents, bypasses=bypasses):
         return
     there = set(find_all(collection, _ids_of(documents)))
     other = next((raw for raw in documents if raw not in there), None)

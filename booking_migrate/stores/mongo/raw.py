@@ -102,8 +102,15 @@ def find_all(collection: DriverCollection, condition: Mapping[str, Any]) -> list
     return read(collection, lambda: list(find_raw(collection, condition)))
 
 
-def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> bool:
+def insert_absent(
+    collection: DriverCollection, documents: Sequence[bytes], *, bypasses: bool = False
+) -> bool:
     """Insert documents; those whose `_id` is there already are left out, whatever their content.
+
+    Args:
+        collection: where to.
+        documents: the documents.
+        bypasses: whether the collection's validator is bypassed, which takes a privilege of its own.
 
     Returns:
         Whether the server has refused none of them. If not, the caller has to look what is there, if that matters.
@@ -115,7 +122,13 @@ def insert_absent(collection: DriverCollection, documents: Sequence[bytes]) -> b
         return True
     with writing(collection):
         try:
-            with_retry(lambda: collection.insert_many(map(as_driver_document, documents), ordered=False))
+            with_retry(
+                lambda: collection.insert_many(
+                    map(as_driver_document, documents),
+                    ordered=False,
+                    bypass_document_validation=bypasses or None,
+                )
+            )
         except BulkWriteError as error:
             if is_transient(error):
                 raise

@@ -9,6 +9,7 @@ import pytest
 from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
+from pymongo.errors import WriteError
 
 from booking_migrate.bson.document import CODEC
 from tests.lifecycle.conftest import Ended, contents
@@ -240,3 +241,27 @@ def test_a_failed_rollback_is_not_called_dead(database: Db, command: Run) -> Non
     assert 0 == done.returncode, done.stderr
     assert before == contents(database)
     assert ("rolled-back", None) == (after["state"], after["problem"])
+
+
+@pytest.mark.parametrize("mode", [(), ("--without-transactions",)], ids=["transactions", "steps"])
+def test_the_guard_of_a_cutover_stays(
+    database: Db, command: Run, killed: Killed, mode: tuple[str, ...]
+) -> None:
+    """While a run in place behind a cut-over is undone, and after a kill, old bookings of others are refused; those restored are in."""
+    database.bookings.insert_many(map(booking, range(8)))
+    places = ("--target", "clients", "--quiet")
+    for step in (("migrate",), ("verify",), ("cutover", "--yes")):
+        assert 0 == command(*step, *places).returncode
+    database.bookings.drop_index("clientId_1")
+    late = [booking(80 + number, clientId=client(50 + number)) for number in range(4)]
+    database.bookings.insert_many(late, bypass_document_validation=True)
+    guard, before = database.bookings.options(), _documents(database)
+    assert 0 == command(*MIGRATE, *mode).returncode
+    assert -9 == killed(Step.MOVE_PREPARED.value, 1, *ROLLBACK)
+
+    assert guard == database.bookings.options()
+    with pytest.raises(WriteError, match="failed validation"):
+        database.bookings.insert_one(booking(90))
+    assert 0 == command(*ROLLBACK).returncode
+    assert guard == database.bookings.options()
+    assert before == _documents(database)
