@@ -14,6 +14,7 @@ from booking_migrate.cli.next_steps import same_command, written_out
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
 from booking_migrate.cli.usage import PREFIX, misspelt_variables
+from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import (
     GOES_ON,
     LIVE_AS_BEFORE,
@@ -34,7 +35,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.reports.model import ErrorReport, RewriteStatusReport
 from booking_migrate.reports.text import split_command
-from booking_migrate.stores.places import uses_files_only
+from booking_migrate.stores.places import DEFAULT_USERS, uses_files_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -190,8 +191,18 @@ def _located(asked: Invocation, error: BaseException) -> BaseException:
     """Return an error with the source of the command, in which its cause can be looked for."""
     if isinstance(error, DuplicateClientDocuments):
         return replace(error, source=asked.source)
-    if isinstance(error, UniqueIndexViolated) and asked.source and not uses_files_only(asked.source):
-        return replace(error, source=asked.source)
+    if isinstance(error, UniqueIndexViolated):
+        options = asked.ctx.params
+        users = options.get("users") or DEFAULT_USERS
+        return replace(
+            error,
+            source="" if uses_files_only(asked.source) else asked.source,
+            users="" if uses_files_only(users) else users,
+            looked_up=(
+                ("clientUserId", options.get("user_id_field") or PeopleFields().user_id),
+                ("clientEmail", options.get("user_email_field") or PeopleFields().email),
+            ),
+        )
     return error
 
 

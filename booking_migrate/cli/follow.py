@@ -29,7 +29,7 @@ from booking_migrate.follow.run import (
     follow,
     follow_to_now,
 )
-from booking_migrate.quantities import plural
+from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import NextStep, step_after_hand_over
 from booking_migrate.runs.background import ALONE
 from booking_migrate.runs.commands import LEAVING, command_of, cutovers_of
@@ -231,7 +231,7 @@ class RunFollowing:
         if not self._is_forever:
             return follow_to_now(what)
         done = follow(what)
-        text = f"followed {plural(done.changes, 'change')}; clients derived again: {done.clients}, verified: {done.verified}"
+        text = f"followed {plural(done.changes, 'change')}; clients derived again: {grouped(done.clients)}, verified: {grouped(done.verified)}"
         listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
         return done
 

@@ -18,7 +18,7 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
 from booking_migrate.references.fields import ReferenceField
-from booking_migrate.references.in_effect import RewriteInEffect
+from booking_migrate.references.in_effect import rewrites_in_effect
 from booking_migrate.references.proof import fields_of_rewrites
 from booking_migrate.references.remaining import sampled_fields
 from booking_migrate.references.restoring import UndoPlan
@@ -34,7 +34,7 @@ from booking_migrate.stores.connection import Connection, open_inspector, open_j
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open_references import open_references
 from booking_migrate.stores.open_rewriting import open_reference_journal, open_referring_writes
-from booking_migrate.stores.reference_journal import RewriteRecord, in_effect
+from booking_migrate.stores.reference_journal import RewriteRecord
 from booking_migrate.stores.references import OldIds
 
 
@@ -201,7 +201,9 @@ def refuse_while_rewritten(connection: Connection, runs: Sequence[RunRecord]) ->
     Raises:
         ReferencesStand: there are such.
     """
-    for each in in_effect(open_reference_journal(connection).rewrites()):
-        named = next((run for run in runs if run.run_id == each.run_id), None)
-        if named is not None and named.state is not RunState.ROLLED_BACK:
-            raise ReferencesStand(named.run_id, RewriteInEffect(each, None).values)
+    found = rewrites_in_effect(open_reference_journal(connection).rewrites(), None)
+    for undone in runs:
+        standing = [each for each in found if each.record.run_id == undone.run_id]
+        if standing and undone.state is not RunState.ROLLED_BACK:
+            fields = dict.fromkeys(name for each in standing for name in each.fields)
+            raise ReferencesStand(undone.run_id, sum(each.values for each in standing), tuple(fields))

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from socket import gethostname
 
@@ -19,7 +19,7 @@ from booking_migrate.cli.parameters import Group as OptionGroup
 from booking_migrate.cli.parameters import option
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import ExitCode, NoRun, NotPermitted
-from booking_migrate.references.in_effect import rewrites_in_effect
+from booking_migrate.references.in_effect import RewriteInEffect, restoring_first, rewrites_in_effect
 from booking_migrate.references.rewrite import LOCK as REFERENCES_LOCK
 from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.lifecycle_outcomes import report_of_status
@@ -32,7 +32,7 @@ from booking_migrate.stores.connection import find_old_bookings, open_journal, o
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.locks import birth_of
+from booking_migrate.stores.locks import HeldLockView, birth_of
 from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
 from booking_migrate.stores.open_follow import cluster_time_of, oldest_change
@@ -162,14 +162,19 @@ def _poll(connection: Connection, target: str | None, own_id: str) -> Iterator[L
             exists=partial(collection_exists, connection),
             reach=lambda: _reach(connection),
         )
-        yield _with_others(report_of_status(found, run_id=own_id, target=target), connection)
+        held = locks.held()
+        rewrites = rewrites_in_effect(
+            open_reference_journal(connection).rewrites(), held.get(REFERENCES_LOCK)
+        )
+        runs = [replace(each, possible=restoring_first(each.run, each.possible, rewrites)) for each in found]
+        yield _with_others(report_of_status(runs, run_id=own_id, target=target), rewrites, held)
 
 
-def _with_others(report: LifeReport, connection: Connection) -> LifeReport:
+def _with_others(
+    report: LifeReport, found: Sequence[RewriteInEffect], locks: Mapping[str, HeldLockView]
+) -> LifeReport:
     """Return the report with the rewrites of references, and with locks that are held for nothing else that it shows."""
-    locks = open_journal(connection).locks.held()
-    records = open_reference_journal(connection).rewrites()
-    rewrites = tuple(map(rewrite_status, rewrites_in_effect(records, locks.get(REFERENCES_LOCK))))
+    rewrites = tuple(map(rewrite_status, found))
     shown = {*(each.holder for each in report.runs), *(each.holder for each in rewrites)}
     others = tuple(
         LockReport(name=name, holder=str(view.holder), heard_at=view.heard_at)

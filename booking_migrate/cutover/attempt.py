@@ -35,6 +35,7 @@ from booking_migrate.errors import (
     effect_of,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
+from booking_migrate.quantities import grouped
 from booking_migrate.runs.commands import abort_of, command_of, ways_beside_deletes
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.lock import HeldLock
@@ -229,12 +230,12 @@ class Attempt:
         """
         if counts["conflicts"]:
             raise self._failure(
-                f"bookings conflict with sessions that others have changed: {counts['conflicts']}",
+                f"bookings conflict with sessions that others have changed: {grouped(counts['conflicts'])}",
                 resolve_conflicts(self._run),
             )
         if counts["rejected"] and self._policy is None:
             raise self._failure(
-                f"bookings that were added or changed since the migration were rejected: {counts['rejected']}",
+                f"bookings that were added or changed since the migration were rejected: {grouped(counts['rejected'])}",
                 "Run cutover again with --rejected carry or --rejected leave.",
             )
 
@@ -353,7 +354,7 @@ class Attempt:
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
         failure = self._failure(
-            f"the target does not match the source, mismatches: {outcome.mismatch_count}",
+            f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",
             "\n".join(
                 [
                     f"Migrate again: {command_of(self._run, 'migrate')}",

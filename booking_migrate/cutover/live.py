@@ -19,6 +19,7 @@ from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower
 from booking_migrate.follow.part import Kept
+from booking_migrate.quantities import grouped
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.plan import Limits
 from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
@@ -205,19 +206,19 @@ class LivePreparation:
     def _refuse_wrong(self, handled: Handled) -> None:
         if handled.foreign:
             raise self._fail(
-                f"client documents of the target were changed by others: {len(handled.foreign)}",
+                f"client documents of the target were changed by others: {grouped(len(handled.foreign))}",
                 "Nothing else may write to the target before the cut-over. Run migrate, then verify.",
             )
         if handled.verification is not None and handled.verification.mismatch_count:
             raise self._mismatched(handled.verification)
         raise self._fail(
-            f"the kept copy was changed by others, documents that differ from the source: {len(handled.differing)}",
+            f"the kept copy was changed by others, documents that differ from the source: {grouped(len(handled.differing))}",
             "Nothing else may write to the copy. Run cutover again, which makes a new one.",
         )
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         failure = self._fail(
-            f"the target does not match the source, mismatches: {outcome.mismatch_count}",
+            f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",
             "Run migrate and verify again.",
         )
         failure.examples = tuple(each.place for result in outcome.results for each in result.examples)[:5]

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from booking_migrate.errors import CutoverRefused
+from booking_migrate.quantities import plural
 from booking_migrate.runs.commands import CARRYING, LEAVING, command_of, cutovers_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
@@ -75,7 +76,7 @@ def check_ready(
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
         raise refuse(
-            f"{_counted(conflicts, 'booking conflicts', 'bookings conflict')} with the sessions",
+            f"{plural(conflicts, 'booking conflicts', 'bookings conflict')} with the sessions",
             resolve_conflicts(run),
         )
     _check_proven(run)
@@ -93,12 +94,8 @@ def check_ready(
             f"Otherwise {CARRYING}: {carry}\n"
             f"{LEAVING}: {leave}"
         )
-        raise refuse(f"{_counted(rejected, 'booking was', 'bookings were')} rejected", advice)
+        raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected", advice)
     return run
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
 
 
 def _check_proven(run: RunRecord) -> None:

@@ -10,6 +10,8 @@ from shlex import quote
 from string import Formatter
 from typing import Any, Self, dataclass_transform
 
+from booking_migrate.quantities import grouped, plural
+
 SAME_COMMAND = "booking-migrate ..."
 """Stands for the command that runs, at the end of a line of a hint: where it is known, it is printed whole.
 
@@ -59,9 +61,9 @@ class ExitCode(IntEnum):
 class _TextFormatter(Formatter):
     """Formats templates with attributes of an error.
 
-    ``{count:client has|clients have}`` is a number with the noun that fits it, ``{problems:; }`` a sequence with its
-    separator (a comma if none is named), ``{ids:, |{count}}`` the first few of a number, ``{source!q}`` a text quoted for the
-    shell; all else is as in `str.format`.
+    A number has its digits in groups of three, ``{count:client has|clients have}`` is one with the noun that fits it,
+    ``{problems:; }`` a sequence with its separator (a comma if none is named), ``{ids:, |{count}}`` the first few of a number,
+    ``{source!q}`` a text quoted for the shell; all else is as in `str.format`.
     """
 
     def get_value(self, key: int | str, args: Sequence[Any], _kwargs: Any) -> Any:
@@ -75,8 +77,9 @@ class _TextFormatter(Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         """Format one attribute."""
         if isinstance(value, int) and "|" in format_spec:
-            one, many = format_spec.split("|")
-            return f"{value} {one if value == 1 else many}"
+            return plural(value, *format_spec.split("|"))
+        if isinstance(value, int) and not format_spec:
+            return grouped(value)
         if isinstance(value, list | tuple):
             separator, _, count = format_spec.partition("|")
             return _first_of(value, int(count or len(value)), separator or ", ")
@@ -84,7 +87,7 @@ class _TextFormatter(Formatter):
 
 
 def _first_of(shown: Sequence[str], count: int, separator: str) -> str:
-    more = f"{separator.rstrip(', ')} and {count - len(shown)} more" if count > len(shown) else ""
+    more = f"{separator.rstrip(', ')} and {grouped(count - len(shown))} more" if count > len(shown) else ""
     return separator.join(shown) + more
 
 

@@ -282,7 +282,12 @@ class TargetInOldShape(Refused):
             )
         first, *others = ways
         start = f"Usual: {first}" if others else f"{first[0].upper()}{first[1:]}"
-        return "\n".join([start, *(f"Or, {each}" for each in others)])
+        look = (
+            "To see the first of such documents, in mongosh: "
+            f'db.getCollection("{self.place}").find({{sessions: {{$exists: false}}}}).limit(5)'
+        )
+        looks = [look] if self.is_written else []
+        return "\n".join([start, *(f"Or, {each}" for each in others), *looks])
 
 
 class DuplicateClientDocuments(Refused):

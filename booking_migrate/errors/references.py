@@ -12,7 +12,7 @@ class OldIdsNotIndexed(Refused):
     documents: int
     message = (
         "{collection} has no index on sessions.legacyBookingId, and the old bookings are not kept: each look-up would read all "
-        "{documents} client documents"
+        "{documents:client document|client documents}"
     )
     hint = (
         "First create it: booking-migrate references keep --source {collection!q}\n"

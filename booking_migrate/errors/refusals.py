@@ -1,6 +1,8 @@
 """Errors of documents that a place refuses: a full disk, a validator, a unique index."""
 
+import json
 import re
+from collections.abc import Sequence
 
 from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, Refused, Unexpected, either
 
@@ -28,7 +30,7 @@ class DiskFull(WriteFailed):
     message = "the disk of the server is full: cannot write to {place} ({problem})"
     hint = (
         "Until there is room, the application may not be able to write either. Free space on the server's disk, or enlarge it; then run "
-        "the same command again: what was written is kept."
+        f"the same command again: {GOES_ON}."
     )
 
 
@@ -68,7 +70,7 @@ class DuplicateKeys(Unexpected):
     """The first of the keys that are there already, as text."""
 
     message = "{place} refused {count:client document|client documents} as duplicates, such as {sample}"
-    hint = "Another process writes client documents to {place}. Stop it, then run the same command again: what was written is kept."
+    hint = f"Another process writes client documents to {{place}}. Stop it, then run the same command again: {GOES_ON}."
 
 
 class DocumentIdTaken(DuplicateKeys):
@@ -93,12 +95,17 @@ class UniqueIndexViolated(DuplicateKeys):
     source: str = ""
     """The collection of these bookings; empty: not known, or a file."""
 
+    users: str = ""
+    """The collection in which what bookings lack is looked up; empty: not known, or a file."""
+
+    looked_up: Sequence[tuple[str, str]] = ()
+    """The fields of bookings that are looked up there, each with the field that has its value."""
+
     message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
-    effect = "What was written is kept."
+    effect = "What was written before is kept, and need not be removed."
 
     hint = (
-        "Several clients have the same value in {fields}, or none. Usual: correct it in the bookings; if the bookings lack the field, "
-        "correct it in users.{finding}\n"
+        "Several clients have the same value in {fields}, or none. Usual: correct it in the bookings.{finding}\n{finding_users}"
         "Or, if clients may share a value, drop the index. First see its definition, with which createIndex makes it again, in "
         'mongosh: db.getCollection("{place}").getIndexes()\n'
         'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
@@ -114,4 +121,15 @@ class UniqueIndexViolated(DuplicateKeys):
     def finding(self) -> str:
         if not (self.source and self.query):
             return ""
-        return f' To see the bookings with the first value, in mongosh: db.getCollection("{self.source}").find({self.query})'
+        return f' To see those with the first value, in mongosh: db.getCollection("{self.source}").find({self.query})'
+
+    @property
+    def finding_users(self) -> str:
+        query, names = json.loads(self.query or "{}"), dict(self.looked_up)
+        if not query.keys() <= names.keys():
+            return ""
+        start = "Or, if the bookings lack the field, so that its value was looked up, correct it where it comes from."
+        if not (self.users and query):
+            return f"{start}\n"
+        asked = json.dumps({names[name]: value for name, value in query.items()})
+        return f'{start} To see these users, in mongosh: db.getCollection("{self.users}").find({asked})\n'

@@ -127,11 +127,14 @@ class ReferencesStand(Refused):
 
     run_id: str
     values: int
+    fields: Sequence[str]
+    """The fields that have them, with their collections."""
+
     effect = "Nothing was changed."
     message = either(
         "values",
-        "{values:reference|references} to the new ids of run {run_id} were rewritten in other collections",
-        "a rewrite of references to the new ids of run {run_id} was begun",
+        "{values:reference was|references were} rewritten to the new ids of run {run_id}, in {fields}",
+        "a rewrite of references in {fields} to the new ids of run {run_id} was begun",
     )
     changed = either("values", ", which changes {values:reference|references}")
     hint = (

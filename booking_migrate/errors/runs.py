@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import SAME_COMMAND, Locked, NothingToDo, Refused, Unexpected, either
+from booking_migrate.errors.base import (
+    GOES_ON,
+    SAME_COMMAND,
+    Locked,
+    NothingToDo,
+    Refused,
+    Unexpected,
+    either,
+)
+from booking_migrate.quantities import plural
 
 
 class JournalTooNew(Refused):
@@ -304,7 +313,7 @@ class UnaccountedBookings(Unexpected):
 
     scanned: int
     accounted: int
-    message = "{scanned} bookings were scanned, but {accounted} are accounted for"
+    message = "{scanned:booking was|bookings were} scanned, but {accounted} are accounted for"
     hint = "To list every missing booking, with the options of this command: booking-migrate verify"
 
 
@@ -358,7 +367,7 @@ class BookingsLeft(Unexpected):
         "{bookings:booking|bookings} of {clients:client|clients} in {place} could not be moved in "
         "{passes:pass|passes}, because other processes keep writing to these clients: {sample:, |{clients}}"
     )
-    hint = "Run the same command again when the application writes less, or with more --passes: what was moved is kept."
+    hint = f"Run the same command again when the application writes less, or with more --passes: {GOES_ON}."
 
 
 class IllegalTransition(Unexpected):
@@ -385,6 +394,6 @@ class NotRestored(Unexpected):
         if self.count == 1:
             return f"{self.unit} {self.sample} in {self.place} differs from its state before the run"
         return (
-            f"{self.count} {self.unit}s in {self.place} differ from their state before the run, "
+            f"{plural(self.count, self.unit)} in {self.place} differ from their state before the run, "
             f"such as {self.sample}"
         )

@@ -19,6 +19,7 @@ from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, Ph
 from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.quantities import grouped
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.control import MIGRATE, Setting
@@ -306,7 +307,7 @@ class _Following:
         if not is_clean:
             raise FollowingStopped(
                 self._run.target,
-                f"the target does not match the source, mismatches: {outcome.mismatch_count}",
+                f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",
                 command_of(self._run, "verify"),
             )
         self._follower.is_verified = True
@@ -328,10 +329,12 @@ class _Following:
 
     def _stop(self, handled: Handled) -> None:
         if handled.foreign:
-            problem = f"client documents of the target were changed by others: {len(handled.foreign)}"
+            problem = (
+                f"client documents of the target were changed by others: {grouped(len(handled.foreign))}"
+            )
         else:
             count = 0 if handled.verification is None else handled.verification.mismatch_count
-            problem = f"the target does not match the source, mismatches: {count}"
+            problem = f"the target does not match the source, mismatches: {grouped(count)}"
         raise FollowingStopped(self._run.target, problem, command_of(self._run, "verify"))
 
     def _save_position(self, position: Position) -> None:

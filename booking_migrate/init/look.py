@@ -26,6 +26,7 @@ from booking_migrate.init.people import (
     holders_of,
     user_id_fields,
 )
+from booking_migrate.quantities import grouped
 from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
 from booking_migrate.stores.ports import DocumentReader
 
@@ -230,7 +231,7 @@ def _contract_settings(
 ) -> Iterator[Setting]:
     """Yield what the contract may have to allow, commented out: only the new application knows."""
     if found.currencies:
-        seen = ", ".join(f"{name} {count}" for name, count in found.currencies.items())
+        seen = ", ".join(f"{name} {grouped(count)}" for name, count in found.currencies.items())
         refused = [name for name in found.currencies if not _is_currency(name)]
         now = (
             f" ({' and '.join(refused)} {'is' if len(refused) == 1 else 'are'} rejected now)"
@@ -248,7 +249,7 @@ def _contract_settings(
             continue
         allowed = getattr(contract, rule.allowed)
         if outside := values_outside(bookings, rule.name, allowed):
-            seen = ", ".join(f"{name} {count}" for name, count in outside.items())
+            seen = ", ".join(f"{name} {grouped(count)}" for name, count in outside.items())
             reason = f"Sampled values of {rule.name} that are rejected: {seen}. Allow only what the new application accepts"
             yield Setting(rule.allowed, (*allowed, *outside), reason, "contract", is_set=False)
 

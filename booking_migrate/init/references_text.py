@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from booking_migrate.bson.format import one_line
 from booking_migrate.init.config_text import quoted
+from booking_migrate.quantities import grouped
 from booking_migrate.references.outcome import FindOutcome, FoundField
 
 _HEAD = """\
@@ -19,13 +20,13 @@ def references_text(outcome: FindOutcome) -> str:
 
 
 def _table(found: FoundField) -> Iterator[str]:
-    forms = ", ".join(f"{form} {count}" for form, count in found.forms.items())
-    yield f"# {found.hits} of {found.values} values are ids of bookings: {forms}."
+    forms = ", ".join(f"{form} {grouped(count)}" for form, count in found.forms.items())
+    yield f"# {grouped(found.hits)} of {grouped(found.values)} values are ids of bookings: {forms}."
     if new := found.sessions + found.client_documents:
-        yield f"# {new} of the others are new ids already, of sessions or client documents."
+        yield f"# {grouped(new)} of the others are new ids already, of sessions or client documents."
     if found.condition is not None:
         yield (
-            f"# {found.condition.others} of the others that were looked at have another "
+            f"# {grouped(found.condition.others)} of the others that were looked at have another "
             f"{one_line(found.condition.field)}."
         )
     for obstacle in found.obstacles:

@@ -13,7 +13,7 @@ from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_docume
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
 from booking_migrate.preflight.privileges import check_privileges, shown_with
 from booking_migrate.preflight.results import check_result
-from booking_migrate.quantities import plural, size
+from booking_migrate.quantities import grouped, plural, size
 from booking_migrate.runs.commands import possible_commands
 from booking_migrate.runs.lock import FOLLOW_COMMAND
 from booking_migrate.runs.plan import MigrationPlan
@@ -129,7 +129,7 @@ def _applications(plan: PreflightPlan) -> Check:
     if connected is None:
         hint = shown_with(plan.inspector, "clusterMonitor", "admin")
         return Check("applications", State.UNKNOWN, "this user may not see the connections of others", hint)
-    named = ", ".join(f"{name} ({count})" for name, count in connected.items())
+    named = ", ".join(f"{name} ({grouped(count)})" for name, count in connected.items())
     rate = None if plan.around.source is None else plan.inspector.changes_per_second(plan.around.source.name)
     writes = "" if rate is None else f"; about {rate:.3g} changes of the source a second"
     return Check("applications", State.FINE, f"connected: {named or 'none but this'}{writes}")

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from booking_migrate.runs.commands import PossibleCommand
+from booking_migrate.runs.commands import PossibleCommand, rollback_of
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.locks import HeldLockView
 from booking_migrate.stores.reference_journal import RewriteRecord, RewriteState, in_effect
 
@@ -27,6 +28,11 @@ class RewriteInEffect:
         return f"restoring-{how}" if self.record.state is RewriteState.UNDOING else how
 
     @property
+    def fields(self) -> list[str]:
+        """Return the fields with references, each with its collection."""
+        return [f"{each['collection']}.{each['field']}" for each in self.record.fields]
+
+    @property
     def values(self) -> int:
         """Return how many references it has rewritten."""
         return sum(each["number"] for each in self.record.counts if each["what"] == "rewritten")
@@ -45,6 +51,19 @@ class RewriteInEffect:
         again = f"booking-migrate references rewrite --run {self.record.run_id}"
         yield PossibleCommand("Continue it, the usual choice", again)
         yield PossibleCommand("Only to restore the old ids instead", _UNDO)
+
+
+def restoring_first(
+    run: RunRecord, possible: Sequence[PossibleCommand], found: Sequence[RewriteInEffect]
+) -> tuple[PossibleCommand, ...]:
+    """Return the commands that are possible for a run, with what has to come before its rollback while its rewrites stand."""
+    back = rollback_of(run)
+    if not any(each.record.run_id == run.run_id for each in found):
+        return tuple(possible)
+    first = PossibleCommand(
+        "Only before a rollback, which is refused until then: restore the old ids in references", _UNDO
+    )
+    return tuple(each for one in possible for each in ([first, one] if one.command == back else [one]))
 
 
 def rewrites_in_effect(records: Sequence[RewriteRecord], held: HeldLockView | None) -> list[RewriteInEffect]:

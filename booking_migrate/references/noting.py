@@ -8,6 +8,7 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import element_of
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferencesRefused
+from booking_migrate.quantities import grouped
 from booking_migrate.references.changes import Planned
 from booking_migrate.stores.reference_journal import ABSENT
 
@@ -33,7 +34,7 @@ def noted_together(collection: str, planned: Sequence[Planned]) -> Iterator[Sequ
         if own > _MOST_NOTE_BYTES:
             if group:
                 yield group
-            problem = f"its {len(each.change.changes):,} references are too large to be noted together"
+            problem = f"its {grouped(len(each.change.changes))} references are too large to be noted together"
             raise ReferencesRefused(collection, display_id(each.change.document_id), problem)
         if group and total + own > _NOTE_BYTES:
             yield group

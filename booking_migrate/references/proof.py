@@ -9,6 +9,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.events import Listener
+from booking_migrate.quantities import grouped
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.stores.open_rewriting import ReferringChanges
 from booking_migrate.stores.reference_journal import RewriteRecord
@@ -239,7 +240,7 @@ def count_mismatches(
     pairs.append((("", ""), record.documents, documents, "documents"))
     return [
         Mismatch(
-            Kind.COUNT, collection, path, "", "", f"{said} {what}", f"{found} {what}",
+            Kind.COUNT, collection, path, "", "", f"{grouped(said)} {what}", f"{grouped(found)} {what}",
             f"rewrite {record.rewrite_id}: its record and its notes",
         )
         for (collection, path), said, found, what in pairs

@@ -47,7 +47,7 @@ def rewrite_status(each: "RewriteInEffect") -> RewriteStatusReport:
         RewriteStatusReport,
         record,
         state=each.state,
-        fields=[f"{one['collection']}.{one['field']}" for one in record.fields],
+        fields=each.fields,
         values=each.values,
         restored=record.undo_counts.get("documents", 0),
         problem=record.problem if each.state.endswith("failed") else None,

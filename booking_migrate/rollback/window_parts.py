@@ -11,6 +11,7 @@ from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.errors import WindowStopped
 from booking_migrate.follow.engine import Handled
 from booking_migrate.follow.follower import Follower
+from booking_migrate.quantities import grouped
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.window_engine import WindowEngine
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
@@ -91,7 +92,7 @@ def follower_of(
 def _refuse_wrong(handled: Handled) -> None:
     if None in handled.differing:
         raise WindowStopped("others have dropped or renamed the collection that is kept ready")
-    raise WindowStopped(f"documents differ from what was written: {len(handled.differing)}")
+    raise WindowStopped(f"documents differ from what was written: {grouped(len(handled.differing))}")
 
 
 def changes_in(parts: WindowParts) -> ChangesSince:

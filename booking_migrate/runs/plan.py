@@ -21,7 +21,7 @@ from booking_migrate import __version__
 from booking_migrate.bson.format import Id, Line
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
-from booking_migrate.quantities import plural
+from booking_migrate.quantities import grouped, plural
 
 DEFAULT_BATCH_BOOKINGS = 10_000
 
@@ -81,9 +81,11 @@ class ExpectedCounts(BaseModel):
     clients: int
 
     def __str__(self) -> str:
-        there = f", {self.already_migrated:,} of them migrated already" if self.already_migrated else ""
+        there = (
+            f", {grouped(self.already_migrated)} of them migrated already" if self.already_migrated else ""
+        )
         of_clients = f"{plural(self.scanned, 'booking')} of {plural(self.clients, 'client')}"
-        return f"{of_clients}{there}, and {self.rejected:,} rejected"
+        return f"{of_clients}{there}, and {grouped(self.rejected)} rejected"
 
 
 class SavedPlan(BaseModel):

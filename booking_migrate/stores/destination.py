@@ -16,6 +16,7 @@ from bson import json_util
 from booking_migrate.bson.format import Line, shorten
 from booking_migrate.domain.contract import DOCUMENT_FIELDS
 from booking_migrate.errors import UnfitPlace
+from booking_migrate.quantities import plural
 from booking_migrate.stores.validator_verdict import Verdict
 
 if TYPE_CHECKING:
@@ -358,8 +359,8 @@ def lone_unique_field(index: Mapping[str, Any]) -> str | None:
 
 def equal_values_finding(place: str, index: Mapping[str, Any], count: int, sample: str) -> PlaceFinding:
     """Return what is to be said about a unique index that refuses this number of documents, one of them for this value."""
-    noun = "client document that has" if count == 1 else "client documents that have"
-    problem = f"refuses {count} {noun} the same value there as another one, such as {sample}"
+    documents = plural(count, "client document that has", "client documents that have")
+    problem = f"refuses {documents} the same value there as another one, such as {sample}"
     return _of_index(place, index, "unique-index", problem, is_refused=True)
 
 

@@ -273,7 +273,7 @@ def rejection_check(report: Report) -> Check:
     if not report.counts.rejected:
         return Check(name)
     lines = [
-        f"{group.title}: {group.count} ({group.samples(_SAMPLES_SHOWN)}){_colon(group.values)}"
+        f"{group.title}: {grouped(group.count)} ({group.samples(_SAMPLES_SHOWN)}){_colon(group.values)}"
         for group in map(_rejected, report.rejections[:_LINES_SHOWN])
     ]
     more = len(report.rejections) - _LINES_SHOWN

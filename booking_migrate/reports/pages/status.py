@@ -46,10 +46,17 @@ def status_page(report: LifeReport) -> Page:
     if not report.runs and report.locks:
         found = Verdict(Mood.GOOD, "No runs yet", "A process is active whose run is not recorded yet.")
     verdict = final_verdict(report, found, is_done=True)
+    # Before the runs: what ended too early is what to decide about first.
+    stopped = [each for each in report.rewrites if each.state.endswith(("interrupted", "failed"))]
     return Page(
         report,
         verdict,
-        sections=(*_runs(report.runs), *map(_rewrite, report.rewrites), *_locks(report.locks)),
+        sections=(
+            *map(_rewrite, stopped),
+            *_runs(report.runs),
+            *(_rewrite(each) for each in report.rewrites if each not in stopped),
+            *_locks(report.locks),
+        ),
         checks=(outcome_check(report, "no-run-is-stale", verdict),),
     )
 

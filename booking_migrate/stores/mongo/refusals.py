@@ -13,6 +13,7 @@ from bson import json_util
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.contract import FIELDS
 from booking_migrate.errors import BookingMigrateError, DuplicateKeys, UniqueIndexViolated, ValidationFailed
+from booking_migrate.quantities import grouped
 from booking_migrate.stores.destination import validator_off, validator_on
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 
@@ -86,8 +87,10 @@ def duplicates(place: str, problems: Sequence[Mapping[str, Any]]) -> DuplicateKe
 def _samples(problems: Sequence[Mapping[str, Any]]) -> str:
     """Return the first few keys, each with how many documents were refused for it if that is more than one."""
     counted = Counter(map(_key_text, problems))
-    shown = [f"{key} ({count})" if count > 1 else key for key, count in counted.most_common(_MOST_KEYS)]
-    more = f" and {len(counted) - len(shown)} more" if len(counted) > len(shown) else ""
+    shown = [
+        f"{key} ({grouped(count)})" if count > 1 else key for key, count in counted.most_common(_MOST_KEYS)
+    ]
+    more = f" and {grouped(len(counted) - len(shown))} more" if len(counted) > len(shown) else ""
     return f"{'; '.join(shown)}{more}"
 
 

@@ -32,7 +32,7 @@ class _Spilled(Refused):
     cups: int
     names: tuple[str, ...]
     advice: str = "Wipe {up}."
-    message = "{cups:cup was|cups were} spilled by {names} ({kind}, {kind!q}, {cups:03d})"
+    message = "{cups:cup was|cups were} spilled by {names} ({kind}, {kind!q}, {cups}, {cups:03d})"
     hint = "{names:; }: {advice}"
 
     @property
@@ -57,12 +57,18 @@ def _sample(kind: type[BookingMigrateError]) -> BookingMigrateError:
     return kind(*(_VALUES.get(str(name), ("one",)) for name in names))
 
 
-@pytest.mark.parametrize(("cups", "said"), [(1, "1 cup was"), (0, "0 cups were"), (2, "2 cups were")])
+@pytest.mark.parametrize(
+    ("cups", "said"), [(1, "1 cup was"), (0, "0 cups were"), (2, "2 cups were"), (5530, "5,530 cups were")]
+)
 def test_texts_are_filled_in(cups: int, said: str) -> None:
-    """Numbers choose their noun, sequences are joined, texts are quoted for the shell, properties can be named, and fields are not templates."""
+    """Numbers are in groups of three digits and choose their noun, sequences are joined, texts are quoted for the shell, properties can be named, and fields are not templates."""
     error = _Spilled(cups, ("Ann", "Bob"))
 
-    assert f"{said} spilled by Ann, Bob (black tea, 'black tea', {cups:03d})" == error.message == str(error)
+    assert (
+        f"{said} spilled by Ann, Bob (black tea, 'black tea', {cups:,}, {cups:03d})"
+        == error.message
+        == str(error)
+    )
     assert "Ann; Bob: Wipe {up}." == error.hint
 
 

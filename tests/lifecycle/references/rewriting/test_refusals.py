@@ -67,14 +67,21 @@ def test_after_a_migration_in_place(database: Db, command: Run) -> None:
 
 @pytest.mark.usefixtures("cut_over")
 def test_a_rollback_waits_for_the_references(database: Db, command: Run) -> None:
-    """While rewritten references stand, the cut-over cannot be rolled back; once they are undone, it can."""
+    """While rewritten references stand, the cut-over cannot be rolled back, and status names first what is; then it can."""
     database.orders.insert_one({"_id": 1, "b": old(1)})
     assert 0 == command(*REWRITE, *FIELD).returncode
     rollback = ("rollback", "--target", "clients", "--yes", "--json")
     refused = command(*rollback)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    ways = [each for each in run["possible"] if " rollback " in each]
 
     assert 5 == refused.returncode
-    assert "1 reference" in message(refused)
+    assert "1 reference was" in message(refused)
+    assert "in orders.b" in message(refused)
+    assert [
+        "booking-migrate rollback --references",
+        f"booking-migrate rollback --run {run['run_id']}",
+    ] == ways
     assert 0 == command(*UNDO).returncode
     assert 0 == command(*rollback).returncode
     assert {"_id": 1, "b": old(1)} == database.orders.find_one()
