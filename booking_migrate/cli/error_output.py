@@ -14,7 +14,7 @@ from booking_migrate.cli.next_steps import same_command, written_out
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
 from booking_migrate.cli.usage import PREFIX, misspelt_variables
-from booking_migrate.domain.rules import PeopleFields
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS
 from booking_migrate.errors import (
     GOES_ON,
     LIVE_AS_BEFORE,
@@ -198,10 +198,8 @@ def _located(asked: Invocation, error: BaseException) -> BaseException:
             error,
             source="" if uses_files_only(asked.source) else asked.source,
             users="" if uses_files_only(users) else users,
-            looked_up=(
-                ("clientUserId", options.get("user_id_field") or PeopleFields().user_id),
-                ("clientEmail", options.get("user_email_field") or PeopleFields().email),
-            ),
+            user_id_field=options.get("user_id_field") or DEFAULT_PEOPLE_FIELDS.user_id,
+            user_email_field=options.get("user_email_field") or DEFAULT_PEOPLE_FIELDS.email,
         )
     return error
 

@@ -203,7 +203,7 @@ def refuse_while_rewritten(connection: Connection, runs: Sequence[RunRecord]) ->
     """
     found = rewrites_in_effect(open_reference_journal(connection).rewrites(), None)
     for undone in runs:
-        standing = [each for each in found if each.record.run_id == undone.run_id]
-        if standing and undone.state is not RunState.ROLLED_BACK:
-            fields = dict.fromkeys(name for each in standing for name in each.fields)
-            raise ReferencesStand(undone.run_id, sum(each.values for each in standing), tuple(fields))
+        theirs = [each for each in found if each.record.run_id == undone.run_id]
+        if theirs and undone.state is not RunState.ROLLED_BACK:
+            fields = dict.fromkeys(name for each in theirs for name in each.fields)
+            raise ReferencesStand(undone.run_id, sum(each.values for each in theirs), tuple(fields))

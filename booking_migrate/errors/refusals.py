@@ -1,8 +1,6 @@
 """Errors of documents that a place refuses: a full disk, a validator, a unique index."""
 
-import json
 import re
-from collections.abc import Sequence
 
 from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, Refused, Unexpected, either
 
@@ -98,8 +96,9 @@ class UniqueIndexViolated(DuplicateKeys):
     users: str = ""
     """The collection in which what bookings lack is looked up; empty: not known, or a file."""
 
-    looked_up: Sequence[tuple[str, str]] = ()
-    """The fields of bookings that are looked up there, each with the field that has its value."""
+    user_id_field: str = ""
+    user_email_field: str = ""
+    """The fields there that have the user id and the email address."""
 
     message = "{place} refused {count:document|documents} as duplicates in its unique index {index} ({keys}), such as {sample}"
     effect = "What was written before is kept, and need not be removed."
@@ -125,11 +124,13 @@ class UniqueIndexViolated(DuplicateKeys):
 
     @property
     def finding_users(self) -> str:
-        query, names = json.loads(self.query or "{}"), dict(self.looked_up)
-        if not query.keys() <= names.keys():
+        names = {"clientUserId": self.user_id_field, "clientEmail": self.user_email_field}
+        if not names.keys() >= {*self.fields.split(", ")}:
             return ""
         start = "Or, if the bookings lack the field, so that its value was looked up, correct it where it comes from."
-        if not (self.users and query):
+        if not (self.users and self.query):
             return f"{start}\n"
-        asked = json.dumps({names[name]: value for name, value in query.items()})
-        return f'{start} To see these users, in mongosh: db.getCollection("{self.users}").find({asked})\n'
+        query = self.query
+        for name, field in names.items():
+            query = query.replace(f'"{name}": ', f'"{field}": ')
+        return f'{start} To see these users, in mongosh: db.getCollection("{self.users}").find({query})\n'
