@@ -203,7 +203,8 @@ def _rewrite(
             raise BadConfiguration("references", f"{each.collection} holds the bookings themselves")
     recorded = fields_of_rewrites(open_reference_journal(connection).rewrites())
     check_fields(connection, opened, fields, recorded, is_excludable=True)
-    places = {each.collection: _place(connection, opened, each.collection) for each in fields}
+    rewrites = open_reference_journal(connection)
+    places = {each.collection: _place(connection, opened, each.collection, rewrites) for each in fields}
     changes = open_referring_changes(connection, list(places))
     if not yes:
         _confirm(live, fields, places)
@@ -213,10 +214,7 @@ def _rewrite(
                 f"changes cannot be followed ({changes}): all fields are read until nothing is found any more"
             )
         )
-    holder, rewrites = (
-        current_process("references rewrite", context.run_id),
-        open_reference_journal(connection),
-    )
+    holder = current_process("references rewrite", context.run_id)
     plan = RewritePlan(
         rewrite_id=context.run_id,
         run_id=live.run_id,
@@ -263,10 +261,12 @@ def progress_kept(context: run.RunContext, journal: "MongoReferenceJournal") -> 
         raise
 
 
-def _place(connection: Connection, opened: OpenReferences, name: str) -> Place:
+def _place(
+    connection: Connection, opened: OpenReferences, name: str, journal: "MongoReferenceJournal"
+) -> Place:
     reader = opened.referring(name)
-    facts = reader.facts()
-    return Place(reader, open_referring_writes(connection, name), None if facts is None else facts.documents)
+    facts, writes = reader.facts(), open_referring_writes(connection, name, journal)
+    return Place(reader, writes, None if facts is None else facts.documents)
 
 
 def _index(connection: Connection, live: str, context: run.RunContext) -> None:

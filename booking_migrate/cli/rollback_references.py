@@ -87,7 +87,7 @@ def roll_back_references(
 
         def open_place(name: str) -> Place:
             reader = inspector.referring(name)
-            return Place(reader, open_referring_writes(opened, name))
+            return Place(reader, open_referring_writes(opened, name, journal))
 
         plan = UndoPlan(
             rewrites=rewrites,

@@ -3,7 +3,7 @@
 Values are compared with their type, as bytes would be.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -77,9 +77,19 @@ def find(raw: bytes, fields: Sequence[ReferenceField]) -> Found:
     return Found(raw, list(found.values()))
 
 
+def find_all(raws: Iterable[bytes], fields: Sequence[ReferenceField]) -> list[Found]:
+    """Return the documents that have references, with these."""
+    return [each for raw in raws if (each := find(raw, fields)).values]
+
+
 def has_any(found: Found, keys: frozenset[bytes]) -> bool:
     """Return whether a document has one of some ids, by their sort keys."""
     return any(sort_key(each) in keys for _of, value in found.values for each in value.old_ids)
+
+
+def plan_changes(found: Iterable[Found], known: Known, tally: Tally) -> list[Planned]:
+    """Return what changes in documents, as `plan_change`."""
+    return [planned for each in found if (planned := plan_change(each, known, tally)) is not None]
 
 
 def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:

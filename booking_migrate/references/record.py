@@ -5,13 +5,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from bson.objectid import ObjectId
-from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import identity_of, value_in, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.session import booking_of_session
 from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority, OtherRewriteOpen
+from booking_migrate.references.changes import Planned, find_all, plan_changes
 from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.lookup import look_up
+from booking_migrate.references.preconditions import check_collections, check_validators
 from booking_migrate.references.tally import Left, Tally
 from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord, RewriteState, in_effect
 
@@ -21,11 +23,14 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def problem_noted(journal: "MongoReferenceJournal", rewrite_id: str) -> Iterator[None]:
-    """Record the error that ended a command of a rewrite: its process was not killed."""
-    journal.save(rewrite_id, problem=None)
+def problem_noted(journal: "MongoReferenceJournal", rewrite_id: str) -> Iterator[RewriteRecord]:
+    """Record that this process works on a rewrite, and the error that ended that: then it was not killed.
+
+    Yields:
+        The record as it is.
+    """
     try:
-        yield
+        yield journal.at_work(rewrite_id)
     except (LeaseLost, NoMajority):
         # The rewrite belongs to another process now, or a majority would not acknowledge the record.
         raise
@@ -116,6 +121,7 @@ def unfinished(plan: "RewritePlan") -> RewriteRecord | None:
             continue
         if [dict(each) for each in record.fields] == saved_fields(plan.fields) and not is_undone:
             return record
+        plan.journal.end_earlier()
         if plan.journal.names(record.rewrite_id):
             raise OtherRewriteOpen(record.rewrite_id, [name_of(each) for each in record.fields], is_undone)
         # It was interrupted before it wrote anything.
@@ -123,9 +129,26 @@ def unfinished(plan: "RewritePlan") -> RewriteRecord | None:
     return None
 
 
-def new_record(plan: "RewritePlan", time: Timestamp | None) -> RewriteRecord:
-    """Return the record of a rewrite that begins at a cluster time."""
+def begun(plan: "RewritePlan") -> RewriteRecord:
+    """Record a new rewrite, unless something is in its way that is known before the first write.
+
+    Raises:
+        PlaceNotFound, UnusablePlace, UniqueIndexInTheWay, DocumentIdToClient, ReferencesRefused: as `preconditions` says.
+    """
+    check_collections(plan.fields, plan.places)
+    plan.index_old_ids()
+    stand = in_effect(plan.journal.rewrites(), live=plan.live)
+    written = {each["collection"] for record in stand for each in record.fields}
+
+    def planned(collection: str, raws: Sequence[bytes]) -> Sequence[Planned]:
+        found = find_all(raws, plan.fields_of(collection))
+        return plan_changes(found, look_up(plan.old_ids, found), Tally())
+
+    check_validators(plan.places, planned, written=written)
+    time = None if plan.following is None else plan.following.now()
     fields = tuple(saved_fields(plan.fields))
-    return RewriteRecord(
-        rewrite_id=plan.rewrite_id, run_id=plan.run_id, live=plan.live, fields=fields, begun_time=time
+    return plan.journal.create(
+        RewriteRecord(
+            rewrite_id=plan.rewrite_id, run_id=plan.run_id, live=plan.live, fields=fields, begun_time=time
+        )
     )

@@ -18,15 +18,14 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.document import identity_of
 from booking_migrate.events import Advanced, Checkpointed, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
-from booking_migrate.references.changes import Planned, find, has_any, plan_change
+from booking_migrate.references.changes import Planned, find_all, has_any, plan_changes
 from booking_migrate.references.drain import Key, OthersWrites, follow
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.lookup import look_up
-from booking_migrate.references.preconditions import check_collections, check_validators
 from booking_migrate.references.record import (
+    begun,
     counts_of,
     left_of,
-    new_record,
     problem_noted,
     tally_of,
     unfinished,
@@ -41,7 +40,7 @@ from booking_migrate.runs.regulator import Regulator
 from booking_migrate.stores.changes import Position
 from booking_migrate.stores.locks import Holder, LockStore
 from booking_migrate.stores.open_rewriting import ReferringChanges
-from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord, RewriteState, in_effect
+from booking_migrate.stores.reference_journal import DOCUMENT_ID, RewriteRecord, RewriteState
 from booking_migrate.stores.references import OldIds
 
 if TYPE_CHECKING:
@@ -85,6 +84,10 @@ class RewritePlan:
     regulator: Regulator
     batch_size: int
 
+    def fields_of(self, collection: str) -> Sequence[ReferenceField]:
+        """Return the fields of one collection."""
+        return [each for each in self.fields if each.collection == collection]
+
 
 @dataclass(slots=True)
 class RewriteOutcome:
@@ -118,9 +121,11 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
     """
     lock = HeldLock.acquire(plan.locks, LOCK, plan.holder)
     try:
-        rewriting = _Rewriting(plan, lock)
-        with problem_noted(plan.journal, rewriting.rewrite_id):
-            outcome = rewriting.run()
+        plan.regulator.check()
+        known = unfinished(plan)
+        record = known or begun(plan)
+        with problem_noted(plan.journal, record.rewrite_id) as now:
+            outcome = _Rewriting(plan, lock, now, is_resumed=known is not None).run()
     except BaseException as error:
         lock.release_after(error)
         raise
@@ -129,26 +134,12 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
 
 
 class _Rewriting:
-    """One rewrite whose lock is held."""
+    """One rewrite whose lock is held, and that is recorded."""
 
-    def __init__(self, plan: RewritePlan, lock: HeldLock) -> None:
+    def __init__(self, plan: RewritePlan, lock: HeldLock, record: RewriteRecord, *, is_resumed: bool) -> None:
+        """Take the parts. Nothing is contacted yet."""
         self._plan = plan
-        self._lock = lock
-        self._fields: dict[str, list[ReferenceField]] = {}
-        for each in plan.fields:
-            self._fields.setdefault(each.collection, []).append(each)
-        plan.regulator.check()
-        self._record = unfinished(plan)
-        is_resumed = self._record is not None
-        if self._record is None:
-            check_collections(plan.fields, plan.places)
-        plan.index_old_ids()
-        if self._record is None:
-            stand = in_effect(plan.journal.rewrites(), live=plan.live)
-            written = {each["collection"] for record in stand for each in record.fields}
-            check_validators(plan.places, self._planned_of, written=written)
-        begin = None if plan.following is None else plan.following.now()
-        record = self._record or plan.journal.create(new_record(plan, begin))
+        self._fields = {name: plan.fields_of(name) for name in plan.places}
         self._outcome = RewriteOutcome(record, tally_of(record), resumed=is_resumed)
         self._outcome.documents, self._outcome.scanned = record.documents, record.looked_at
         self._reached = dict(record.reached)
@@ -156,21 +147,18 @@ class _Rewriting:
         self._handled: Position | None = None
         """Up to where the writes of others are handled."""
 
-        # It begins the scan again if what others wrote is not known.
-        self._others = self._follow(record, begin)
+        self._others: OthersWrites | None = None
         self._refused = RefusedDocuments(self._outcome.tally, self._fields)
-        if is_resumed:
-            self._refused.restore(plan.journal, record.rewrite_id, plan.places)
-        self._writer = Writer(plan.journal, lock, record.rewrite_id, self._others, self._replan)
-        self.rewrite_id = record.rewrite_id
+        self._writer = Writer(plan.journal, lock, record.rewrite_id, self._replan)
 
-    def _follow(self, record: RewriteRecord, now: Timestamp | None) -> OthersWrites | None:
-        """Open the feed where an earlier process has left it, or from now on."""
+    def _follow(self, record: RewriteRecord) -> OthersWrites | None:
+        """Open the feed where an earlier process has left it, or where the rewrite began."""
         following = self._plan.following
-        if following is None or now is None:
+        if following is None:
             reason = "the server has no change streams: all fields are read until nothing is found any more"
             self._plan.listener.notify(Warned(reason))
             return None
+        now = following.now()
         begin = Position.of(record.position) or record.begun_time or now
         others = follow(following.open_feed, begin)
         if others is None:
@@ -180,7 +168,8 @@ class _Rewriting:
             )
             self._reached, self._scanned = {}, []
             # What was seen is seen again; what was written is not written again.
-            self._outcome.tally, self._outcome.scanned = self._outcome.tally.written(), 0
+            self._outcome.tally.forget_seen()
+            self._outcome.scanned = 0
             self._save(scanned=[], position={}, begun_time=now)
             others = follow(following.open_feed, now)
         return others
@@ -188,6 +177,11 @@ class _Rewriting:
     def run(self) -> RewriteOutcome:
         plan, outcome = self._plan, self._outcome
         try:
+            # It begins the scan again if what others wrote is not known.
+            self._others = self._writer.others = self._follow(outcome.record)
+            if outcome.resumed:
+                plan.index_old_ids()
+                self._refused.restore(plan.journal, outcome.record.rewrite_id, plan.places)
             self._settle()
             for collection in self._fields:
                 if collection not in self._scanned:
@@ -300,14 +294,14 @@ class _Rewriting:
         is_counted: bool = False,
     ) -> list[Planned]:
         """Return what changes in documents; what they stand for is asked once for all of them."""
-        found = [each for raw in batch if (each := find(raw, fields)).values]
+        found = find_all(batch, fields)
         known = look_up(self._plan.old_ids, found)
         if known.new and is_counted and self._may_meet_own(fields):
             raws = [each.raw for each in found if has_any(each, known.new)]
             rewrite_id = self._outcome.record.rewrite_id
             own = written_values(self._plan.journal, rewrite_id, fields[0].collection, raws)
             known = known._replace(own=own)
-        return [planned for each in found if (planned := plan_change(each, known, tally)) is not None]
+        return plan_changes(found, known, tally)
 
     def _may_meet_own(self, fields: Sequence[ReferenceField]) -> bool:
         """Return whether the scan may read documents that this rewrite has written before: to ask the journal takes its time."""
@@ -315,9 +309,6 @@ class _Rewriting:
         has_id = any(each.field.partition(".")[0] == DOCUMENT_ID for each in fields)
         # A document whose `_id` is new may be read before the first batch is counted.
         return has_id or (outcome.documents > 0 and (outcome.resumed or outcome.again > 0))
-
-    def _planned_of(self, collection: str, batch: Sequence[bytes]) -> list[Planned]:
-        return self._planned(self._fields[collection], batch, Tally())
 
     def _replan(self, collection: str, raws: Sequence[bytes]) -> list[Planned]:
         """Return what changes in documents that were read again; their references were counted before."""

@@ -81,9 +81,10 @@ class Tally:
             named = display_id(value_in(document, b"_id"))
             self.samples.append(Left(of.collection, of.field, named, path, display_id(value), reason, detail))
 
-    def written(self) -> "Tally":
-        """Return what was written of it, without what was only seen."""
-        return Tally({key: number for key, number in self.values.items() if key[2] in (REWRITTEN, ADDED)})
+    def forget_seen(self) -> None:
+        """Keep what was written, without what was only seen."""
+        self.values = {key: number for key, number in self.values.items() if key[2] in (REWRITTEN, ADDED)}
+        self.samples = []
 
     def add(self, other: "Tally") -> None:
         """Add another one."""

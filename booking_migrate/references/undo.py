@@ -33,7 +33,7 @@ from booking_migrate.references.restoring import (
 )
 from booking_migrate.references.rewrite import LOCK
 from booking_migrate.references.values import Occurrence, form_of, old_ids_of
-from booking_migrate.references.writer import EXACT_FROM, Place
+from booking_migrate.references.writer import EXACT_FROM, Place, void_unwritten
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.reference_journal import (
     ABSENT,
@@ -86,8 +86,8 @@ def undo_references(plan: UndoPlan) -> UndoOfReferences:
         if plan.rewrites:
             undoing = _Undoing(plan, lock)
             for record in plan.rewrites:
-                with problem_noted(plan.journal, record.rewrite_id):
-                    undoing.undo(record)
+                with problem_noted(plan.journal, record.rewrite_id) as now:
+                    undoing.undo(now)
             outcome = undoing.outcome
         else:
             outcome = compute(plan, lock)
@@ -109,6 +109,9 @@ class _Undoing:
     def undo(self, record: RewriteRecord) -> None:
         """Undo one rewrite, its newest note first."""
         plan, journal = self._plan, self._plan.journal
+        if record.state is RewriteState.WRITING:
+            for note in journal.notes(record.rewrite_id, after=record.settled):
+                void_unwritten(journal, self._restorer.place(note.collection), note)
         record = journal.save(record.rewrite_id, state=RewriteState.UNDOING)
         counts = UndoCounts(**record.undo_counts)
         kept = [Kept(**each) for each in record.kept]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from time import sleep
 from typing import TYPE_CHECKING, NamedTuple
 
-from booking_migrate.bson.document import identity_of, value_in
+from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferenceContended
 from booking_migrate.references.changes import Planned, is_after, is_before, reversal
@@ -12,7 +12,14 @@ from booking_migrate.references.drain import OthersWrites
 from booking_migrate.references.noting import noted_together
 from booking_migrate.references.positions import rebuilt
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, Move, Note, Update
+from booking_migrate.stores.reference_journal import (
+    ABSENT,
+    DOCUMENT_ID,
+    DocumentChange,
+    Move,
+    Note,
+    Update,
+)
 from booking_migrate.stores.references import ReferringCollection
 
 if TYPE_CHECKING:
@@ -77,7 +84,6 @@ class Writer:
         journal: "MongoReferenceJournal",
         lock: HeldLock,
         rewrite_id: str,
-        others: OthersWrites | None,
         replan: Callable[[str, Sequence[bytes]], list[Planned]],
     ) -> None:
         """Take the parts.
@@ -86,11 +92,12 @@ class Writer:
             journal: where changes are noted.
             lock: confirmed before each write.
             rewrite_id: the rewrite.
-            others: notified of the writes of this process; None: the writes of others are not read.
             replan: returns what changes in documents of a collection, as they are now.
         """
         self._journal, self._lock, self._rewrite_id = journal, lock, rewrite_id
-        self._others, self._replan = others, replan
+        self._replan = replan
+        self.others: OthersWrites | None = None
+        """Notified of the writes of this process; None: the writes of others are not read."""
 
     def write(self, place: Place, planned: Sequence[Planned]) -> Written:
         """Note and write changes of one collection; what has changed meanwhile is planned again.
@@ -155,8 +162,8 @@ class Writer:
         )
         if done.is_all:
             return _Missed([], [], {})
-        if self._others is not None and done.time is not None:
-            self._others.ended(place.writes.name, ids, done.time)
+        if self.others is not None and done.time is not None:
+            self.others.ended(place.writes.name, ids, done.time)
         refused = {each.position: each.why for each in done.refused}
         self._forget(place, [ids[at] for at in refused])
         # What has all its new values is written, by this command or an earlier one whose answer was lost; or others have done it,
@@ -182,12 +189,12 @@ class Writer:
         return _sorted_out(planned, now, missed)
 
     def _expect(self, place: Place, ids: Sequence[object]) -> None:
-        if self._others is not None:
-            self._others.expect(place.writes.name, ids)
+        if self.others is not None:
+            self.others.expect(place.writes.name, ids)
 
     def _forget(self, place: Place, ids: Sequence[object]) -> None:
-        if self._others is not None:
-            self._others.forget(place.writes.name, ids)
+        if self.others is not None:
+            self.others.forget(place.writes.name, ids)
 
     def settle(self, place: Place, note: Note) -> Sequence[DocumentChange]:
         """Look at the documents of a note that a killed process has left, and write those whose changes are still planned.
@@ -195,8 +202,8 @@ class Writer:
         Returns:
             The changes that stand. The others are void: the scan, or the feed, leads to their documents again.
         """
-        documents = [each for at, each in enumerate(note.documents) if at not in note.void]
-        now = self._now(place, documents)
+        documents = note.written
+        now = _now(place, documents)
         # Others may have ended a condition since: what is still planned has the guard of it.
         planned = {each.change.identity: each for each in self._replan(place.writes.name, list(now.values()))}
         updates = [
@@ -210,17 +217,36 @@ class Writer:
         if updates:
             self._lock.confirm()
             place.writes.write(updates)
-            now = self._now(place, documents)
-        existing = [each for each in documents if _stands(each, now)]
-        void = [at for at, each in enumerate(note.documents) if at not in note.void and each not in existing]
-        if void:
-            self._journal.void(note.name, void)
-        return existing
+            now = _now(place, documents)
+        return _void_others(self._journal, note, now)
 
-    def _now(self, place: Place, documents: Sequence[DocumentChange]) -> dict[bytes, bytes]:
-        ids = [each.document_id for each in documents]
-        ids += [each.new_id for each in documents if each.new_id is not ABSENT]
-        return dict(place.writes.find(ids))
+
+def void_unwritten(journal: "MongoReferenceJournal", place: Place, note: Note) -> None:
+    """Void what a killed process has noted and not written, so that an undo does not count it."""
+    _void_others(journal, note, _now(place, note.written))
+
+
+def _void_others(
+    journal: "MongoReferenceJournal", note: Note, now: Mapping[bytes, bytes]
+) -> Sequence[DocumentChange]:
+    """Return the changes of a note that documents have now; the others become void."""
+    there, void = [], []
+    for at, each in enumerate(note.documents):
+        if at not in note.void:
+            if _stands(each, now):
+                there.append(each)
+            else:
+                void.append(at)
+    if void:
+        journal.void(note.name, void)
+    return there
+
+
+def _now(place: Place, documents: Sequence[DocumentChange]) -> Mapping[bytes, bytes]:
+    """Return documents as they are, under their old and their new `_id`, by their identities."""
+    ids = [each.document_id for each in documents]
+    ids += [each.new_id for each in documents if each.new_id is not ABSENT]
+    return place.writes.find(ids)
 
 
 def _sorted_out(planned: Sequence[Planned], now: dict[bytes, bytes], missed: _Missed) -> _Missed:
@@ -245,22 +271,16 @@ def _is_made(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
     return raw is not None and is_after(raw, change.changes)
 
 
-def _stands(change: DocumentChange, now: dict[bytes, bytes]) -> bool:
+def _stands(change: DocumentChange, now: Mapping[bytes, bytes]) -> bool:
     """Return whether any of a change was made and is there: of one of `_id`, whether its document is under its new one."""
     if change.new_id is ABSENT:
         raw = now.get(change.identity)
         return raw is not None and bool(reversal(raw, change).changes)
-    raw = next((each for each in now.values() if _has_id(each, change.new_id)), None)
     # Its other fields may be others already: the application writes.
-    return change.identity not in now and raw is not None
+    return change.identity not in now and write_fields({DOCUMENT_ID: change.new_id}) in now
 
 
 def _has_all(change: DocumentChange, noted: DocumentChange) -> bool:
     """Return whether a change of a document has all that was noted of it before."""
     planned = {each.path: each for each in change.changes}
     return all(planned.get(each.path) == each for each in noted.changes)
-
-
-def _has_id(raw: bytes, document_id: object) -> bool:
-    found = value_in(identity_of(raw), b"_id")
-    return type(found) is type(document_id) and bool(found == document_id)

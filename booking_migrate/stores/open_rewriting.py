@@ -30,11 +30,13 @@ def open_reference_journal(connection: Connection) -> "MongoReferenceJournal":
     return MongoReferenceJournal(connection.collection(REWRITES), connection.collection(REFERENCE_NOTES))
 
 
-def open_referring_writes(connection: Connection, name: str) -> "MongoReferringWrites":
-    """Return the writing side of a collection with references."""
+def open_referring_writes(
+    connection: Connection, name: str, journal: "MongoReferenceJournal | None" = None
+) -> "MongoReferringWrites":
+    """Return the writing side of a collection with references; it writes in the sessions that the journal has recorded."""
     from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 
-    return MongoReferringWrites(connection.collection(name))
+    return MongoReferringWrites(connection.collection(name), None if journal is None else journal.sessions)
 
 
 def open_referring_changes(connection: Connection, names: Sequence[str]) -> ReferringChanges | str:

@@ -157,6 +157,9 @@ class RewriteRecord(BaseModel):
     begun_time: Any = None
     """The cluster time before the first document was read; None: the server has no change streams."""
 
+    sessions: bytes = b""
+    """The ids of the server sessions in which its last command has written, one behind the other."""
+
     problem: str | None = None
     """The error that ended its last command; None if that did not end with an error."""
 

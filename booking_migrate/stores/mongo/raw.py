@@ -103,7 +103,11 @@ def find_all(collection: DriverCollection, condition: Mapping[str, Any]) -> list
 
 
 def insert_absent(
-    collection: DriverCollection, documents: Sequence[bytes], *, bypasses: bool = False
+    collection: DriverCollection,
+    documents: Sequence[bytes],
+    *,
+    bypasses: bool = False,
+    session: ClientSession | None = None,
 ) -> bool:
     """Insert documents; those whose `_id` is there already are left out, whatever their content.
 
@@ -111,6 +115,7 @@ def insert_absent(
         collection: where to.
         documents: the documents.
         bypasses: whether the collection's validator is bypassed, which takes a privilege of its own.
+        session: in which they are inserted; None: in any.
 
     Returns:
         Whether the server has refused none of them. If not, the caller has to look what is there, if that matters.
@@ -127,6 +132,7 @@ def insert_absent(
                     map(as_driver_document, documents),
                     ordered=False,
                     bypass_document_validation=bypasses or None,
+                    session=session,
                 )
             )
         except BulkWriteError as error:

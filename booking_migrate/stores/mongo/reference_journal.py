@@ -3,9 +3,9 @@
 It is in the database of the references, in collections of its own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from bson.binary import Binary
 from bson.code import Code
@@ -27,6 +27,7 @@ from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import as_driver_document, find_raw
 from booking_migrate.stores.mongo.replica_set import build_index
+from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.reference_journal import (
     ABSENT,
     DocumentChange,
@@ -35,6 +36,8 @@ from booking_migrate.stores.reference_journal import (
     RewriteRecord,
     RewriteState,
 )
+
+Result = TypeVar("Result")
 
 _ARRAY = 0x04
 _NAMES_AT_ONCE = 1000
@@ -52,8 +55,34 @@ class MongoReferenceJournal:
         self._rewrites: Collection[dict[str, Any]] = rewrites.with_options(codec_options=TIMES)
         self._notes = notes
         self._number = 0
+        self.sessions: Final = Sessions(rewrites)
+        """Those in which this process writes notes and documents: one, since it never does both at a time."""
+
         self.latest: RewriteRecord | None = None
         """The record that this process has saved last: how far it is, also if the server cannot be asked any more."""
+
+    def _write(self, collection: DriverCollection, action: Callable[..., Result]) -> Result:
+        """Write to a collection in a recorded session."""
+        with self.sessions.one() as session:
+            return write(collection, partial(action, session=session))
+
+    def end_earlier(self) -> None:
+        """End what earlier processes have sent for any rewrite. Called under the lock, before notes are looked at.
+
+        Raises:
+            StillRunning: it does not end in time.
+        """
+        own = self.sessions.ids(1)
+        self.sessions.end(b"".join(each.sessions for each in self.rewrites() if each.sessions != own))
+
+    def at_work(self, rewrite_id: str) -> RewriteRecord:
+        """Record in which sessions this process works on a rewrite from now on, alone; return the record.
+
+        Raises:
+            StillRunning: what an earlier process has sent does not end in time.
+        """
+        self.end_earlier()
+        return self.save(rewrite_id, problem=None, sessions=self.sessions.ids(1))
 
     def rewrites(self) -> Sequence[RewriteRecord]:
         """Return all rewrites, the newest first."""
@@ -67,7 +96,7 @@ class MongoReferenceJournal:
         write(self._notes, lambda: build_index(self._notes, [("rewrite", 1), ("documents.i", 1)]))
         fields = {"_id": record.rewrite_id, **record.model_dump(mode="python", exclude={"rewrite_id"})}
         named = {"_id": record.rewrite_id}
-        write(self._rewrites, lambda: self._rewrites.replace_one(named, fields, upsert=True))
+        self._write(self._rewrites, partial(self._rewrites.replace_one, named, fields, upsert=True))
         return self._update(record.rewrite_id, {"begun_at": "$$NOW"})
 
     def save(self, rewrite_id: str, **changes: Any) -> RewriteRecord:
@@ -79,10 +108,10 @@ class MongoReferenceJournal:
 
     def _update(self, rewrite_id: str, fields: Mapping[str, Any]) -> RewriteRecord:
         change, after = [{"$set": dict(fields)}], ReturnDocument.AFTER
-        saved = write(
-            self._rewrites,
-            lambda: self._rewrites.find_one_and_update({"_id": rewrite_id}, change, return_document=after),
+        update = partial(
+            self._rewrites.find_one_and_update, {"_id": rewrite_id}, change, return_document=after
         )
+        saved = self._write(self._rewrites, update)
         if saved is None:
             raise RuntimeError(f"the record of the rewrite {rewrite_id} has disappeared")
         self.latest = _record(saved)
@@ -90,7 +119,7 @@ class MongoReferenceJournal:
 
     def remove(self, rewrite_id: str) -> None:
         """Remove a rewrite that has changed nothing."""
-        write(self._rewrites, lambda: self._rewrites.delete_one({"_id": rewrite_id}))
+        self._write(self._rewrites, partial(self._rewrites.delete_one, {"_id": rewrite_id}))
         self.latest = None
 
     def note(self, rewrite_id: str, token: int, note: Note) -> str:
@@ -99,7 +128,7 @@ class MongoReferenceJournal:
         name = f"{rewrite_id}/{token:09d}/{self._number:09d}"
         fields = _note_fields(name, rewrite_id, note)
         # Sent again, it finds itself there, or is written: its name is used once.
-        write(self._notes, lambda: self._notes.replace_one({"_id": name}, fields, upsert=True))
+        self._write(self._notes, partial(self._notes.replace_one, {"_id": name}, fields, upsert=True))
         return name
 
     def void(self, name: str, positions: Sequence[int], refused: Mapping[int, str] = NOTHING) -> None:
@@ -107,12 +136,12 @@ class MongoReferenceJournal:
         change: dict[str, Any] = {"$addToSet": {"void": {"$each": list(positions)}}}
         if refused:
             change["$set"] = {"refused": _saved(refused)}
-        write(self._notes, lambda: self._notes.update_one({"_id": name}, change))
+        self._write(self._notes, partial(self._notes.update_one, {"_id": name}, change))
 
     def stuck(self, name: str, documents: Mapping[int, str]) -> None:
         """Record which documents of a note the server refuses with their old ids, and why; none: it refuses none of them."""
         change = {"$set": {"stuck": _saved(documents)}}
-        write(self._notes, lambda: self._notes.update_one({"_id": name}, change))
+        self._write(self._notes, partial(self._notes.update_one, {"_id": name}, change))
 
     def refused(self, rewrite_id: str) -> Iterator[Note]:
         """Yield the notes with documents that the server refused with their new ids. Memory holds one of them."""
@@ -161,7 +190,7 @@ class MongoReferenceJournal:
 
     def drop(self, name: str) -> None:
         """Drop a note whose documents were restored and read again."""
-        write(self._notes, lambda: self._notes.delete_one({"_id": name}))
+        self._write(self._notes, partial(self._notes.delete_one, {"_id": name}))
 
 
 def _record(fields: Mapping[str, Any]) -> RewriteRecord:

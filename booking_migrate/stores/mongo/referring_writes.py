@@ -38,6 +38,7 @@ from booking_migrate.stores.mongo.failures import read, without_content, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
 from booking_migrate.stores.mongo.retry import majority_written, with_retry
+from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange, Move, Update
 
 _MOST_OPERATIONS = 10_000
@@ -90,8 +91,9 @@ class MongoReferringWrites:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
     """
 
-    def __init__(self, collection: DriverCollection) -> None:
+    def __init__(self, collection: DriverCollection, sessions: Sessions | None = None) -> None:
         self._collection = collection
+        self._sessions = sessions or Sessions(collection)
         self._has_transactions: bool | None = None
 
     @property
@@ -116,7 +118,8 @@ class MongoReferringWrites:
         refused: list[RefusedDocument] = []
         for group in _groups(updates):
             operations = [_operation(each) for each in group]
-            answer = write(self._collection, partial(self._send, operations))
+            with self._sessions.one() as session:
+                answer = write(self._collection, partial(self._send, operations, session))
             for problem in answer.get("writeErrors", ()):
                 code, at = problem["code"], problem["index"]
                 if code in PASSING or _is_elsewhere(code, group[at]):
@@ -135,14 +138,14 @@ class MongoReferringWrites:
             return refused_documents(self.name, [problem]).message
         return without_content(str(problem.get("errmsg", "")), f"code {problem['code']}")
 
-    def _send(self, operations: Sequence[Any]) -> Mapping[str, Any]:
+    def _send(self, operations: Sequence[Any], session: ClientSession) -> Mapping[str, Any]:
         command = {
             "update": self._collection.name,
             "updates": operations,
             "ordered": False,
             "writeConcern": majority_written().document,
         }
-        answer: Mapping[str, Any] = self._collection.database.command(command)
+        answer: Mapping[str, Any] = self._collection.database.command(command, session=session)
         if problem := answer.get("writeConcernError"):
             raise WriteConcernError(problem["errmsg"], problem["code"], problem)
         return answer
@@ -216,8 +219,7 @@ class MongoReferringWrites:
         return self._step_by_step(moves)
 
     def _in_transaction(self, moves: Sequence[Move]) -> MovesDone:
-        client = self._collection.database.client
-        with client.start_session() as session:
+        with self._sessions.one() as session:
             try:
                 return session.with_transaction(
                     lambda inside: self._moved(moves, inside), write_concern=majority_written()
@@ -249,7 +251,8 @@ class MongoReferringWrites:
     def _step_by_step(self, moves: Sequence[Move]) -> MovesDone:
         now = read(self._collection, lambda: self._now(moves))
         changed, taken, good = _sorted_out(moves, now)
-        insert_absent(self._collection, [each.after for each in good])
+        with self._sessions.one() as session:
+            insert_absent(self._collection, [each.after for each in good], session=session)
         # What an earlier call has inserted is there already, and its old document is not.
         twice = [
             moves[each] for each in taken if now.get(identity_of(moves[each].after)) == moves[each].after
@@ -258,7 +261,9 @@ class MongoReferringWrites:
         for each in (*good, *twice):
             whole = _is_whole(each.before)
             named = any_of("_id", [value_in(each.before, b"_id")])
-            write(self._collection, partial(self._collection.delete_one, {"$and": [named, whole]}))
+            with self._sessions.one() as session:
+                delete = partial(self._collection.delete_one, {"$and": [named, whole]}, session=session)
+                write(self._collection, delete)
         return MovesDone(changed, taken)
 
 

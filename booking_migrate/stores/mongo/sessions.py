@@ -1,20 +1,24 @@
-"""The server sessions in which a process has its transactions: known by their ids, so that a successor can end them."""
+"""The server sessions in which a process writes: known by their ids, so that a successor can end what is left of them."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Final
+from typing import Any, Final
 
 from bson.binary import UUID_SUBTYPE, Binary
+from pymongo import ReadPreference
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 
-from booking_migrate.errors import WriteFailed
+from booking_migrate.errors import StillRunning, WriteFailed
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, translated
 
 _ID_BYTES = 16
 """How long the id of a server session is."""
+
+_WAIT_SECONDS, _LOOK_SECONDS = 30.0, 0.1
 
 
 class Sessions:
@@ -51,18 +55,38 @@ class Sessions:
             self._idle.put(session)
 
     def end(self, ids: bytes) -> None:
-        """End the transactions that a killed process left open in its sessions: they block writes to their documents.
+        """End what a killed process left in its sessions, and wait until it has ended.
+
+        An open transaction blocks writes to its documents; a command that the server still has would be carried out later.
 
         Raises:
+            StillRunning: a command does not end in time.
             ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked.
         """
-        # Every user may end sessions of their own (manual, killSessions).
         parts = [ids[start : start + _ID_BYTES] for start in range(0, len(ids), _ID_BYTES)]
-        identities = [{"id": Binary(each, UUID_SUBTYPE)} for each in parts]
+        identities = [Binary(each, UUID_SUBTYPE) for each in parts]
+        deadline = time.monotonic() + _WAIT_SECONDS
         try:
-            self._collection.database.client.admin.command("killSessions", identities)
+            while running := self._ended(identities):
+                if time.monotonic() > deadline:
+                    raise StillRunning(self._collection.name, str(running[0]["opid"]))
+                time.sleep(_LOOK_SECONDS)
         except OperationFailure:
-            # Then the server ends them, after the server's limit on the life of a transaction.
+            # Then the server ends transactions, after its limit on their life.
             return
         except PyMongoError as error:
             raise translated(error, self._collection, WriteFailed) from None
+
+    def _ended(self, identities: Sequence[Binary]) -> Sequence[Mapping[str, Any]]:
+        """End sessions, and return the commands of theirs that the server still has."""
+        if not identities:
+            return ()
+        client = self._collection.database.client
+        # Every user may end sessions of their own (manual, killSessions).
+        client.admin.command("killSessions", [{"id": each} for each in identities])
+        stages: list[Mapping[str, Any]] = [
+            {"$currentOp": {"allUsers": False}},
+            {"$match": {"lsid.id": {"$in": identities}}},
+            {"$project": {"opid": 1}},
+        ]
+        return list(client.get_database("admin", read_preference=ReadPreference.PRIMARY).aggregate(stages))

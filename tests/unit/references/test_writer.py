@@ -124,7 +124,8 @@ def journal() -> Journal:
 def write(others: OthersWrites, journal: Journal) -> Callable[..., Any]:
     """Write changes of documents of a collection."""
     lock = SimpleNamespace(confirm=lambda: None, token=1)
-    writer = Writer(cast(Any, journal), cast(Any, lock), "w", others, plan_again)
+    writer = Writer(cast(Any, journal), cast(Any, lock), "w", plan_again)
+    writer.others = others
 
     def write_all(collection: Collection, *changes: Planned) -> Any:
         return writer.write(Place(cast(Any, None), cast(Any, collection)), changes)

@@ -1,8 +1,12 @@
 """A rewrite or its undo, killed at every step: the same command completes it, with the result that it has without a kill."""
 
 import json
+import os
 import shlex
-from collections.abc import Callable, Mapping
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,8 +20,11 @@ from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.fail_commands import failing
+from tests.support.forked import Forked
 from tests.support.killed_calls import killed_around
 from tests.support.references import expected, found, new, old
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -270,5 +277,98 @@ def test_a_lock_that_was_taken_over_ends_the_writing(database: Db, command: Run,
         done = command(*REWRITE, *SMALL, "--config", tables)
     assert (11, 0) == (done.returncode, after[0]), done.stdout + done.stderr
     database.booking_migrate_locks.delete_one({"_id": "references"})
+    assert 0 == command(*REWRITE, *SMALL, "--config", tables).returncode
+    assert expected(COUNT) == found(database)
+
+
+def hanging(database: Db, command: Mapping[str, Any]) -> bool:
+    """Whether the server is still at a command of the program."""
+    ours = {"appName": "booking-migrate", **{f"command.{name}": value for name, value in command.items()}}
+    return bool(list(database.client.admin.aggregate([{"$currentOp": {}}, {"$match": ours}])))
+
+
+@contextmanager
+def killed_while_sent(
+    server: Server, database: Db, environment: Mapping[str, str], sent: Mapping[str, Any], *words: str
+) -> Iterator[None]:
+    """Kill the program while the server is at its command, which is carried out ten seconds later unless something ends it."""
+    blocked: dict[str, Any] = {"blockConnection": True, "blockTimeMS": 10_000}
+    (name, of), *_ = sent.items()
+    named = {"namespace": f"{database.name}.{of}"} if name == "update" else {}
+    with (
+        failing(server, [name], {**blocked, **named}, times=1),
+        Forked(words, environment) as process,
+    ):
+        until = time.monotonic() + 30
+        while not hanging(database, sent) and time.monotonic() < until:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(30)
+        assert hanging(database, sent)
+        # To take the fail point off waits for what it holds up.
+        yield
+
+
+@pytest.mark.parametrize("is_undone", [True, False], ids=["undone", "continued"])
+@pytest.mark.parametrize(
+    ("sent", "field"),
+    [
+        pytest.param({"update": "orders"}, "b", id="values"),
+        pytest.param({"update": "booking_migrate_reference_notes"}, "b", id="note"),
+        pytest.param({"commitTransaction": 1}, "_id", id="ids"),
+    ],
+)
+def test_what_was_sent_before_a_kill_is_not_carried_out_after_it(
+    sent: Mapping[str, Any],
+    field: str,
+    is_undone: bool,
+    server: Server,
+    database: Db,
+    command: Run,
+    environment: Mapping[str, str],
+) -> None:
+    """A command that the server still has when its process is killed is ended before its documents are looked at."""
+    database.orders.insert_many({"_id": old(number), "b": old(number)} for number in range(1, 4))
+    before = hashes(database)["orders"]
+    words = (*REWRITE, "--field", f"orders.{field}")
+    with killed_while_sent(server, database, environment, sent, *words):
+        done = command(*(UNDO if is_undone else words))
+        assert 0 == done.returncode, done.stderr
+        assert not hanging(database, sent)
+    if is_undone:
+        assert 0 == json.loads(done.stdout)["references"]["values"]
+    else:
+        assert {new(1), new(2), new(3)} == set(database.orders.distinct(field))
+        assert 3 == len(noted(database))
+        assert 3 == json.loads(command(*UNDO).stdout)["references"]["identical"]
+    assert before == hashes(database)["orders"]
+    assert 0 == database.booking_migrate_reference_notes.count_documents({})
+
+
+def test_an_undo_counts_what_was_written(database: Db, command: Run, environment: Mapping[str, str]) -> None:
+    """Of a rewrite that was killed, an undo counts the documents that were written, not those that were only noted."""
+    database.orders.insert_many({"_id": number, "b": old(number)} for number in range(1, 9))
+    before = hashes(database)["orders"]
+    words = (*REWRITE, "--field", "orders.b", "--batch-size", "3")
+    assert -9 == killed_around(f"after {JOURNAL}.note", 2, environment, *words)
+    assert -9 == killed_around(f"before {JOURNAL}.save", 3, environment, *UNDO)
+    undone = json.loads(command(*UNDO).stdout)["references"]
+
+    assert (3, 3, 3, 0) == tuple(undone[name] for name in ("documents", "identical", "values", "kept"))
+    assert before == hashes(database)["orders"]
+
+
+def test_an_error_that_ends_the_continuation_at_once_is_noted(
+    server: Server, database: Db, command: Run, environment: Mapping[str, str], tables: str
+) -> None:
+    """If a rewrite cannot be continued, status says why, as of an error that ends it later."""
+    assert -9 == killed_around(f"after {JOURNAL}.note", 2, environment, *REWRITE, *SMALL, "--config", tables)
+    database.bookings.drop_indexes()
+    with failing(server, ["createIndexes"], {"errorCode": 14031}):
+        done = command(*REWRITE, *SMALL, "--config", tables)
+    (rewritten,) = json.loads(command("status", "--json").stdout)["rewrites"]
+
+    assert "failed" == rewritten["state"], done.stderr
+    assert json.loads(done.stdout)["error"]["message"] == rewritten["problem"]
     assert 0 == command(*REWRITE, *SMALL, "--config", tables).returncode
     assert expected(COUNT) == found(database)
