@@ -22,6 +22,7 @@ from booking_migrate.errors import (
     STARTS_OVER,
     BookingMigrateError,
     DuplicateClientDocuments,
+    FieldNotFound,
     HungUp,
     Interrupted,
     MissingUri,
@@ -188,11 +189,13 @@ def _renaming(asked: Invocation, error: BaseException) -> Iterator[str]:
 
 
 def _located(asked: Invocation, error: BaseException) -> BaseException:
-    """Return an error with the source of the command, in which its cause can be looked for."""
+    """Return an error with what the command names, in which its cause can be looked for."""
     if isinstance(error, DuplicateClientDocuments):
         return replace(error, source=asked.source)
+    options = asked.ctx.params
+    if isinstance(error, FieldNotFound):
+        return replace(error, named=options.get("field") or (), when=options.get("when") or ())
     if isinstance(error, UniqueIndexViolated):
-        options = asked.ctx.params
         users = options.get("users") or DEFAULT_USERS
         return replace(
             error,

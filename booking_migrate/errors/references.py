@@ -1,5 +1,6 @@
 """Errors of finding and following references from other collections."""
 
+from collections.abc import Sequence
 from shlex import quote
 
 from booking_migrate.errors.base import SAME_COMMAND, Refused
@@ -35,6 +36,12 @@ class FieldNotFound(Refused):
     is_excludable: bool
     """Whether the command has the option ``--exclude``."""
 
+    named: Sequence[str] = ()
+    """The fields that the command line names, as typed; empty: the config file names them."""
+
+    when: Sequence[str] = ()
+    """The conditions that the command line names, as typed."""
+
     effect = "Nothing was changed."
 
     @property
@@ -48,14 +55,28 @@ class FieldNotFound(Refused):
 
     @property
     def hint(self) -> str:
+        if self.near and self.named:
+            return f"Did you mean {self.near}? {SAME_COMMAND} {self._corrected}"
         if self.near:
-            return f"Did you mean {self.near}?"
+            return f"Did you mean {self.near}? Correct it in the config file, then run the same command again: {SAME_COMMAND}"
         if self.is_excludable:
             return (
                 "Correct it, or leave the reference out: "
                 f"{SAME_COMMAND} --exclude {quote(f'{self.collection}.{self.field}')}"
             )
         return "Correct it, or leave the reference out; in the config file with exclude = true."
+
+    @property
+    def _corrected(self) -> str:
+        """Return the options that name fields and conditions, with the one that was meant."""
+        if self.path == self.field:
+            wrong, meant = f"{self.collection}.{self.field}", f"{self.collection}.{self.near}"
+            return " ".join(f"--field {quote(meant if each == wrong else each)}" for each in self.named)
+        pairs = [each.partition("=") for each in self.when]
+        return " ".join(
+            f"--when {quote(f'{self.near if path == self.path else path}={value}')}"
+            for path, _, value in pairs
+        )
 
 
 class NoReferences(Refused):

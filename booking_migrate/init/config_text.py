@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from booking_migrate.bson.format import one_line
 from booking_migrate.init.outcome import InitOutcome, Setting
-from booking_migrate.quantities import agreed, plural
+from booking_migrate.quantities import agreed, grouped, plural
 
 _ESCAPED = {'"': '\\"', "\\": "\\\\"}
 _BASIC_PLANE = 0xFFFF
@@ -27,16 +27,17 @@ def _lines(outcome: InitOutcome, database: str, host: str) -> Iterator[str]:
     yield "# An option on the command line and an environment variable win over this file. The connection string"
     yield "# does not belong here, because it may hold a password: set MONGODB_URI."
     yield "#"
-    sampled = agreed(f"{found.sampled} {{booking was|bookings were}}", found.sampled)
+    sampled = agreed(f"{grouped(found.sampled)} {{booking was|bookings were}}", found.sampled)
     orders = plural(found.layouts, "different set or order", "different sets or orders")
-    yield f"# {sampled} sampled: {found.first_generation} of the first generation, without user ids or"
-    yield f"# emails, {found.sampled - found.first_generation} of the second; {orders} of fields."
+    yield f"# {sampled} sampled: {orders} of fields."
+    if found.first_generation:
+        yield f"# {grouped(found.first_generation)} of them have neither user ids nor emails, which are looked up."
     if found.unknown_fields:
         yield f"# Fields that are carried unchanged: {', '.join(map(one_line, found.unknown_fields))}."
     for reference in outcome.references:
         yield (
-            f"# {reference.collection}.{reference.field} holds ids of bookings ({reference.hits} of "
-            f"{reference.sampled} sampled values)."
+            f"# {reference.collection}.{reference.field} holds ids of bookings ({grouped(reference.hits)} of "
+            f"{grouped(reference.sampled)} sampled values)."
         )
     if outcome.unreadable:
         yield f"# Not looked at, because this user may not read them: {', '.join(outcome.unreadable)}."

@@ -145,7 +145,10 @@ _CRITERION = (
 
 def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | None:
     reasons = [
-        (each.name, f"{len(each.bookings)} of {each.sampled} sampled documents are bookings")
+        (
+            each.name,
+            f"{grouped(len(each.bookings))} of {grouped(each.sampled)} sampled documents are bookings",
+        )
         for each in candidates
     ]
     return made.choose("source", reasons, DEFAULT_SOURCE, "", _CRITERION)
@@ -207,7 +210,7 @@ def _not_looked_for(made: _Decisions, key: str) -> str:
 def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Holder]) -> Holder | None:
     likely = [each for each in holders if each.has_most] or list(holders)
     reasons = [
-        (each.name, f"It has {len(each.documents)} of {each.asked} values of {name} as _id")
+        (each.name, f"It has {grouped(len(each.documents))} of {grouped(each.asked)} values of {name} as _id")
         for each in likely
     ]
     absent = f"No collection has values of {name} as _id; only bookings without user ids and emails need it"

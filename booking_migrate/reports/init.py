@@ -14,6 +14,12 @@ _STREAM = "-"
 _DEFAULT_FILE = "booking-migrate.toml"
 """The file that is written if none is named."""
 
+_CONTRACT = (
+    "In [contract] of that file, decide with the developers of the new application which {} it accepts, and take out the # before "
+    "the lines that are right; the next command counts what would be rejected."
+)
+"""What to do about values that the contract may have to allow."""
+
 
 class InitPart(Part):
     """What only init knows."""
@@ -52,6 +58,8 @@ def report_of_init(outcome: InitOutcome, *, run_id: str, config: str, seconds: f
             " References were not looked for, because source is undecided." if "source" in open_keys else ""
         )
         steps.append(NextStep(text=f"In that file, decide {' and '.join(open_keys)}{then}.{without}"))
+    if to_allow := [each.key for each in outcome.settings if each.table == "contract" and not each.is_set]:
+        steps.append(NextStep(text=_CONTRACT.format(" and ".join(to_allow))))
     file = _DEFAULT_FILE if config == _STREAM else shlex.quote(config)
     following = f"booking-migrate dry-run --config {file}"
     steps.append(NextStep(text="Show what would be migrated, without writing:", command=following))

@@ -174,12 +174,21 @@ def _brief_findings(section: Section, width: int) -> Iterable[RenderableType]:
 
 
 def _grid(table: Table, width: int) -> Grid:
-    """Return a table; names in its first column stay whole on a wide screen, up to half of it."""
+    """Return a table; on a wide screen the words of its head stay whole, and names in its first column, up to half of it."""
     grid = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    longest = max((len(cells[0]) for cells in table.rows if cells), default=0)
+    columns = list(zip(table.head, *table.rows, strict=True))
+    words = [max(map(len, heading.split()), default=0) for heading, *_ in columns]
+    longest = [max(map(len, cells), default=0) for _, *cells in columns]
+    # A column of short cells is as wide as they and the words of its heading are: the first one needs the room.
+    short = [number > 0 and longest[number] <= len(heading) for number, heading in enumerate(table.head)]
+    least = [max(pair) for pair in zip(words, longest, strict=True)]
+    room = width - _INDENT - sum(least[1:] if all(short[1:]) else words[1:]) - 2 * len(columns)
+    is_wide = width >= _NARROW
+    is_tight = sum(max(map(len, cells)) + 2 for cells in columns) > width - _INDENT
     for number, heading in enumerate(table.head):
-        least = min(longest, width // 2) if number == 0 and width >= _NARROW else None
-        grid.add_column(heading, overflow="fold", min_width=least)
+        fixed = least[number] if is_wide and is_tight and short[number] else None
+        own = max(words[0], min(longest[0], width // 2, room)) if is_wide and number == 0 else None
+        grid.add_column(heading, overflow="fold", min_width=fixed or own, max_width=fixed)
     for number, cells in enumerate(table.rows):
         *first, last = map(Text, cells)
         if number in table.flagged:

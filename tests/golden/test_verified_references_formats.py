@@ -110,3 +110,17 @@ def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
     Console(file=screen, width=width).print(render_terminal(REPORTS[name](), width))
 
     check_golden(f"{name}.{width}.txt", screen.getvalue())
+
+
+def test_headings_stay_whole_on_a_usual_screen() -> None:
+    """However long the name of a field is, no word of the table's head is broken at 80 columns."""
+    report = broken()
+    (first, *others) = report.fields  # type: ignore[attr-defined]
+    long = first.model_copy(
+        update={"collection": "payments_of_all_the_years", "field": "positions.bookingId"}
+    )
+    screen = StringIO()
+    console = Console(file=screen, width=80)
+    console.print(render_terminal(report.model_copy(update={"fields": (long, *others)}), 80))
+
+    assert {"Mismatches", "Rejected", "excluded", "nothing"} <= {*screen.getvalue().split()}

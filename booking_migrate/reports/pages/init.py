@@ -28,7 +28,9 @@ def init_page(report: InitReport) -> Page:
 def _verdict(part: InitPart) -> Verdict:
     written = "Printed" if part.config == "-" else f"Written to {part.config}"
     found = part.bookings
-    about = f"{plural(found.sampled, 'booking')} sampled, {grouped(found.first_generation)} of the first generation"
+    about = f"{plural(found.sampled, 'booking')} sampled"
+    if found.first_generation:
+        about += f", {grouped(found.first_generation)} without user ids and emails, which are looked up"
     if part.undecided:
         headline = f"{written}; {plural(len(part.undecided), 'setting')} to decide"
         return Verdict(Mood.CAUTION, headline, f"{about}. What could not be decided is commented out.")
@@ -55,7 +57,7 @@ def _sections(part: InitPart) -> Iterator[Section]:
     )
     references = [
         Item(
-            f"{each.collection}.{each.field} holds ids of bookings: {each.hits} of {each.sampled} sampled values"
+            f"{each.collection}.{each.field} holds ids of bookings: {grouped(each.hits)} of {grouped(each.sampled)} sampled values"
         )
         for each in part.references
     ]
@@ -70,4 +72,4 @@ def _value(setting: Setting) -> str:
 def _row(found: CollectionFound) -> tuple[str, str, str]:
     count = "" if found.documents is None else f" ({plural(found.documents, 'document')})"
     what = _MEANT.get(found.role, "sampled documents")
-    return found.name, f"{found.role}{count}", f"{found.matching} of {found.sampled} {what}"
+    return found.name, f"{found.role}{count}", f"{grouped(found.matching)} of {grouped(found.sampled)} {what}"

@@ -136,6 +136,8 @@ def _undone_items(undone: ReferencesUndonePart) -> Iterator[Item]:
     yield Item(f"{plural(undone.values, 'value')} restored in {plural(undone.documents, 'document')}")
     if not undone.computed:
         yield Item(f"{plural(undone.identical, 'document')} byte for byte as before the rewrite")
+        if others := undone.documents - undone.identical:
+            yield Item(f"{plural(others, 'document')} changed by others since in other fields, which stay")
     if undone.superseded:
         yield Item(f"{plural(undone.superseded, 'value')} replaced since by ids of old bookings, kept")
     if undone.gone:
