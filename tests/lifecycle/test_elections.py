@@ -12,7 +12,8 @@ from pymongo.database import Database
 from booking_migrate.cli import progress
 from booking_migrate.events import Event, Listener, NullListener, Retried, WaitEnded, Waiting
 from booking_migrate.rollback.window import Window
-from booking_migrate.stores.mongo import scan
+from booking_migrate.stores.mongo import exclusive, scan
+from booking_migrate.stores.mongo.retry import with_retry
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.lifecycle.live.test_window import interrupt_when_built
 from tests.support.booking_lines import booking, client
@@ -196,6 +197,34 @@ def test_a_rollback_out_of_a_window_through_elections(
     assert unrest.elections > 1
     assert json.loads(back.stdout)["undone"]["followed"]
     assert source == contents(database)["bookings"]
+
+
+def test_a_command_that_an_election_undoes(
+    server: ReplicaSet, database: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A validator that only a primary had which died since is set again on its successor, where all later writes are durable."""
+    settled = exclusive.settled
+    killed: list[int] = []
+
+    def of_a_successor(collection: Any) -> None:
+        if not killed:
+            killed.append(server.kill_primary())
+            server.await_primary()
+            server.replicate(on=True)
+        with_retry(lambda: settled(collection))
+
+    monkeypatch.setattr(exclusive, "settled", of_a_successor)
+    server.await_all()
+    server.replicate(on=False)
+    try:
+        exclusive.validate(database.bookings, {"validator": {"sessions": {"$type": "array"}}})
+        options = database.bookings.options()
+    finally:
+        server.replicate(on=True)
+        for port in killed:
+            server.restart(port)
+
+    assert {"sessions": {"$type": "array"}} == options.get("validator")
 
 
 def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _At"], None]) -> None:

@@ -49,9 +49,19 @@ class ReplicaSet(Server):
                 # An election is on its way already.
                 return
 
-    def kill_primary(self) -> None:
-        """Kill the primary's process; the two others can still elect one."""
-        self.kill(self._primary())
+    def kill_primary(self) -> int:
+        """Kill the primary's process, and return its port; the two others can still elect one."""
+        port = self._primary()
+        self.kill(port)
+        return port
+
+    def replicate(self, *, on: bool) -> None:
+        """Let the members that run fetch what the primary writes, or keep them from it."""
+        for port, process in self._members.items():
+            if process.poll() is None:
+                with _alone(port) as client:
+                    mode = "off" if on else "alwaysOn"
+                    client.admin.command("configureFailPoint", "stopReplProducer", mode=mode)
 
     def kill(self, port: int) -> None:
         """Kill the process of one member."""

@@ -138,7 +138,7 @@ def _repeated(
 
 
 def _election(database: Database[Any]) -> Any:
-    """Return what identifies the primary since it was elected; None of a server that is not a member of a set."""
+    """Return what identifies the primary since it was elected; None of a server that is not a member of a set, and of `mongos`."""
     return database.command("hello").get("electionId")
 
 
