@@ -7,7 +7,7 @@ from typing import Any
 from bson import json_util
 from pymongo.write_concern import WriteConcern
 
-from booking_migrate.errors import NotPermitted, WritesNotBlockable
+from booking_migrate.errors import FenceBlocked, NotPermitted, WritesNotBlockable
 from booking_migrate.stores.destination import FENCE_FIELD, is_fenced
 from booking_migrate.stores.mongo.administration import (
     NO_VALIDATION,
@@ -98,7 +98,7 @@ class FencedSource:
             seconds: how long every write may wait, while others hold the source.
 
         Raises:
-            FenceBlocked: they have held it for longer. Whether the fence is raised has to be checked.
+            FenceBlocked: they have held it for longer, or the fence was lifted again. Whether it is raised has to be checked.
         """
         self.block()
         # Without a majority, writes would be refused for as long as it is waited for.
@@ -106,6 +106,11 @@ class FencedSource:
         raise_fence(self._source, seconds, WriteConcern(w=1))
         # A majority is waited for without that limit, since no other operation waits behind this.
         write(self._source, lambda: settled(self._source))
+        # A process that was suspended may have lifted it since, or an election undone it: all that is read then would be in vain.
+        if not self.is_fenced():
+            raise FenceBlocked(
+                self._source.name, "another process, or an election, has lifted the fence again"
+            )
 
     def block(self) -> None:
         """Refuse every user's writes to the whole cluster, if that was asked for."""

@@ -16,6 +16,7 @@ from booking_migrate.cutover import fencing, refusal
 from booking_migrate.errors import LIVE_AS_BEFORE, FenceBlocked, WriteFailed
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.stores.mongo import fence
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from booking_migrate.stores.mongo.rollback import MongoRestored
@@ -244,6 +245,30 @@ def test_what_changes_between_two_attempts_at_the_swap(
     assert "attempt 1 of 10 aborted" in refused.stderr
     assert said in " ".join(refused.stderr.split())
     assert after == [list(database.bookings.find())]
+
+
+@pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
+def test_a_fence_that_is_lifted_while_it_is_raised(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, undone: bool
+) -> None:
+    """The belated lift of a process that was suspended is found before everything is read: at rest, the fence is raised again."""
+    if undone:
+        assert 0 == command(*CUTOVER).returncode
+    settled = fence.settled
+    lifted_by_others: list[bool] = []
+
+    def lifted_once(collection: Any) -> None:
+        if not lifted_by_others:
+            lifted_by_others.append(True)
+            lifted(database)
+        settled(collection)
+
+    monkeypatch.setattr(fence, "settled", lifted_once)
+    done = command(*(ROLLBACK if undone else (*CUTOVER, "--at-rest")))
+
+    assert done.returncode in (0, 3), done.stderr
+    assert "attempt 1 of 10 aborted" in done.stderr
+    assert undone or 1 == database.bookings.count_documents({"sessions.notes": "behind the fence"})
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
