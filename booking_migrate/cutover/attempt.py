@@ -94,27 +94,37 @@ class Attempt:
     def _swap_at_rest(self) -> CutoverOutcome:
         """Refuse writes, and read everything again behind the fence."""
         caught_up, carried = self._prepare()
+        earlier = self._refused.before
 
         def swap(seconds: float) -> tuple[float, tuple[IndexNote, ...]]:
             with self._shield.critical_section():
                 # From here on, only `rollback` can undo the cut-over.
                 self._lock.confirm()
                 # The answer of an attempt before may have been lost.
-                if not self._live.is_swapped(self._run.live_settings or ""):
+                if not self._accepts_after_swap():
                     self._check_unchanged()
                     self._live.swap(seconds)
-                self._live.lift_fence(self._run.live_settings or "")
+                    self._accepts_after_swap()
                 return self._refused.seconds, self._complete(asdict(caught_up.migration.counts))
 
         def state() -> str:
-            return ACCEPTED if self._live.is_swapped(self._run.live_settings or "") else STILL_REFUSED
+            return ACCEPTED if self._accepts_after_swap() else STILL_REFUSED
 
         refused, indexes = attempt_at_rest(swap, state, self._limits, self._listener, self._lock.confirm)
         options = kept_options(self._run, self._live)
-        own = refused - self._refused.before
+        own = refused - earlier
         return CutoverOutcome(
             self._run, caught_up.written, refused, carried, indexes, options, own_refused_seconds=own
         )
+
+    def _accepts_after_swap(self) -> bool:
+        """Return whether the swap was carried out; if so, end a block of all writes, too: what follows refuses none, however long it takes."""
+        settings = self._run.live_settings or ""
+        if not self._live.is_swapped(settings):
+            return False
+        self._live.lift_fence(settings)
+        self._refused.stop()
+        return True
 
     def _complete(self, counts: Mapping[str, int]) -> tuple[IndexNote, ...]:
         """Record that the target is live; return how the indexes were handled."""

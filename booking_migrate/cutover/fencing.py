@@ -60,6 +60,7 @@ class Outage:
     """Deriving and verifying the last changes."""
 
     rename: float = 0.0
+    """Up to the server's answer; if that was lost, until the swap was found to be carried out."""
 
     @property
     def total(self) -> float:
@@ -182,7 +183,9 @@ class Fencing:
                     refused = self._abort(refusal)
                     blockers = error.blockers if isinstance(error, FenceBlocked) else ""
                     if parts.is_swapped():
-                        # The answer came too late.
+                        # The answer came too late, or not at all: how long it took is known no better.
+                        outage = self.report.outage
+                        outage.rename = max(0.0, refused - outage.total)
                         return
                     self._note_aborted(refused, drained, error)
                 else:
@@ -310,6 +313,6 @@ class Fencing:
             settled_at = monotonic()
             outage.settle = settled_at - drained_at
         report.fenced = fenced
+        report.events = dict(self._follower.progress.events)
         report.swapped = parts.swap.swap(began + parts.limits.outage - settled_at)
         outage.rename = monotonic() - settled_at
-        report.events = dict(self._follower.progress.events)

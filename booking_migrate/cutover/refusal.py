@@ -85,6 +85,10 @@ class RefusedTime:
         """Measure from now on: the fence is about to be raised."""
         self._began = monotonic()
 
+    def stop(self) -> None:
+        """Stop measuring: writes are accepted. May be repeated; what was measured counts."""
+        self.end(self.seconds - self.before)
+
     def end(self, seconds: float | None = None) -> None:
         """Stop measuring; add the seconds of this fence, unless they are counted elsewhere."""
         self.before, self._began = self.before + (seconds or 0.0), None

@@ -185,7 +185,7 @@ class _Restoration:
         )
         try:
             self._outcome.indexes = self._prepare()
-            return self._attempted(self._swap, self._state_of_writes)
+            return self._attempted(self._swap, lambda: ACCEPTED if self._is_swapped() else STILL_REFUSED)
         except BaseException as error:
             self._abort(error)
             raise
@@ -226,22 +226,26 @@ class _Restoration:
     def _accept_writes(self) -> str:
         self._places.live.lift_fence(self._run.successor_settings or "")
         self._run = self._plan.stores.journal.save(self._run.run_id, fenced_at=None)
-        self._refused.end(self._refused.seconds - self._refused.before)
+        self._refused.stop()
         return ACCEPTED
 
     def _swap(self, seconds: float) -> UndoOutcome:
         with self._plan.signal_guard.critical_section():
             self._lock.confirm()
             # The answer of an attempt before may have been lost.
-            if not self._places.live.is_swapped(self._run.successor_settings or ""):
+            if not self._is_swapped():
                 self._check_unchanged()
                 self._places.restored.swap(seconds)
+                self._refused.stop()
             self._outcome.refused_seconds = self._refused.seconds
             return self._finish()
 
-    def _state_of_writes(self) -> str:
+    def _is_swapped(self) -> bool:
+        """Return whether the old bookings have their name back; what follows refuses no writes, however long it takes."""
         is_swapped = self._places.live.is_swapped(self._run.successor_settings or "")
-        return ACCEPTED if is_swapped else STILL_REFUSED
+        if is_swapped:
+            self._refused.stop()
+        return is_swapped
 
     def _check_unchanged(self) -> None:
         """Check that the live collection still is what was read: attempts at the swap may take minutes.

@@ -322,27 +322,61 @@ def test_a_swap_whose_answer_is_lost(
     assert "live as before" in refused.stderr
 
 
+def test_a_swap_whose_answer_comes_too_late(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A swap that is found to be carried out counts as refused until then; the report has its part and the events."""
+    swap = LiveSwap.swap
+
+    def late(self: LiveSwap, seconds: float) -> None:
+        swap(self, seconds)
+        time.sleep(0.1)
+        raise FenceBlocked("bookings", "a lost connection")
+
+    monkeypatch.setattr(LiveSwap, "swap", late)
+    database.bookings.insert_one(booking(100))
+    done = command(*CUTOVER)
+    report = json.loads(done.stdout)["cutover"]
+    followed = report["followed"]
+    parts = sum(followed[f"{name}_ms"] for name in ("fence", "drain", "settle", "rename"))
+
+    assert 0 == done.returncode, done.stderr
+    assert 1 == followed["events"]["insert"]
+    assert 100 <= followed["rename_ms"]
+    assert parts == pytest.approx(report["refused_seconds"] * 1000, abs=4)
+
+
 @pytest.mark.parametrize("undone", [False, True], ids=["cutover", "rollback"])
 def test_what_is_blocked_behind_the_swap(command: Run, monkeypatch: pytest.MonkeyPatch, undone: bool) -> None:
-    """What follows the rename at rest is tried again, too; it is not said then that writes are still refused."""
+    """What follows the rename at rest is tried again, too; it is not said then that writes are still refused, and that time does not count."""
     if undone:
         assert 0 == command(*CUTOVER).returncode
     owner, name = (MongoRestored, "begin_expiry") if undone else (MongoLive, "carry_validation")
     whole = getattr(owner, name)
-    blocked: list[bool] = []
+    fenced: list[float] = []
+    blocked: list[float] = []
+    begin = refusal.RefusedTime.begin
+
+    def begun(self: Any) -> None:
+        fenced.append(time.monotonic())
+        begin(self)
 
     def blocked_once(self: Any, settings: str) -> Any:
         if blocked:
             return whole(self, settings)
-        blocked.append(True)
+        blocked.append(time.monotonic())
         time.sleep(0.2)
         raise FenceBlocked("bookings", "checkout")
 
+    monkeypatch.setattr(refusal.RefusedTime, "begin", begun)
     monkeypatch.setattr(owner, name, blocked_once)
     done = command(*(ROLLBACK if undone else (*CUTOVER, "--at-rest")))
 
     assert 0 == done.returncode, done.stderr
     assert "checkout; writes are accepted" in " ".join(done.stderr.split())
+    report = json.loads(done.stdout)
+    reported = report["undone" if undone else "cutover"]["refused_seconds"]
+    assert 0 < reported < blocked[0] - fenced[0] + 0.01
 
 
 @pytest.mark.parametrize(
