@@ -13,7 +13,7 @@ from booking_migrate.cli import progress
 from booking_migrate.events import Event, Listener, NullListener, Retried, WaitEnded, Waiting
 from booking_migrate.rollback.window import Window
 from booking_migrate.stores.mongo import exclusive, scan
-from booking_migrate.stores.mongo.retry import with_retry
+from booking_migrate.stores.mongo.retry import settled, with_retry
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.lifecycle.live.test_window import interrupt_when_built
 from tests.support.booking_lines import booking, client
@@ -68,7 +68,7 @@ def database(server: ReplicaSet) -> Iterator[Db]:
 class Unrest:
     """A listener and failpoint that makes the primary step down, in the very middle of the work."""
 
-    def __init__(self, act: Callable[[], None], every: int) -> None:
+    def __init__(self, act: Callable[[], object], every: int) -> None:
         """Act at every so manieth event."""
         self._act = act
         self._every = every
@@ -203,7 +203,6 @@ def test_a_command_that_an_election_undoes(
     server: ReplicaSet, database: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A validator that only a primary had which died since is set again on its successor, where all later writes are durable."""
-    settled = exclusive.settled
     killed: list[int] = []
 
     def of_a_successor(collection: Any) -> None:
@@ -247,7 +246,7 @@ def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _
 class _At(NullListener):
     """Acts once, at one step."""
 
-    def __init__(self, step: Step, act: Callable[[], None]) -> None:
+    def __init__(self, step: Step, act: Callable[[], object]) -> None:
         self._step: Step | None = step
         self._act = act
 

@@ -19,6 +19,7 @@ from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.stores.mongo import fence
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.live_swap import LiveSwap
+from booking_migrate.stores.mongo.retry import settled
 from booking_migrate.stores.mongo.rollback import MongoRestored
 from tests.lifecycle.conftest import Ended, own_validator
 from tests.support.booking_lines import booking, client
@@ -254,7 +255,6 @@ def test_a_fence_that_is_lifted_while_it_is_raised(
     """The belated lift of a process that was suspended is found before everything is read: at rest, the fence is raised again."""
     if undone:
         assert 0 == command(*CUTOVER).returncode
-    settled = fence.settled
     lifted_by_others: list[bool] = []
 
     def lifted_once(collection: Any) -> None:
