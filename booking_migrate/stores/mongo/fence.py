@@ -106,7 +106,7 @@ class FencedSource:
         raise_fence(self._source, seconds, WriteConcern(w=1))
         # A majority is waited for without that limit, since no other operation waits behind this.
         write(self._source, lambda: settled(self._source))
-        # A process that was suspended may have lifted it since, or an election undone it: all that is read then would be in vain.
+        # A process that was suspended may have lifted it since, or an election undone it: what is read from here on would have to be read again.
         if not self.is_fenced():
             raise FenceBlocked(
                 self._source.name, "another process, or an election, has lifted the fence again"
