@@ -59,10 +59,15 @@ def database(server: ReplicaSet) -> Iterator[Db]:
     """A database of thirty bookings of four clients, one to be rejected; dropped after the test."""
     name = f"test_{uuid4().hex[:16]}"
     database = server.client()[name]
-    database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
+    server.unmoved(lambda: fill(database))
     yield database
-    server.await_primary()
-    server.client().drop_database(name)
+    server.unmoved(lambda: server.client().drop_database(name))
+
+
+def fill(database: Db) -> None:
+    """Put thirty bookings into it, one to be rejected, whatever a first try has put there."""
+    database.bookings.drop()
+    database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
 
 
 class Unrest:
@@ -185,13 +190,13 @@ def test_a_rollback_out_of_a_window_through_elections(
     unrest = Unrest(server.step_down, every=8)
     listening(unrest)
     done = command(*CUTOVER, "--reverse-window", "2h")
-    server.await_primary()
-    database.bookings.update_one({"clientId": client(0)}, {"$set": {"sessions.0.notes": "since"}})
+    since = {"$set": {"sessions.0.notes": "since"}}
+    server.unmoved(lambda: database.bookings.update_one({"clientId": client(0)}, since))
     listening(unrest)
     back = command(*ROLLBACK, "--max-outage", "60s")
-    server.await_primary()
-    changed = database.bookings.find_one({"notes": "since"}) or {}
-    database.bookings.update_one({"_id": changed["_id"]}, {"$set": {"notes": booking(0)["notes"]}})
+    changed = server.unmoved(lambda: database.bookings.find_one({"notes": "since"})) or {}
+    was = {"$set": {"notes": booking(0)["notes"]}}
+    server.unmoved(lambda: database.bookings.update_one({"_id": changed["_id"]}, was))
 
     assert [0, 3] == [done.returncode, back.returncode], done.stderr + back.stderr
     assert unrest.elections > 1
@@ -230,17 +235,16 @@ def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _
     """When the primary's machine dies in the middle of a migrate, the two others carry it to its end."""
     with replica_set(election_milliseconds=_ELECTION) as servers:
         database = servers.client()["shop"]
-        database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
+        servers.unmoved(lambda: fill(database))
         place = ("--uri", polled(servers.uri), "--db", "shop")
         command(*MIGRATE, *place)
-        migrated = contents(database)
+        migrated = servers.unmoved(lambda: contents(database))
         command(*ROLLBACK, *place)
         listening(_At(Step.BATCH_WRITTEN, servers.kill_primary))
         done = command(*MIGRATE, *place)
-        servers.await_primary()
 
         assert 3 == done.returncode, done.stderr
-        assert migrated == contents(database)
+        assert migrated == servers.unmoved(lambda: contents(database))
 
 
 class _At(NullListener):

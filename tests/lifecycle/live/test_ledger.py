@@ -91,7 +91,7 @@ class Trial:
         self.database: Db = self.client[f"test_{uuid4().hex[:16]}"]
         self.environment = environment_of(polled(server.uri), self.database.name)
         self.ended: list[Ended] = []
-        self.database.bookings.insert_many(map(booking, range(60)))
+        self._unmoved(self._fill)
 
     def run(self, *arguments: str) -> Ended:
         """Run the program to its end in this process."""
@@ -101,9 +101,17 @@ class Trial:
 
     def close(self) -> None:
         """Drop the database."""
+        self._unmoved(lambda: self.client.drop_database(self.database.name))
+
+    def _unmoved(self, act: Callable[[], None]) -> None:
         if isinstance(self.server, ReplicaSet):
-            self.server.await_primary()
-        self.client.drop_database(self.database.name)
+            self.server.unmoved(act)
+        else:
+            act()
+
+    def _fill(self) -> None:
+        self.database.bookings.drop()
+        self.database.bookings.insert_many(map(booking, range(60)))
 
     def kill(self) -> None:
         """Let a cut-over be killed at a random step, or come to its end before that."""

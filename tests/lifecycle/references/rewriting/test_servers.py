@@ -44,8 +44,7 @@ def database(server: Server) -> Iterator[Db]:
     database = server.client()[f"test_{uuid4().hex[:16]}"]
     yield database
     if isinstance(server, ReplicaSet):
-        server.await_primary()
-    server.client().drop_database(database.name)
+        server.unmoved(lambda: server.client().drop_database(database.name))
 
 
 @pytest.mark.usefixtures("cut_over")
@@ -76,6 +75,5 @@ def test_the_result_is_the_same(
     assert report["followed"] or "cannot be followed" in done.stderr
     undone = command(*UNDO)
     assert 0 == undone.returncode, undone.stderr
-    if isinstance(server, ReplicaSet):
-        server.await_primary()
-    assert before == hashes(database)
+    after = server.unmoved(lambda: hashes(database)) if isinstance(server, ReplicaSet) else hashes(database)
+    assert before == after
