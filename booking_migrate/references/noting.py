@@ -6,9 +6,6 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import element_of
-from booking_migrate.bson.format import display_id
-from booking_migrate.errors import ReferencesRefused
-from booking_migrate.quantities import grouped
 from booking_migrate.references.changes import Planned
 from booking_migrate.stores.reference_journal import ABSENT
 
@@ -16,26 +13,21 @@ _NOTE_BYTES = 8 * 1024 * 1024
 _MOST_NOTE_BYTES = 15 * 1024 * 1024
 """A note is one document, and the update of one document is one, too: 16 MiB at most."""
 
+TOO_LARGE = "its references, before and after, are too large to be noted: a note has 15 MiB"
+
 _CHANGE_BYTES = 80
 _DOCUMENT_BYTES = 120
 """About how many bytes a change and a document have in a note beside names and values, which an update has twice."""
 
 
-def noted_together(collection: str, planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
-    """Yield changes in groups of which each has its place in one note: many ids in an array take more of it than of the array.
-
-    Raises:
-        ReferencesRefused: one document has too many references for a note. The groups before it were yielded.
-    """
+def noted_together(planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
+    """Yield changes in groups of which each has its place in one note: many ids in an array take more of it than of the array."""
     group: list[Planned] = []
     total = 0
     for each in planned:
         own = _noted_bytes(each)
         if own > _MOST_NOTE_BYTES:
-            if group:
-                yield group
-            problem = f"its {grouped(len(each.change.changes))} references are too large to be noted together"
-            raise ReferencesRefused(collection, display_id(each.change.document_id), problem)
+            own = _DOCUMENT_BYTES
         if group and total + own > _NOTE_BYTES:
             yield group
             group, total = [], 0
@@ -43,6 +35,11 @@ def noted_together(collection: str, planned: Sequence[Planned]) -> Iterator[Sequ
         total += own
     if group:
         yield group
+
+
+def fits(planned: Planned) -> bool:
+    """Return whether a note can have the changes of a document; if not, it has the document without them, which is left."""
+    return _noted_bytes(planned) <= _MOST_NOTE_BYTES
 
 
 def _noted_bytes(planned: Planned) -> int:

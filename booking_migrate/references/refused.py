@@ -1,12 +1,12 @@
 """Documents that are left since the server refuses them with their new ids, or another one has their new `_id`: each is counted once."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.references.changes import is_before
+from booking_migrate.references.changes import Planned, is_before
 from booking_migrate.references.drain import Key
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.tally import REFUSED, TAKEN, Tally
@@ -30,18 +30,25 @@ class RefusedDocuments:
         self._counted: dict[Key, tuple[str, Sequence[tuple[ReferenceField, int]]]] = {}
         """Why each is left, and how many references of each field."""
 
-    def restore(self, journal: "MongoReferenceJournal", rewrite_id: str, places: Mapping[str, Place]) -> None:
-        """Count what a killed process has left: those of its notes that still are what was refused."""
+    def restore(
+        self,
+        journal: "MongoReferenceJournal",
+        rewrite_id: str,
+        places: Mapping[str, Place],
+        replan: Callable[[str, Sequence[bytes]], Sequence[Planned]],
+    ) -> None:
+        """Count what a killed process has left: those of its notes that still are what was refused, by what would change in them."""
         for key in [key for key in self._tally.values if key[2] in _REASONS]:
             del self._tally.values[key]
         self._tally.samples = [each for each in self._tally.samples if each.reason not in _REASONS]
         for note in journal.refused(rewrite_id):
             refused = [(note.documents[at], why) for at, why in note.refused.items()]
             now = places[note.collection].writes.find([each.document_id for each, _why in refused])
+            planned = {each.change.identity: each for each in replan(note.collection, list(now.values()))}
             for each, why in refused:
-                raw = now.get(each.identity)
-                if raw is not None and is_before(raw, each.changes):
-                    self.leave(note.collection, each, why)
+                again = planned.get(each.identity)
+                if again is not None and is_before(again.raw, each.changes):
+                    self.leave(note.collection, again.change, why)
                 else:
                     self.forget(note.collection, [each.document_id])
 

@@ -115,8 +115,7 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
         TargetBusy: another process rewrites or undoes references.
         OtherRewriteOpen: one with other fields is not complete.
         UniqueIndexInTheWay, DocumentIdToClient: refused before the first write.
-        ReferencesRefused: a document cannot be noted, or the server refuses one for a cause that may concern all; it is named, and
-            what was written is recorded.
+        ReferencesRefused: the server refuses a document for a cause that may concern all; it is named, and what was written is recorded.
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     lock = HeldLock.acquire(plan.locks, LOCK, plan.holder)
@@ -181,7 +180,7 @@ class _Rewriting:
             self._others = self._writer.others = self._follow(outcome.record)
             if outcome.resumed:
                 plan.index_old_ids()
-                self._refused.restore(plan.journal, outcome.record.rewrite_id, plan.places)
+                self._refused.restore(plan.journal, outcome.record.rewrite_id, plan.places, self._replan)
             self._settle()
             for collection in self._fields:
                 if collection not in self._scanned:

@@ -9,7 +9,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ReferenceContended
 from booking_migrate.references.changes import Planned, is_after, is_before, reversal
 from booking_migrate.references.drain import OthersWrites
-from booking_migrate.references.noting import noted_together
+from booking_migrate.references.noting import TOO_LARGE, fits, noted_together
 from booking_migrate.references.positions import rebuilt
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.reference_journal import (
@@ -104,9 +104,9 @@ class Writer:
 
         Raises:
             ReferenceContended: a document changes again and again.
-            ReferencesRefused: a document cannot be noted, or the server refuses one for a cause that may concern all.
+            ReferencesRefused: the server refuses a document for a cause that may concern all.
         """
-        done = [self._write(place, group) for group in noted_together(place.writes.name, planned)]
+        done = [self._write(place, group) for group in noted_together(planned)]
         return Written(
             done[-1].name,
             [each for one in done for each in one.written],
@@ -121,8 +121,14 @@ class Writer:
         for number in range(_MOST_ROUNDS):
             changes = tuple(each.change for each in planned)
             self._lock.confirm()
-            name = self._journal.note(self._rewrite_id, self._lock.token, Note("", collection, changes))
-            missed = self._send(place, planned, is_exact=number >= EXACT_FROM)
+            large = {at: TOO_LARGE for at, each in enumerate(planned) if not fits(each)}
+            noted = tuple(
+                each._replace(changes=()) if position in large else each
+                for position, each in enumerate(changes)
+            )
+            note = Note("", collection, noted, frozenset(large), large)
+            name = self._journal.note(self._rewrite_id, self._lock.token, note)
+            missed = self._send(place, planned, large, is_exact=number >= EXACT_FROM)
             without = sorted({*missed.void, *missed.refused})
             if without:
                 self._journal.void(name, without, missed.refused)
@@ -136,11 +142,15 @@ class Writer:
                 sleep(_PAUSE_SECONDS)
         raise ReferenceContended(collection, display_id(planned[0].change.document_id))
 
-    def _send(self, place: Place, planned: Sequence[Planned], *, is_exact: bool) -> _Missed:
-        """Write changes, and return what was not written."""
-        updated = [at for at, each in enumerate(planned) if each.change.new_id is ABSENT]
-        moved = [at for at, each in enumerate(planned) if each.change.new_id is not ABSENT]
-        missed = _Missed([], [], {})
+    def _send(
+        self, place: Place, planned: Sequence[Planned], large: Mapping[int, str], *, is_exact: bool
+    ) -> _Missed:
+        """Write changes but for those that are too large, and return what was not written."""
+        moved = [
+            at for at, each in enumerate(planned) if at not in large and each.change.new_id is not ABSENT
+        ]
+        updated = [at for at, each in enumerate(planned) if at not in large and each.change.new_id is ABSENT]
+        missed = _Missed([], [], large)
         if updated:
             missed = missed.beside(
                 self._update(place, [planned[at] for at in updated], is_exact=is_exact).of(updated)

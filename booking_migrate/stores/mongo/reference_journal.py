@@ -203,7 +203,8 @@ def _note_fields(name: str, rewrite_id: str, note: Note) -> Mapping[str, Any]:
         {"i": Binary(each.identity), "h": Binary(each.digest), "c": list(map(_change_fields, each.changes))}
         for each in note.documents
     ]
-    return {"_id": name, "rewrite": rewrite_id, "collection": note.collection, "documents": documents}
+    fields = {"_id": name, "rewrite": rewrite_id, "collection": note.collection, "documents": documents}
+    return {**fields, "void": sorted(note.void), "refused": _saved(note.refused)} if note.void else fields
 
 
 def _change_fields(change: FieldChange) -> Mapping[str, Any]:

@@ -55,16 +55,6 @@ def test_many_ids_note(database: Db, command: Run) -> None:
     assert before == hashes(database)
 
 
-def test_one_huge(database: Db, command: Run) -> None:
-    """A document with more references than a note can hold is refused by its name, and those before it are written."""
-    database.orders.insert_many([{"_id": 1, "b": old(2)}, {"_id": 2, "b": [old(1)] * 50}])
-    with mock.patch.object(noting, "_MOST_NOTE_BYTES", 2_000):
-        done = command(*REWRITE, "--field", "orders.b")
-    assert done.returncode == 5
-    assert "50 references" in json.loads(done.stdout)["error"]["message"]
-    assert by_id(database.orders.find())[1]["b"] == new(2)
-
-
 def test_add_missing_parent(database: Db, command: Run) -> None:
     """A field added below a document that is missing is undone together with that document."""
     database.orders.insert_one({"_id": 1, "b": old(1)})

@@ -10,13 +10,15 @@ import bson
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.references import noting, rewrite, undo
+from booking_migrate.references import rewrite
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.fail_commands import failing
 from tests.support.killed_calls import killed_around
 from tests.support.references import by_id, new, old
+from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -234,11 +236,37 @@ def test_a_killed_undo_counts_once(
     assert before == hashes(database)["orders"]
 
 
-def test_what_concerns_all_ends_it(database: Db, command: Run) -> None:
-    """A document too large to be noted ends the rewrite; its error, and one of the undo, have the counts so far and what continues."""
-    database.orders.insert_many([{"_id": 1, "b": old(2)}, {"_id": 2, "b": [old(1)] * 50}])
+def test_one_too_large_to_be_noted(database: Db, command: Run, environment: Mapping[str, str]) -> None:
+    """A document whose values before and after do not fit into a note is left, listed and tried again, also after a kill."""
+    text = "x" * (9 * 1024 * 1024)
+    database.orders.insert_many(
+        [{"_id": 1, "b": old(1)}, {"_id": 2, "b": f"{text} {old(2)}"}, {"_id": 3, "b": old(3)}]
+    )
+    before = hashes(database)["orders"]
     words = (*REWRITE, *FIELD, "--batch-size", "1")
-    with mock.patch.object(noting, "_MOST_NOTE_BYTES", 2_000):
+    assert -9 == killed_around(f"after {JOURNAL}.void", 1, environment, *words)
+    report = ended(command(*words), 3)
+
+    assert report["resumed"]
+    assert (2, 1) == (report["fields"][0]["rewritten"], report["fields"][0]["refused"])
+    (left,) = report["left"]
+    assert ("2", "b", "refused") == (left["document_id"], left["path"], left["reason"])
+    assert "too large to be noted" in left["detail"]
+    assert [new(1), f"{text} {old(2)}", new(3)] == values(database)
+    assert (0, 1) == tuple(ended(command(*words), 3)["fields"][0][name] for name in ("rewritten", "refused"))
+    ended(command(*UNDO), 0)
+    assert before == hashes(database)["orders"]
+    database.orders.update_one({"_id": 2}, {"$set": {"b": f"x {old(2)}"}})
+    ended(command(*words), 0)
+    assert [new(1), f"x {new(2)}", new(3)] == values(database)
+
+
+def test_what_concerns_all_ends_it(server: Server, database: Db, command: Run) -> None:
+    """An error that is not one document's ends the rewrite; it, and one of the undo, have the counts so far and what continues."""
+    database.orders.insert_many([{"_id": 1, "b": old(2)}, {"_id": 2, "b": old(1)}])
+    words = (*REWRITE, *FIELD, "--batch-size", "1")
+    full = {"errorCode": 14031, "namespace": f"{database.name}.orders"}
+    with failing(server, ["update"], full, skip=1):
         done = command(*words)
     error = ended(done, 5)["error"]
     again = f"booking-migrate {shlex.join(words)}"
@@ -248,9 +276,9 @@ def test_what_concerns_all_ends_it(database: Db, command: Run) -> None:
     )
     assert again == error["rewrite"]["possible"][0]
     assert again in done.stderr
-    with mock.patch.object(undo, "MOST_ROUNDS", 0):
+    with failing(server, ["update"], full):
         done = command(*UNDO)
-    error = ended(done, 1)["error"]
+    error = ended(done, 5)["error"]
     assert ("restoring-failed", 1, 0) == tuple(
         error["rewrite"][name] for name in ("state", "documents", "restored")
     )
