@@ -49,9 +49,8 @@ from booking_migrate.verify import (
     VerificationOutcome,
     VerificationPlan,
     VerificationRules,
-    verify,
 )
-from booking_migrate.verify.run import ignore
+from booking_migrate.verify.run import ignore, verify
 
 RECHECK_SECONDS = 1.0
 """What a difference on a collection waits by default: longer than a majority write takes to be seen."""

@@ -15,7 +15,7 @@ from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import CollectionPlace, parse_place
 from booking_migrate.verify import VerificationOutcome
-from booking_migrate.verify.outcome import Kind, Mismatch
+from booking_migrate.verify.mismatch import Kind, Mismatch
 
 TOTALS_ARE_THE_APPLICATIONS = (
     "If the new application has written to a client document, it must keep totalSessions, totalSpent and updatedAt there in step with "

@@ -375,7 +375,7 @@ class Engine:
         sink: "Callable[[Mismatch], None] | None" = None,
         is_in_use: bool = False,
     ) -> "VerificationOutcome":
-        from booking_migrate.verify import verify  # noqa: PLC0415
+        from booking_migrate.verify.run import verify  # noqa: PLC0415
 
         places, plan = self._places, self._verification()
         result = part.read_back(places)

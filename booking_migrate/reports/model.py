@@ -18,9 +18,11 @@ from booking_migrate import __version__
 from booking_migrate.bson.format import Id, Line, Lines, short
 from booking_migrate.errors import ExitCode
 from booking_migrate.events import ReadingWay
+from booking_migrate.quantities import alternatives
 from booking_migrate.runs.commands import taken_over_by
 from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup
 from booking_migrate.stores.locks import Holder
+from booking_migrate.verify.mismatch import Kind
 
 Seconds = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 """A length of time, to the millisecond."""
@@ -104,7 +106,7 @@ class NextStep(Part):
 class MismatchReport(Part):
     """One difference that verify found."""
 
-    kind: str = Field(description="missing, extra, duplicate, content, totals, order, client or conflict")
+    kind: str = Field(description=alternatives(list(Kind)))
     client_id: Id | None
     booking_id: Id | None
     field: Line | None = Field(description="the field at fault; null if it is the document as a whole")

@@ -23,7 +23,8 @@ from booking_migrate.reports.model import (
 from booking_migrate.stores.files.atomic import check_usable, open_output
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
 from booking_migrate.verify.explain import Disposition, Explanation
-from booking_migrate.verify.outcome import Mismatch, VerificationOutcome
+from booking_migrate.verify.mismatch import Mismatch
+from booking_migrate.verify.outcome import VerificationOutcome
 
 
 def report_of_verification(

@@ -28,14 +28,8 @@ from booking_migrate.verify.join import (
     claimed_booking,
     session_fields,
 )
-from booking_migrate.verify.outcome import (
-    BrokenRule,
-    ClientResult,
-    Kind,
-    Mismatch,
-    UnresolvedBooking,
-    VerificationRules,
-)
+from booking_migrate.verify.mismatch import Kind, Mismatch
+from booking_migrate.verify.outcome import BrokenRule, ClientResult, UnresolvedBooking, VerificationRules
 from booking_migrate.verify.sessions import (
     CLAIM,
     ExpectedSession,

@@ -13,7 +13,7 @@ from booking_migrate.domain.contract import is_client_id
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.join import TargetDocument, misnumbered
-from booking_migrate.verify.outcome import Kind, Mismatch
+from booking_migrate.verify.mismatch import Kind, Mismatch
 from booking_migrate.verify.rules import (
     SessionFacts,
     client_document_id,

@@ -29,7 +29,8 @@ from booking_migrate.verify.join import (
     claimed_booking,
     session_fields,
 )
-from booking_migrate.verify.outcome import ClientResult, Mismatch, VerificationPlan
+from booking_migrate.verify.mismatch import Mismatch
+from booking_migrate.verify.outcome import ClientResult, VerificationPlan
 from booking_migrate.verify.reconcile import mismatches_of
 
 _HEX_ID = re.compile(r"[0-9a-fA-F]{24}")

@@ -18,11 +18,9 @@ from booking_migrate.stores.rejects import RejectedRecord, RejectedRecords
 from booking_migrate.verify.client_check import check_batch
 from booking_migrate.verify.expected import PeopleLookup, needs_people
 from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument
+from booking_migrate.verify.mismatch import REJECTED_FIELD, Kind, Mismatch
 from booking_migrate.verify.outcome import (
-    REJECTED_FIELD,
     ClientResult,
-    Kind,
-    Mismatch,
     UnresolvedBooking,
     VerificationCounts,
     VerificationPlan,

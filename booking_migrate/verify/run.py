@@ -23,12 +23,9 @@ from booking_migrate.verify.client_check import check_batch
 from booking_migrate.verify.expected import PeopleLookup
 from booking_migrate.verify.fastpath import FastPath, FlatResult, check_range, range_pairs
 from booking_migrate.verify.join import ClientPair, TargetDocument, pair_clients, with_first_checked
+from booking_migrate.verify.mismatch import INDEX_FIELD, Kind, Mismatch, Rule
 from booking_migrate.verify.outcome import (
-    INDEX_FIELD,
     ClientResult,
-    Kind,
-    Mismatch,
-    Rule,
     VerificationCounts,
     VerificationOutcome,
     VerificationPlan,

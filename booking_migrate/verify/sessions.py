@@ -15,7 +15,8 @@ from booking_migrate.verify.join import (
     session_fields,
     session_id_of,
 )
-from booking_migrate.verify.outcome import ClientResult, Kind, Mismatch, UnresolvedBooking
+from booking_migrate.verify.mismatch import Kind, Mismatch
+from booking_migrate.verify.outcome import ClientResult, UnresolvedBooking
 from booking_migrate.verify.rules import SessionFacts, facts_of, own_facts
 
 CLAIM = "legacyBookingId"

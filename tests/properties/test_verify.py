@@ -33,8 +33,8 @@ from booking_migrate.verify import (
     VerificationOutcome,
     VerificationPlan,
     VerificationRules,
-    verify,
 )
+from booking_migrate.verify.run import verify
 from tests.properties.test_migration import CLIENTS, GOOD_CHANGES, VALUES, bookings
 from tests.support.bookings import ABSENT, a_booking
 from tests.support.examples import examples

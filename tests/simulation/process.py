@@ -38,9 +38,10 @@ from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.own_collections import kept_copy
-from booking_migrate.verify import VerificationOutcome, VerificationPlan, verify
+from booking_migrate.verify import VerificationOutcome, VerificationPlan
 from booking_migrate.verify import run as verify_run
 from booking_migrate.verify.fastpath import FastPath
+from booking_migrate.verify.run import verify
 from tests.simulation.adapters import Feed, Places, Reader, Rejected, Store
 from tests.simulation.application import CLIENTS, Application
 from tests.simulation.checks import RUN

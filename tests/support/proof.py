@@ -26,7 +26,8 @@ from booking_migrate.stores.open import (
     open_target,
     parse_place,
 )
-from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, verify
+from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan
+from booking_migrate.verify.run import verify
 
 Document = dict[str, Any]
 

@@ -294,20 +294,8 @@ def _description(field: FieldInfo) -> str:
     return field.description
 
 
-_KINDS = {
-    Kind.MISSING: "a booking is neither in the target nor rejected for a cause and kept whole; or the unique index is missing",
-    Kind.EXTRA: "a session, client document or rejected record has no booking that it may come from",
-    Kind.DUPLICATE: "a session, client document, id or field is there twice",
-    Kind.CONTENT: "a session or document has other fields, other values, or its fields in another order",
-    Kind.TOTALS: "`totalSessions`, `totalSpent`, `createdAt` or `updatedAt` do not fit the sessions",
-    Kind.ORDER: "the sessions of a document are in another order",
-    Kind.CLIENT: "a session is in another client's document, or the document's client fields differ",
-    Kind.CONFLICT: "a booking differs from its session in a document that others wrote or changed",
-}
-
-
 def _kinds() -> str:
-    return _table(("kind", "means"), [(f"`{kind}`", _KINDS[kind]) for kind in Kind])
+    return _table(("kind", "means"), [(f"`{kind}`", kind.meaning) for kind in Kind])
 
 
 def _rules() -> str:

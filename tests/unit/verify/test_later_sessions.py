@@ -7,7 +7,8 @@ import pytest
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Element
-from booking_migrate.verify.outcome import ClientResult, Kind
+from booking_migrate.verify.mismatch import Kind
+from booking_migrate.verify.outcome import ClientResult
 from booking_migrate.verify.sessions import compare_sessions
 
 ONE, OTHER = ({"sessionId": ObjectId(), "price": price} for price in (1, 2))
