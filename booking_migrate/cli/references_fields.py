@@ -1,6 +1,8 @@
 """The fields of references that the command line names."""
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +64,23 @@ def named_fields(given: FieldOptions) -> tuple[ReferenceField, ...]:
         replace(each, to=to, when=when, add={_beside(each.field, path): new for path, new in add.items()})
         for each in plain
     )
+
+
+def words_of(fields: Sequence[ReferenceField]) -> str | None:
+    """Return the options that name fields; None if one command line cannot name them together."""
+    first = fields[0]
+    names = list(dict.fromkeys(each.full_name for each in fields))
+    add = [f"{path}={new}" for path, new in first.add.items()]
+    when = [f"{path}={each}" for path, values in first.when.items() for each in values if type(each) is str]
+    given = FieldOptions(field=names, to=first.to, add=add, when=when, exclude=None)
+    to = () if first.to is NewId.SESSION else ("--to", first.to.value)
+    words = [
+        word
+        for name, values in (("--field", names), ("--add", add), ("--when", when))
+        for each in values
+        for word in (name, each)
+    ]
+    return shlex.join([*words, *to]) if named_fields(given) == tuple(fields) else None
 
 
 def field_of(text: str) -> ReferenceField:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import (
     PLACES,
@@ -19,7 +20,7 @@ from booking_migrate.cli.options import (
 )
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
-from booking_migrate.cli.references_fields import FieldOptions, named_fields
+from booking_migrate.cli.references_fields import FieldOptions, named_fields, words_of
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.errors import (
     BadConfiguration,
@@ -189,8 +190,10 @@ def _rewrite(
 ) -> RewriteReport:
     journal = open_journal(connection)
     live = choose_run(journal, chosen)
-    if continues:
-        fields = _unfinished_fields(connection, live, fields, context.listener) or fields
+    unfinished = _unfinished_fields(connection, live, fields, context.listener) if continues else ()
+    # Once it is done, only its fields lead to it again.
+    naming = "" if all(each in fields for each in unfinished) else words_of(unfinished)
+    fields = unfinished or fields
     if not fields:
         raise NoReferences("references rewrite")
     inspector = open_inspector(connection, live.source)
@@ -243,7 +246,8 @@ def _rewrite(
     )
     with progress_kept(context, rewrites), plan.regulator:
         outcome: RewriteOutcome = rewrite_references(plan)
-    return report_of_rewrite(outcome, fields, live, seconds=context.seconds)
+    again = None if naming is None else same_command(context.asked.ctx, naming)
+    return report_of_rewrite(outcome, fields, live, seconds=context.seconds, again=again)
 
 
 @contextmanager

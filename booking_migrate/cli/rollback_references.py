@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import PLACES, ConnectionOptions
 from booking_migrate.cli.parameters import Group, option
@@ -110,7 +111,7 @@ def roll_back_references(
         )
         with progress_kept(context, journal), plan.regulator:
             outcome = undo_references(plan)
-    return report_of_undo(outcome, live, seconds=context.seconds)
+    return report_of_undo(outcome, live, seconds=context.seconds, again=same_command(ctx, ""))
 
 
 def _live(

@@ -1,5 +1,6 @@
 """The reports of rewriting references, and of undoing that."""
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -55,7 +56,7 @@ class RewrittenFieldPart(Part):
         description="references in documents that stay as they are, because another one has their new `_id`"
     )
     refused: int = Field(
-        description="references in documents that the server does not take with their new ids"
+        description="references in documents that the server does not take with their new ids, or that are too large to be noted"
     )
 
 
@@ -70,7 +71,9 @@ class LeftPart(Part):
     reason: str = Field(
         description="`rejected`, `unknown` (dangling), `no-id`, `unmigrated`, `taken`, `duplicate-name` or `refused`"
     )
-    detail: Line = Field(default="", description="what the server says of a document that it refuses")
+    detail: Line = Field(
+        default="", description="what refuses a document, such as what the server says of it"
+    )
 
 
 class RewriteReport(Report):
@@ -98,7 +101,12 @@ class RewriteReport(Report):
 
 
 def report_of_rewrite(
-    outcome: "RewriteOutcome", fields: "Sequence[ReferenceField]", run: RunRecord, *, seconds: float
+    outcome: "RewriteOutcome",
+    fields: "Sequence[ReferenceField]",
+    run: RunRecord,
+    *,
+    seconds: float,
+    again: str | None,
 ) -> RewriteReport:
     """Build the report of a rewrite.
 
@@ -107,6 +115,7 @@ def report_of_rewrite(
         fields: what was to be rewritten.
         run: the migration.
         seconds: how long it took.
+        again: the command that rewrites the same fields; None: it is not known.
     """
     parts = tuple(_field(each, outcome.tally) for each in fields)
     is_clean = not any(
@@ -134,7 +143,7 @@ def report_of_rewrite(
         followed=time is not None,
         passes=outcome.passes,
         calm=outcome.is_calm,
-        next_steps=tuple(_steps(outcome, has_refused=any(each.refused for each in parts))),
+        next_steps=tuple(_steps(outcome, run, parts, again)),
     )
 
 
@@ -159,28 +168,62 @@ def _field(of: "ReferenceField", tally: "Tally") -> RewrittenFieldPart:
     )
 
 
-def _steps(outcome: "RewriteOutcome", *, has_refused: bool) -> Iterator[NextStep]:
-    if has_refused:
+def _steps(
+    outcome: "RewriteOutcome", run: RunRecord, parts: Sequence[RewrittenFieldPart], again: str | None
+) -> Iterator[NextStep]:
+    """Yield what can be done about what was left, then what follows."""
+    if any(each.refused for each in parts):
+        text = "Change the documents that are refused, or what refuses them; then try them again:"
+        yield NextStep(text=text, command=again)
+    if any(each.taken for each in parts):
         yield NextStep(
-            text="Change the documents that the server refuses, or what refuses them, then run the same command again: it tries "
-            "them again."
+            text="Compare each document whose new _id another one has with that one, and delete the one that is not needed; then "
+            "rewrite the rest:",
+            command=again,
         )
+    if any(each.duplicate_name for each in parts):
+        text = (
+            "Remove one of the two fields of a name from the documents that have them; then rewrite the rest:"
+        )
+        yield NextStep(text=text, command=again)
+    yield from _steps_about_rejected(outcome, run)
     if not outcome.is_calm:
         yield NextStep(
-            text="The application still writes old ids: deploy the version that writes new ones, then run the same command again."
+            text="The application still writes old ids: deploy the version that writes new ones; then rewrite the rest:",
+            command=again,
         )
     if outcome.documents:
         yield NextStep(text="Prove it:", command="booking-migrate references verify")
         yield NextStep(text="To undo it:", command="booking-migrate rollback --references")
 
 
-def report_of_undo(outcome: "UndoOfReferences", run: RunRecord, *, seconds: float) -> LifeReport:
+_DIGITS = re.compile(r"[0-9a-fA-F]{24}")
+"""An ObjectId, which a text may have among other things."""
+
+
+def _steps_about_rejected(outcome: "RewriteOutcome", run: RunRecord) -> Iterator[NextStep]:
+    """Yield how to see why a booking has no session; once the old bookings are dropped, nothing knows."""
+    left = [each.value for each in outcome.tally.samples if each.reason in ("rejected", "unmigrated")]
+    if left and run.legacy is not None and run.state is RunState.CUT_OVER:
+        found = _DIGITS.search(left[0])
+        places = f"--source {shlex.quote(run.legacy)} --target {shlex.quote(run.source)}"
+        yield NextStep(
+            text="References to bookings without a session stay as they are: decide with the developers what these become. Why the "
+            "first of these bookings was rejected:",
+            command=f"booking-migrate explain {shlex.quote(found[0] if found else left[0])} {places}",
+        )
+
+
+def report_of_undo(
+    outcome: "UndoOfReferences", run: RunRecord, *, seconds: float, again: str | None
+) -> LifeReport:
     """Build the report of rollback --references.
 
     Args:
         outcome: what it did.
         run: the migration whose new ids were written.
         seconds: how long it took.
+        again: the command that does the same; None: it is not known.
     """
     counts = outcome.counts
     return LifeReport(
@@ -199,16 +242,14 @@ def report_of_undo(outcome: "UndoOfReferences", run: RunRecord, *, seconds: floa
             left_samples=tuple(LeftDocumentPart(**each._asdict()) for each in outcome.stuck),
             **counts.saved(),
         ),
-        next_steps=tuple(_steps_after_undo(outcome, run)),
+        next_steps=tuple(_steps_after_undo(outcome, run, again)),
     )
 
 
-def _steps_after_undo(outcome: "UndoOfReferences", run: RunRecord) -> Iterator[NextStep]:
+def _steps_after_undo(outcome: "UndoOfReferences", run: RunRecord, again: str | None) -> Iterator[NextStep]:
     if outcome.left and not outcome.is_computed:
-        yield NextStep(
-            text="Change the documents that the server refuses, or what refuses them, then run the same command again: it restores "
-            "the rest."
-        )
+        text = "Change the documents that the server refuses, or what refuses them; then restore the rest:"
+        yield NextStep(text=text, command=again)
     if outcome.counts.kept:
         yield NextStep(
             text="Review what was kept, and decide with those who changed it what to do with each reference."

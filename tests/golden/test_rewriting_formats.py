@@ -34,12 +34,14 @@ _RUN = RunRecord(
     started_at=_AT,
     heartbeat_at=_AT,
     worked_from=_AT,
+    legacy="bookings_legacy",
 )
 _FIELDS = (
     ReferenceField("payments", "bookingId", add={"clientDocumentId": NewId.CLIENT_DOCUMENT}),
     ReferenceField("reviews", "_id"),
     ReferenceField("events", "items.itemId", NewId.CLIENT_DOCUMENT, when={"items.type": ("booking",)}),
 )
+_AGAIN = "booking-migrate references rewrite --config references.toml"
 _RECORD = RewriteRecord(
     rewrite_id="20261124T080000Z-cd34ef",
     run_id=_RUN.run_id,
@@ -88,7 +90,7 @@ def rewritten(*, is_followed: bool = True) -> Report:
         resumed=True,
         passes=1 if is_followed else 2,
     )
-    return _golden(report_of_rewrite(outcome, _FIELDS, _RUN, seconds=8.5))
+    return _golden(report_of_rewrite(outcome, _FIELDS, _RUN, seconds=8.5, again=_AGAIN))
 
 
 def undone() -> Report:
@@ -103,7 +105,7 @@ def undone() -> Report:
         left=1,
         stuck=[Stuck("events", "9", "the validator of events refuses document 9: total must be at most 5")],
     )
-    return _golden(report_of_undo(outcome, _RUN, seconds=9.5))
+    return _golden(report_of_undo(outcome, _RUN, seconds=9.5, again="booking-migrate rollback --references"))
 
 
 def _golden(report: Report) -> Report:

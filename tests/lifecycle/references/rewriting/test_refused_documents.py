@@ -15,6 +15,7 @@ from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.booking_lines import booking
 from tests.support.fail_commands import failing
 from tests.support.killed_calls import killed_around
 from tests.support.references import by_id, new, old
@@ -35,6 +36,11 @@ def ended(done: Ended, code: int) -> dict[str, Any]:
     assert code == done.returncode, done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
+
+
+def steps(report: Mapping[str, Any]) -> list[str | None]:
+    """The commands of the next steps."""
+    return [each["command"] for each in report["next_steps"]]
 
 
 def orders(database: Db, count: int = 8) -> None:
@@ -94,7 +100,7 @@ def test_one_is_left_and_listed_and_the_rest_goes_on(
     (left,) = [each for each in report["left"] if each["reason"] == "refused"]
     assert ("3", "b") == (left["document_id"], left["path"])
     assert fact in left["detail"]
-    assert "refuses" in report["next_steps"][0]["text"]
+    assert f"booking-migrate {shlex.join([*REWRITE, *SMALL, *FIELD, *more])}" == steps(report)[0]
     assert before == by_id(database.orders.find())[3]
     assert [old(3) if number == 3 else new(number) for number in range(1, 9)] == values(database)
     remove()
@@ -148,6 +154,7 @@ def test_one_whose_new_id_is_taken_is_counted_once(
 
     assert report["resumed"]
     assert [(2, 1), (2, 1)] == [(each["rewritten"], each["taken"]) for each in report["fields"]]
+    assert f"booking-migrate {shlex.join(words)}" == steps(report)[0]
     assert ["_id", "b"] == sorted(each["path"] for each in report["left"] if each["reason"] == "taken")
     ended(command(*UNDO), 0)
     assert {old(1), old(2), old(3), new(2)} == set(database.orders.distinct("_id"))
@@ -204,6 +211,7 @@ def test_an_undo_leaves_one_and_tries_it_again(database: Db, command: Run) -> No
     assert ["3", "7"] == sorted(each["document_id"] for each in undone["left_samples"])
     assert all("b must" in each["why"] for each in undone["left_samples"])
     assert [new(number) if number in (3, 7) else old(number) for number in range(1, 9)] == values(database)
+    assert f"booking-migrate {shlex.join(UNDO)}" == steps(report)[0]
     assert 2 == ended(command(*UNDO), 3)["references"]["left"]
     database.command("collMod", "orders", validator={"b": {"$nin": [old(3)]}})
     assert 1 == ended(command(*UNDO), 3)["references"]["left"]
@@ -259,6 +267,26 @@ def test_one_too_large_to_be_noted(database: Db, command: Run, environment: Mapp
     database.orders.update_one({"_id": 2}, {"$set": {"b": f"x {old(2)}"}})
     ended(command(*words), 0)
     assert [new(1), f"x {new(2)}", new(3)] == values(database)
+
+
+def test_what_was_left_has_a_next_step(database: Db, command: Run, environment: Mapping[str, str]) -> None:
+    """The command that shows why a booking was rejected does so; one that tries again names the fields of the rewrite that it continued."""
+    orders(database)
+    validator(database)
+    rejected = booking(100)["_id"]
+    database.orders.insert_one({"_id": 9, "b": f"https://shop.example/{rejected}"})
+    database.orders.update_many({}, {"$set": {"kind": "a b"}})
+    words = (*REWRITE, *SMALL, *FIELD, "--when", "kind=a b", "--add", "c=client-document")
+    assert -9 == killed_around(f"after {JOURNAL}.note", 1, environment, *words)
+    report = ended(command(*REWRITE), 3)
+    again, why, *_ = steps(report)
+
+    named = (*FIELD, "--add", "c=client-document", "--when", "kind=a b")
+    assert f"booking-migrate {shlex.join((*REWRITE, *named))}" == again
+    assert "currency" in command(*shlex.split(str(why))[1:]).stdout
+    database.command("collMod", "orders", validator={})
+    ended(command(*shlex.split(str(again))[1:]), 3)
+    assert new(3) == by_id(database.orders.find())[3]["b"]
 
 
 def test_what_concerns_all_ends_it(server: Server, database: Db, command: Run) -> None:
