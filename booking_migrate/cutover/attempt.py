@@ -1,16 +1,14 @@
 """One attempt at a cut-over, beside an application that writes or with everything behind the fence."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from hashlib import sha256
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.document import elements
 from booking_migrate.cutover.catch_up import CaughtUp, catch_up
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan
-from booking_migrate.cutover.readiness import RejectedPolicy, resolve_conflicts
+from booking_migrate.cutover.readiness import RejectedPolicy, decisions_in, resolve_conflicts
 from booking_migrate.cutover.recovery import (
     bookings_of,
     kept_options,
@@ -36,7 +34,14 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
 from booking_migrate.quantities import grouped
-from booking_migrate.runs.commands import abort_of, command_of, ways_beside_deletes
+from booking_migrate.runs.commands import (
+    CARRYING,
+    LEAVING,
+    abort_of,
+    command_of,
+    cutovers_of,
+    ways_beside_deletes,
+)
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory
@@ -172,6 +177,7 @@ class Attempt:
             ready=ready,
             end_pending=self._live.end_own_commands,
             is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
+            proving=self._proving(),
         )
         self._live.take_over_images()
         preparation.prepare()
@@ -186,12 +192,11 @@ class Attempt:
         with self._shield.critical_section():
             indexes = self._complete({**self._run.counts, **parts.counts()})
         options = kept_options(self._run, self._live)
-        written = preparation.written
         # Fences of aborted and killed attempts are included.
         own = report.outage.total
         return CutoverOutcome(
             self._run,
-            written,
+            preparation.written,
             self._refused.before + own,
             carried,
             indexes,
@@ -244,9 +249,11 @@ class Attempt:
                 resolve_conflicts(self._run),
             )
         if counts["rejected"] and self._policy is None:
+            known = self._run.model_copy(update={"counts": {**self._run.counts, **counts}})
+            carry, leave = cutovers_of(known)
             raise self._failure(
                 f"bookings that were added or changed since the migration were rejected: {grouped(counts['rejected'])}",
-                "Run cutover again with --rejected carry or --rejected leave.",
+                f"Cut over again, and {CARRYING}: {carry}\n{LEAVING}: {leave}",
             )
 
     def _prepare(self) -> tuple[CaughtUp, int]:
@@ -255,7 +262,7 @@ class Attempt:
             self._refuse_writes, self._accept_writes, self._limits, self._listener, self._lock.confirm
         )
         places = self._places
-        decided = _decisions(self._stores.target.rejects())
+        decided = decisions_in(self._stores.target.rejects())
         caught_up = catch_up(
             self._plan,
             places.source,
@@ -268,7 +275,7 @@ class Attempt:
         )
         counts = caught_up.migration.counts
         self._check_rejected(asdict(counts))
-        if _decisions(self._stores.target.rejects()) != decided:
+        if decisions_in(self._stores.target.rejects()) != decided:
             raise self._failure(
                 "the conflicts have changed since they were decided with --on-conflict target",
                 f"Migrate again: {command_of(self._run, 'migrate')}\n"
@@ -329,8 +336,8 @@ class Attempt:
                 error.add_note(f"{self._run.source} {LIVE_AS_BEFORE}")
         except NoMajority:
             error.add_note(
-                "The source accepts writes again, but no majority has acknowledged that yet: run cutover or rollback again "
-                "when a majority of the members is available."
+                f"{self._run.source} accepts writes again, but no majority has acknowledged that yet. When a majority of the members is "
+                f"available, cut over again: {command_of(self._run, 'cutover')}"
             )
         except BookingMigrateError as trouble:
             error.add_note(self._left_behind(trouble))
@@ -365,16 +372,14 @@ class Attempt:
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
         failure = self._failure(
             f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",
-            "\n".join(
-                [
-                    f"Migrate again: {command_of(self._run, 'migrate')}",
-                    f"Then verify: {command_of(self._run, 'verify')}",
-                    *([] if self._follow else [self._deletes_go_on()]),
-                ]
-            ),
+            "\n".join([self._proving(), *([] if self._follow else [self._deletes_go_on()])]),
         )
         failure.examples = tuple(each.place for each in examples)
         return failure
+
+    def _proving(self) -> str:
+        """Return the advice to derive the target again, and to prove it."""
+        return f"Migrate again: {command_of(self._run, 'migrate')}\nThen verify: {command_of(self._run, 'verify')}"
 
     def _deletes_go_on(self) -> str:
         """Return the advice about a cut-over at rest that deletes have ended."""
@@ -388,11 +393,3 @@ class Attempt:
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:
         return CutoverFailed(self._run.target, problem, advice, self._refused.seconds)
-
-
-def _decisions(records: Iterator[bytes]) -> tuple[int, int]:
-    """Return the number of records with a decision, and a digest of them that does not depend on their order."""
-    count = total = 0
-    for record in (raw for raw in records if any(part.name == b"decision" for part in elements(raw))):
-        count, total = count + 1, total ^ int.from_bytes(sha256(record).digest())
-    return count, total

@@ -86,6 +86,7 @@ class LivePreparation:
         ready: Callable[[], None],
         end_pending: Callable[[], None],
         is_swapped: Callable[[], bool],
+        proving: str,
     ) -> None:
         """Take the parts.
 
@@ -102,11 +103,13 @@ class LivePreparation:
             ready: does the long steps that the swap needs.
             end_pending: ends what the server has not carried out yet of the swap.
             is_swapped: returns whether the target has the source's name.
+            proving: the advice to derive the target again and to prove it, which begins with a verb.
         """
         self._parts = parts
         self._fail = fail
         self._confirm = confirm
         self._ready = ready
+        self._proving = proving
         self.report = LiveReport()
         self._follower = Follower(
             parts.engine,
@@ -207,19 +210,19 @@ class LivePreparation:
         if handled.foreign:
             raise self._fail(
                 f"client documents of the target were changed by others: {grouped(len(handled.foreign))}",
-                "Nothing else may write to the target before the cut-over. Run migrate, then verify.",
+                f"End what else writes to the target.\n{self._proving}",
             )
         if handled.verification is not None and handled.verification.mismatch_count:
             raise self._mismatched(handled.verification)
         raise self._fail(
             f"the kept copy was changed by others, documents that differ from the source: {grouped(len(handled.differing))}",
-            "Nothing else may write to the copy. Run cutover again, which makes a new one.",
+            f"End what else writes to the copy, then run the same command again, which makes a new one: {SAME_COMMAND}",
         )
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         failure = self._fail(
             f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",
-            "Run migrate and verify again.",
+            self._proving,
         )
         failure.examples = tuple(each.place for result in outcome.results for each in result.examples)[:5]
         return failure

@@ -2,10 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from booking_migrate.bson.document import elements
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.quantities import plural
 from booking_migrate.runs.commands import CARRYING, LEAVING, command_of, cutovers_of, rollback_of
@@ -138,3 +140,11 @@ def _without_idle_policy(run: RunRecord, options: Mapping[str, str]) -> Mapping[
     """
     name = "on-conflict"
     return {**options, name: run.options[name]} if name in run.options else options
+
+
+def decisions_in(records: Iterator[bytes]) -> tuple[int, int]:
+    """Return the number of records with a decision, and a digest of them that does not depend on their order."""
+    count = total = 0
+    for record in (raw for raw in records if any(part.name == b"decision" for part in elements(raw))):
+        count, total = count + 1, total ^ int.from_bytes(sha256(record).digest())
+    return count, total

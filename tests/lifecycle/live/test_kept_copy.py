@@ -9,6 +9,7 @@ from pymongo.database import Database
 
 from booking_migrate.stores.mongo.kept_copy import KeptCopy
 from tests.lifecycle.conftest import Ended
+from tests.lifecycle.test_modes import advised
 from tests.support.application import Application, sessions_of
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step, failpoints
@@ -72,6 +73,7 @@ def test_others_who_write_to_the_copy(
 
     assert 5 == refused.returncode, refused.stdout
     assert "the kept copy was changed by others" in " ".join(refused.stderr.split())
+    assert [[*CUTOVER]] == advised(refused)
     assert Step.FENCED not in fenced
     assert 40 == database.bookings.count_documents({"sessions": {"$exists": False}})
     assert {} == database.bookings.options().get("validator", {})

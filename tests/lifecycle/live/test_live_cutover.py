@@ -18,6 +18,7 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from booking_migrate.stores.open_follow import open_dirty
 from tests.lifecycle.conftest import Ended
+from tests.lifecycle.test_modes import advised
 from tests.support.application import Application, sessions_of
 from tests.support.booking_lines import booking, client
 from tests.support.server import Server
@@ -219,13 +220,30 @@ def test_others_who_write_to_the_target(database: Db, command: Run) -> None:
 
 
 @pytest.mark.usefixtures("migrated")
+def test_a_booking_that_is_rejected_since(database: Db, command: Run) -> None:
+    """Without a decision about one that has come since the migration, the cut-over ends; its advice has the command for either."""
+    database.bookings.insert_one(booking(301, duration=5))
+    refused = command(*CUTOVER)
+    carry, leave = advised(refused)
+
+    assert 5 == refused.returncode
+    assert "were rejected: 1" in refused.stderr
+    assert (["--rejected", "carry"], ["--rejected", "leave"]) == (carry[-2:], leave[-2:])
+    assert 0 == command(*carry, "--yes").returncode
+
+
+@pytest.mark.usefixtures("migrated")
 def test_deletes_in_the_target_by_others(database: Db, command: Run) -> None:
-    """A client document that others deleted ends the cut-over."""
+    """A client document that others deleted ends the cut-over; the commands that are advised lead to one that is done."""
     database.clients.delete_one({"clientId": client(1)})
     refused = command(*CUTOVER)
+    onward = advised(refused)
 
     assert 5 == refused.returncode
     assert "changed by others: 1" in refused.stderr
+    assert ["migrate", "verify"] == [each[0] for each in onward]
+    assert [0, 0] == [command(*each, "--quiet").returncode for each in onward]
+    assert 0 == command(*CUTOVER).returncode
 
 
 @pytest.mark.usefixtures("migrated")

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.cutover import refusal
-from booking_migrate.errors import FenceBlocked, WriteFailed
+from booking_migrate.cutover import attempt, refusal
+from booking_migrate.errors import FenceBlocked, NoMajority, WriteFailed
 from booking_migrate.stores.mongo import fence
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.live_swap import LiveSwap
@@ -254,3 +254,24 @@ def test_what_a_rollback_leaves(
     assert finishing is not None, failed.stderr
     assert 0 == command(*finishing[1].split(), "--yes").returncode
     assert 20 == database.bookings.count_documents({"sessions": {"$exists": False}})
+
+
+def test_an_abort_without_a_majority(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no majority acknowledges that a cut-over is undone, its note has the command that finishes it later."""
+
+    def fails(*_arguments: Any) -> None:
+        raise WriteFailed("bookings", "for some reason")
+
+    def unacknowledged(*_arguments: Any) -> None:
+        raise NoMajority("127.0.0.1:1 DOWN")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LiveSwap, "swap", fails)
+        patched.setattr(attempt, "recover", unacknowledged)
+        failed = command(*CUTOVER)
+    again = re.search(r"no majority .*:\n +booking-migrate (cutover --source.*)", failed.stderr)
+
+    assert failed.returncode not in (0, 3)
+    assert again is not None, failed.stderr
+    assert 0 == command(*again[1].split(), "--yes").returncode
+    assert 4 == database.bookings.count_documents({"sessions": {"$exists": True}})
