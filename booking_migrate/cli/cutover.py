@@ -30,18 +30,15 @@ from booking_migrate.cli.options import (
     YesOption,
     keep_index_option,
 )
-from booking_migrate.cli.parameters import Group, only, option
+from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_look import look_for_references, warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import verification_plan
 from booking_migrate.cli.window import (
-    DEFAULT_OUTAGE,
-    attempts_option,
+    OutageOptions,
     check_window,
     keep_window,
-    outage_option,
-    parse_outage,
     parse_window,
 )
 from booking_migrate.cutover.live import Following
@@ -60,7 +57,6 @@ from booking_migrate.reports.lifecycle_outcomes import (
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import outage
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import (
@@ -108,7 +104,7 @@ has been read and proven again; a late delete ends that.
 
 
 @dataclass(frozen=True, slots=True)
-class CutoverOptions(Group, panel=RULES):
+class CutoverOptions(OutageOptions, panel=RULES):
     """How the cut-over goes about it."""
 
     rejected: str | None = option(
@@ -121,10 +117,6 @@ class CutoverOptions(Group, panel=RULES):
         "Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
         negatable=True,
     )
-    max_outage: str = outage_option(
-        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted. At rest: half of it for the fence."
-    )
-    attempts: int = attempts_option("Try so often to stay within --max-outage, with growing pauses.")
     at_rest: bool = option(
         False,
         "Refuse writes while everything is read and compared again, instead of following the application.",
@@ -146,15 +138,6 @@ class CutoverOptions(Group, panel=RULES):
         "Abort a cut-over that was killed: the source accepts writes again, and the target is kept.",
         show_default=False,
     )
-
-    @property
-    def limits(self) -> Limits:
-        """Return for how long and how often writes may be refused.
-
-        Raises:
-            typer.BadParameter: it is not a duration.
-        """
-        return Limits(parse_outage(self.max_outage), self.attempts)
 
     @property
     def window(self) -> float | None:
@@ -186,10 +169,10 @@ class CutoverOptions(Group, panel=RULES):
             "keep-index": self.keep_index,
         }
         recorded = {} if self.rejected is None else {"rejected": self.rejected}
-        limit = {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
+        recorded |= self.recorded_limits
         if self.reverse_window is not None:
-            limit["reverse-window"] = self.reverse_window
-        return {**recorded, **limit, **{name: str(True) for name, is_on in switches.items() if is_on}}
+            recorded["reverse-window"] = self.reverse_window
+        return {**recorded, **{name: str(True) for name, is_on in switches.items() if is_on}}
 
 
 def cutover(

@@ -12,7 +12,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.open import current_process, open_run_stores
 from booking_migrate.cli.options import RULES, ConnectionOptions, OutputOptions, RunOptions, YesOption
-from booking_migrate.cli.parameters import Group, option
+from booking_migrate.cli.parameters import option
 from booking_migrate.cli.recorded import recorded_tail
 from booking_migrate.cli.rollback_references import (
     ReferenceOptions,
@@ -22,10 +22,8 @@ from booking_migrate.cli.rollback_references import (
 )
 from booking_migrate.cli.streams import is_interactive
 from booking_migrate.cli.window import (
-    attempts_option,
+    OutageOptions,
     open_window,
-    outage_option,
-    parse_outage,
     restoration_places,
 )
 from booking_migrate.domain.carried_changes import ChangesSince
@@ -42,7 +40,6 @@ from booking_migrate.rollback.restore import RollbackPlan, assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
 from booking_migrate.runs.commands import NEEDS_REST, needs_rest
-from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
 from booking_migrate.runs.undo import UndoOutcome
@@ -105,7 +102,7 @@ _SWAPPING = LIVE | {RunState.CUTTING_OVER}
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardOptions(Group, panel=RULES):
+class DiscardOptions(OutageOptions, panel=RULES):
     """What happens to changes since, and for how long writes may be refused."""
 
     discard_later: bool = option(
@@ -117,19 +114,6 @@ class DiscardOptions(Group, panel=RULES):
         "After a cut-over: make old bookings of sessions booked since, where their fields allow it; by default in a reverse window.",
         negatable=True,
     )
-    max_outage: str = outage_option(
-        "In a reverse window: refuse writes for at most this long an attempt. Otherwise: at most half of it for raising the fence."
-    )
-    attempts: int = attempts_option("Try so often to stay within --max-outage, with growing pauses.")
-
-    @property
-    def limits(self) -> Limits:
-        """Return for how long and how often writes may be refused in a reverse window.
-
-        Raises:
-            typer.BadParameter: it is not a duration.
-        """
-        return Limits(parse_outage(self.max_outage), self.attempts)
 
 
 def rollback(

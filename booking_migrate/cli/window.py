@@ -1,15 +1,15 @@
 """From a run that was cut over to what its rollback restores, and to the reverse window that keeps it ready."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import typer
 from bson.timestamp import Timestamp
 
 from booking_migrate.cli.following import FollowContext
-from booking_migrate.cli.parameters import option
+from booking_migrate.cli.options import RULES
+from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.run import RunContext
 from booking_migrate.cutover.plan import CutoverOutcome
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -53,14 +53,36 @@ _WINDOW = re.compile(r"(\d+(?:\.\d+)?) ?(s|m|h|d)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def outage_option(text: str) -> Any:
-    """Return the option ``--max-outage``."""
-    return option(DEFAULT_OUTAGE, text, metavar="DURATION")
+@dataclass(frozen=True, slots=True)
+class OutageOptions(Group, panel=RULES):
+    """For how long a cut-over, or a rollback of one, may refuse writes: the base of their options."""
 
+    max_outage: str = option(
+        DEFAULT_OUTAGE,
+        "Refuse writes for at most this long, such as 500ms or 2s; an attempt that takes longer is aborted. At rest, and without "
+        "a reverse window: half of it for raising the fence.",
+        metavar="DURATION",
+    )
+    attempts: int = option(
+        Limits().attempts,
+        "Try so often to stay within --max-outage, with growing pauses.",
+        metavar="N",
+        min=1,
+    )
 
-def attempts_option(text: str) -> Any:
-    """Return the option ``--attempts``."""
-    return option(Limits().attempts, text, metavar="N", min=1)
+    @property
+    def limits(self) -> Limits:
+        """Return for how long and how often writes may be refused.
+
+        Raises:
+            typer.BadParameter: it is not a duration.
+        """
+        return Limits(parse_outage(self.max_outage), self.attempts)
+
+    @property
+    def recorded_limits(self) -> dict[str, str]:
+        """Return the limits that are not left at their defaults, as the journal keeps them."""
+        return {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
 
 
 def parse_outage(text: str) -> float:

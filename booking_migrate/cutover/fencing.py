@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.cutover.refusal import LIFTED_BY_OTHERS, Refusal, backoff
 from booking_migrate.cutover.tail import TailChanges
-from booking_migrate.errors import BookingMigrateError, FenceBlocked
+from booking_migrate.errors import BookingMigrateError, FenceBlocked, TooSlow
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.follower import Drained, Follower
 from booking_migrate.runs.plan import Limits
@@ -145,8 +145,8 @@ class FencingParts:
     fail: Callable[[str, str], BookingMigrateError]
     """Makes the error for a problem and its advice."""
 
-    too_slow: Callable[[int, int, str], BookingMigrateError]
-    """Makes the error for a limit in milliseconds that was passed by a number of attempts, with the last blocking operation."""
+    too_slow: type[TooSlow]
+    """The error for a limit that was passed by every attempt."""
 
     again: str
     """The advice for a fence that others have lifted."""

@@ -34,22 +34,32 @@ class FenceBlocked(Refused):
     hint = "Run the same command again when that has ended; db.killOp() in mongosh ends an operation."
 
 
-class RollbackTooSlow(Refused):
-    """A rollback would have refused writes for longer than allowed; the client documents are live as before."""
+class TooSlow(Refused):
+    """Writes would have been refused for longer than allowed; nothing was swapped."""
 
     milliseconds: int
     attempts: int
     blockers: str
+    left = ""
     effect = "Writes are accepted again."
-    message = (
-        "writes would have been refused for more than {milliseconds} ms, in {attempts:attempt|attempts}; the client documents are live "
-        "as before"
-    )
+    message = "writes would have been refused for more than {milliseconds} ms, in {attempts:attempt|attempts}; {left} live as before"
 
     @property
     def hint(self) -> str:
         cause = f"The collection was held by {self.blockers}. " if self.blockers else ""
         return f"{cause}Run the same command again when less is written, or with a longer --max-outage."
+
+
+class CutoverTooSlow(TooSlow):
+    """A cut-over would have refused writes for longer than allowed; the source is live as before."""
+
+    left = "the source is"
+
+
+class RollbackTooSlow(TooSlow):
+    """A rollback would have refused writes for longer than allowed; the client documents are live as before."""
+
+    left = "the client documents are"
 
 
 class CutoverRefused(Refused):
@@ -126,21 +136,6 @@ class RestorationFailed(Refused):
         f"All old bookings are kept: {{remedy}}: {SAME_COMMAND}\n"
         f"Only if nothing that was booked or changed since the cut-over is needed, drop it: {SAME_COMMAND} --discard-later"
     )
-
-
-class CutoverTooSlow(Refused):
-    """Writes would have been refused for longer than allowed; the source is live as before."""
-
-    milliseconds: int
-    attempts: int
-    blockers: str
-    effect = "Writes are accepted again."
-    message = "writes would have been refused for more than {milliseconds} ms, in {attempts:attempt|attempts}; the source is live as before"
-
-    @property
-    def hint(self) -> str:
-        cause = f"The collection was held by {self.blockers}. " if self.blockers else ""
-        return f"{cause}Run the same command again when less is written, or with a longer --max-outage."
 
 
 class NothingToFollow(NothingToDo):
