@@ -8,8 +8,6 @@ from dataclasses import replace
 from shlex import quote
 from typing import TYPE_CHECKING, TextIO
 
-import typer
-
 from booking_migrate.cli.next_steps import same_command, written_out
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.cli.signals import HangUp, Termination
@@ -20,6 +18,7 @@ from booking_migrate.errors import (
     LIVE_AS_BEFORE,
     SAME_COMMAND,
     STARTS_OVER,
+    UNANSWERED,
     BookingMigrateError,
     DuplicateClientDocuments,
     FieldNotFound,
@@ -67,8 +66,7 @@ def translated(error: BaseException) -> BaseException:
         return Terminated()
     if isinstance(error, HangUp):
         return HungUp()
-    # At a prompt, the command line's library turns Ctrl-C into an exception of its own.
-    return Interrupted() if isinstance(error, KeyboardInterrupt | typer.Abort) else error
+    return Interrupted() if isinstance(error, KeyboardInterrupt) else error
 
 
 def print_error(
@@ -96,12 +94,7 @@ def print_error(
     notes: Sequence[str] = getattr(raised, "__notes__", ())
     if not notes and (effect := effect_of(error)):
         notes = (effect,)
-    is_undone = any(LIVE_AS_BEFORE in note for note in notes)
-    if asked.command not in _CONTINUED or is_undone:
-        over = (
-            "the cut-over starts over; the migration is kept" if asked.command == "cutover" else STARTS_OVER
-        )
-        hint = hint.replace(GOES_ON, over)
+    hint = _with_what_follows(asked, notes, hint)
     if _EXPORT in hint:
         asked = replace(asked, repeats_uri=False)
     commands = tuple(_commands(asked, error))
@@ -125,6 +118,20 @@ def print_error(
     if asked.given.names_server and any(_URI_OPTION in line for line in (shown.hint, *shown.commands)):
         console.print(_URI_EXPLAINED, markup=False, soft_wrap=True)
     return shown
+
+
+def _with_what_follows(asked: Invocation, notes: Sequence[str], hint: str) -> str:
+    """Return a hint that says what the same command does when it is run again."""
+    is_undone = any(LIVE_AS_BEFORE in note for note in notes)
+    if UNANSWERED in notes:
+        follows = "it asks again"
+    elif asked.command in _CONTINUED and not is_undone:
+        follows = GOES_ON
+    elif asked.command == "cutover":
+        follows = "the cut-over starts over; the migration is kept"
+    else:
+        follows = STARTS_OVER
+    return hint.replace(GOES_ON, follows)
 
 
 def _continued(asked: Invocation, stopped: RewriteStatusReport) -> RewriteStatusReport:

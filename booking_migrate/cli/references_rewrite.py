@@ -21,12 +21,11 @@ from booking_migrate.cli.options import (
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.references_fields import FieldOptions, named_fields, words_of
-from booking_migrate.cli.streams import is_interactive
+from booking_migrate.cli.streams import confirm
 from booking_migrate.errors import (
     BadConfiguration,
     BookingMigrateError,
     NoReferences,
-    NotConfirmed,
     NotLiveYet,
 )
 from booking_migrate.events import Announced, Listener, PhaseEnded, PhaseStarted, Warned
@@ -297,7 +296,4 @@ def _confirm(live: RunRecord, fields: Sequence[ReferenceField], places: Mapping[
         f"rewrite of references to the new ids of run {live.run_id} ({plural(len(fields), 'field')}: {names}; "
         f"{plural(len(places), 'collection')}{documents})"
     )
-    if not is_interactive():
-        raise NotConfirmed(what)
-    if not typer.confirm(f"{what}. Continue?", err=True):
-        raise NotConfirmed(what, "n", "y")
+    confirm(what)

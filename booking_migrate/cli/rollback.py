@@ -20,14 +20,13 @@ from booking_migrate.cli.rollback_references import (
     refuse_while_rewritten,
     roll_back_references,
 )
-from booking_migrate.cli.streams import is_interactive
+from booking_migrate.cli.streams import confirm
 from booking_migrate.cli.window import (
     OutageOptions,
     open_window,
     restoration_places,
 )
 from booking_migrate.domain.carried_changes import ChangesSince
-from booking_migrate.errors import NotConfirmed
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.rollback import assess_changes_in_place
 from booking_migrate.migrate.to_file import roll_back_file
@@ -310,8 +309,4 @@ def _confirm(runs: Sequence[RunRecord], since: str | None = None, refusal: str =
     if earlier:
         named = ", ".join(run.run_id for run in earlier)
         what = f"{what} and of the earlier {'run' if len(earlier) == 1 else 'runs'} {named}"
-    question = "; ".join(filter(None, (what, refusal, since)))
-    if not is_interactive():
-        raise NotConfirmed(what)
-    if not typer.confirm(f"{question}. Continue?", err=True):
-        raise NotConfirmed(what, "n", "y")
+    confirm(what, "; ".join(filter(None, (refusal, since))))

@@ -13,8 +13,8 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_fields import field_of
 from booking_migrate.cli.references_rewrite import progress_kept
-from booking_migrate.cli.streams import is_interactive
-from booking_migrate.errors import NoRewrite, NotConfirmed, OldIdsDropped, ReferencesStand, Refused
+from booking_migrate.cli.streams import confirm
+from booking_migrate.errors import NoRewrite, OldIdsDropped, ReferencesStand, Refused
 from booking_migrate.events import Listener, Warned
 from booking_migrate.preflight.privileges import refuse_lacking
 from booking_migrate.quantities import plural
@@ -150,10 +150,7 @@ def _confirm(rewrites: Sequence[RewriteRecord], fields: Sequence[ReferenceField]
         if rewrites
         else f"rollback of references by computed ids, without a journal, in {', '.join(each.full_name for each in fields)}"
     )
-    if not is_interactive():
-        raise NotConfirmed(what)
-    if not typer.confirm(f"{what}. Continue?", err=True):
-        raise NotConfirmed(what, "n", "y")
+    confirm(what)
 
 
 def references_left(

@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 from typing import TextIO
 from urllib.parse import unquote, unquote_plus
 
-import typer
-
-from booking_migrate.errors import NotConfirmed
+from booking_migrate.errors import UNANSWERED, NotConfirmed
 
 _INPUT, _OUTPUT, _ERROR = 0, 1, 2
+_YES = frozenset({"y", "yes"})
 _SIZES = {"COLUMNS": 20, "LINES": 2}
 """The variables that name the size of a terminal, and the least that each of them can mean."""
 
@@ -132,11 +131,41 @@ def confirm_by_name(what: str, name: str) -> None:
     Raises:
         NotConfirmed: standard input is not a terminal, or it is another name.
     """
-    if not is_interactive():
-        raise NotConfirmed(what)
-    typed = typer.prompt(f"{what}. Type {name} to continue", err=True, default="", show_default=False)
+    typed = _answer(what, what, f"Type {name} to continue:")
     if typed != name:
         raise NotConfirmed(what, typed, name)
+
+
+def confirm(what: str, known: str = "") -> None:
+    """Ask the user at the terminal for a yes.
+
+    Args:
+        what: what is about to be done.
+        known: what else the user has to know before the answer.
+
+    Raises:
+        NotConfirmed: standard input is not a terminal, or it is anything else.
+    """
+    typed = _answer(what, "; ".join(filter(None, (what, known))), "Continue? [y/N]:")
+    if typed.lower() not in _YES:
+        raise NotConfirmed(what, typed, "y")
+
+
+def _answer(what: str, statement: str, question: str) -> str:
+    """Return the line that the user types; a signal ends the question as it ends anything else."""
+    if not is_interactive():
+        raise NotConfirmed(what)
+    sys.stderr.write(f"{statement}. {question} ")
+    sys.stderr.flush()
+    try:
+        if line := sys.stdin.readline():
+            return line.strip()
+        raise KeyboardInterrupt  # noqa: TRY301 - the end of input is no answer either
+    except KeyboardInterrupt as error:
+        # What is said next begins a line of its own.
+        sys.stderr.write("\n")
+        error.add_note(UNANSWERED)
+        raise
 
 
 def ignore_impossible_sizes() -> None:

@@ -25,6 +25,9 @@ GOES_ON = "it continues from what is already there"
 STARTS_OVER = "it starts over"
 """What a command does that only reads, or that has undone what it did."""
 
+UNANSWERED = "Nothing was changed: the question was not answered."
+"""The note of what has ended a command while it asked."""
+
 LIVE_AS_BEFORE = "is live as before and accepts writes again."
 """The end of a note that what the command did is undone."""
 

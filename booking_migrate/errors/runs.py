@@ -146,7 +146,8 @@ class NotConfirmed(Refused):
     def hint(self) -> str:
         if self.typed is None:
             return f"Without a terminal, --yes confirms it: {SAME_COMMAND} --yes"
-        return f"Run the same command again, and type {self.expected!r} to confirm; you typed {self.typed!r}."
+        typed = f"you typed {self.typed!r}" if self.typed else "nothing was typed"
+        return f"Run the same command again, and type {self.expected!r} to confirm; {typed}."
 
 
 class StoppedByHook(Refused):
