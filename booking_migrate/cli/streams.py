@@ -160,7 +160,7 @@ def _answer(what: str, statement: str, question: str) -> str:
     try:
         if line := sys.stdin.readline():
             return line.strip()
-        raise KeyboardInterrupt  # noqa: TRY301 - the end of input is no answer either
+        raise KeyboardInterrupt  # noqa: TRY301 - the end of input does not answer it either
     except KeyboardInterrupt as error:
         # What is said next begins a line of its own.
         sys.stderr.write("\n")
