@@ -155,9 +155,9 @@ def _answer(what: str, statement: str, question: str) -> str:
     """Return the line that the user types; a signal ends the question as it ends anything else."""
     if not is_interactive():
         raise NotConfirmed(what)
-    sys.stderr.write(f"{statement}. {question} ")
-    sys.stderr.flush()
     try:
+        sys.stderr.write(f"{statement}. {question} ")
+        sys.stderr.flush()
         if line := sys.stdin.readline():
             return line.strip()
         raise KeyboardInterrupt  # noqa: TRY301 - the end of input does not answer it either

@@ -155,7 +155,7 @@ def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
     if command in ("migrate", "cutover"):
         yield _streams(plan)
     if command in _COPYING:
-        yield from _disk(plan)
+        yield from _disk(plan, command)
     if command == "migrate":
         yield from _oplog(plan)
     place = plan.request.source if command == IN_PLACE else plan.request.target
@@ -231,15 +231,17 @@ def _streams(plan: PreflightPlan) -> Check:
     return Check("changes", State.CAUTION, f"changes cannot be followed: {reason}", hint)
 
 
-def _disk(plan: PreflightPlan) -> Iterator[Check]:
-    disk, facts = plan.inspector.disk(), plan.around.source
+def _disk(plan: PreflightPlan, command: str) -> Iterator[Check]:
+    disk, facts, target = plan.inspector.disk(), plan.around.source, plan.around.target
     if disk is None or facts is None or facts.storage_bytes is None:
         yield _unknown_disk(plan)
         return
-    found = (
-        f"{size(disk.free)} free; the bookings take {size(facts.storage_bytes)}, and their copy as much again"
-    )
-    if disk.free < facts.storage_bytes:
+    # In place, and at a cut-over, it is another copy than the target.
+    there = (target.storage_bytes or 0) if command == "migrate" and target is not None else 0
+    missing = max(facts.storage_bytes - there, 0)
+    has = f", of which the target has {size(there)}" if there else ""
+    found = f"{size(disk.free)} free; the bookings take {size(facts.storage_bytes)}, and their copy as much again{has}"
+    if disk.free < missing:
         yield Check(
             "disk", State.CAUTION, found, "Enlarge the disk; dry-run says exactly what the target takes."
         )
