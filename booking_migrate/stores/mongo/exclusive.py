@@ -6,6 +6,7 @@ beginning and its end, and a limit would count for all of it (manual, core/index
 """
 
 from collections.abc import Collection, Mapping
+from time import monotonic
 from typing import Any
 
 from pymongo import ReadPreference
@@ -24,6 +25,7 @@ _UNASKED_SECONDS = 0.5
 """For how long everyone may wait behind a command for which the user sets no limit; it is tried again."""
 
 _SHOWN_BLOCKERS = 3
+_OPEN = "transaction.timeOpenMicros"
 
 
 def within(
@@ -54,12 +56,13 @@ def within(
         "writeConcern": (concern or majority_written()).document,
         "comment": comment_for(collection),
     }
+    began = monotonic()
     with writing(collection):
         try:
             answer = database.command(limited)
         except PyMongoError as error:
             if isinstance(error, OperationFailure) and error.code in LOCK_LIMIT:
-                raise FenceBlocked(collection.name, _blockers(collection)) from None
+                raise FenceBlocked(collection.name, _blockers(collection, began)) from None
             if is_transient(error):
                 # Whether it was carried out is asked before the next attempt.
                 raise FenceBlocked(collection.name, "an election or a lost connection") from None
@@ -116,8 +119,11 @@ def _repeated(
     # Without a majority: the limit is for those who wait behind the command, not for members that lag.
     sent = {**command, **limit, "writeConcern": {"w": 1}}
     database = collection.database
+    began = monotonic()
 
     def attempt() -> None:
+        nonlocal began
+        began = monotonic()
         primary = _election(database)
         try:
             database.command(sent)
@@ -133,7 +139,7 @@ def _repeated(
             with_retry(attempt)
         except OperationFailure as error:
             if is_limited and error.code in LOCK_LIMIT:
-                raise FenceBlocked(collection.name, _blockers(collection)) from None
+                raise FenceBlocked(collection.name, _blockers(collection, began)) from None
             raise
 
 
@@ -142,8 +148,9 @@ def _election(database: Database[Any]) -> Any:
     return database.command("hello").get("electionId")
 
 
-def _blockers(collection: DriverCollection) -> str:
-    """Return what runs on a collection or holds a transaction, for people."""
+def _blockers(collection: DriverCollection, began: float) -> str:
+    """Return what runs on a collection or holds a transaction since before a command began that has waited for it, for people."""
+    # What came later does not hold the collection: it waited behind that command.
     namespace = collection.full_name
     try:
         with reading(collection):
@@ -153,21 +160,29 @@ def _blockers(collection: DriverCollection) -> str:
                 ).aggregate(
                     [
                         {"$currentOp": {"idleSessions": True, "allUsers": True}},
-                        {"$match": {"$or": [{"ns": namespace}, {"transaction": {"$exists": True}}]}},
-                        {"$limit": _SHOWN_BLOCKERS},
+                        {"$match": {"$or": [{"ns": namespace}, {_OPEN: {"$exists": True}}]}},
                     ]
                 )
             )
     except Exception:  # noqa: BLE001 - the user may not see the operations of others; the message names the limit anyway
         return "an open transaction, or an operation that takes long"
-    named = [_described(operation) for operation in running]
-    return "; ".join(named) or "an operation that has ended since"
+    seconds = monotonic() - began
+    named = [_described(operation) for operation in running if _open_seconds(operation) >= seconds]
+    return "; ".join(named[:_SHOWN_BLOCKERS]) or "an operation that has ended since"
 
 
 def _described(operation: Mapping[str, Any]) -> str:
-    seconds = operation.get(
-        "secs_running", operation.get("transaction", {}).get("timeOpenMicros", 0) // 1_000_000
-    )
     who = operation.get("appName") or operation.get("client") or "an unnamed client"
-    what = "a transaction" if "transaction" in operation else str(operation.get("op", "an operation"))
-    return f"{what} of {who}, open for {seconds} s"
+    what = "a transaction" if _is_transaction(operation) else str(operation.get("op", "an operation"))
+    return f"{what} of {who}, open for {_open_seconds(operation):.1f} s"
+
+
+def _open_seconds(operation: Mapping[str, Any]) -> float:
+    """Return for how long an operation has run, or its transaction has been open."""
+    running: int = operation.get("microsecs_running", 0)
+    return (operation["transaction"]["timeOpenMicros"] if _is_transaction(operation) else running) / 1_000_000
+
+
+def _is_transaction(operation: Mapping[str, Any]) -> bool:
+    # A single write that the driver may repeat has a number of this kind, too, but nothing that stays open.
+    return "timeOpenMicros" in operation.get("transaction", {})
