@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from shutil import get_terminal_size
 from typing import Annotated, Any, cast
 
 import typer
@@ -37,6 +38,12 @@ _COMMAND, _CONTINUED = " " * 4, " " * 6
 
 _WIDTH = 72
 """How many columns a command may have so that help fits 80."""
+
+_WIDE = 120
+"""From how many columns on a flag and its negation have a column each in help."""
+
+_LONGEST_NAME = 26
+"""How many characters the name of an option may have so that help of 80 columns has it whole."""
 
 _ROWS = [f"[bold]{code.value:>3}[/bold]  {code.meaning}" for code in ExitCode]
 _EXIT_STATUS = "\n".join(["\b", "[bold]Exit status[/bold]", *_ROWS])
@@ -93,6 +100,27 @@ class CommandEntry:
         return _made(self, name)
 
 
+class _Command(TyperCommand):
+    """A command whose help shows both names of a flag in one column where the screen is narrow: four columns cut names off."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help as typer does."""
+        flags = [each for each in self.params if each.secondary_opts] if _is_narrow() else []
+        before = [(each, each.opts, each.secondary_opts) for each in flags]
+        for each in flags:
+            both = f"--[no-]{each.opts[0].removeprefix('--')}"
+            each.opts, each.secondary_opts = [both if len(both) <= _LONGEST_NAME else each.opts[0]], []
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            for each, opts, secondary in before:
+                each.opts, each.secondary_opts = opts, secondary
+
+
+def _is_narrow() -> bool:
+    return get_terminal_size().columns < _WIDE
+
+
 @cache
 def _made(entry: CommandEntry, name: str) -> TyperCommand:
     """Make a command: once in a process, since that takes 4 ms, and tests call the program thousands of times in one."""
@@ -100,7 +128,7 @@ def _made(entry: CommandEntry, name: str) -> TyperCommand:
     module = import_module(f"booking_migrate.cli.{entry.module or function}")
     text = f"{entry.summary}\n\n{_filled(getattr(module, entry.help))}"
     single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
-    single.command(name, help=text, epilog=_EXIT_STATUS, rich_help_panel=entry.panel)(
+    single.command(name, cls=_Command, help=text, epilog=_EXIT_STATUS, rich_help_panel=entry.panel)(
         flatten_groups(getattr(module, function))
     )
     keep_loaded()

@@ -114,7 +114,7 @@ class CutoverOptions(OutageOptions, panel=RULES):
     )
     block_all_writes: bool = option(
         False,
-        "Refuse every user's writes to the whole cluster meanwhile, deletes too (setUserWriteBlockMode).",
+        "Refuse every user's writes to the whole cluster meanwhile, deletes too.",
         negatable=True,
     )
     at_rest: bool = option(

@@ -42,11 +42,7 @@ class ConfigOptions(Group, panel=OUTPUT):
     """Where the config file goes."""
 
     output: Path = option(
-        Path("booking-migrate.toml"),
-        # On a narrow screen, a default of its own would be cut off.
-        "The file to write; - is standard output. Without it: booking-migrate.toml",
-        metavar="FILE",
-        show_default=False,
+        Path("booking-migrate.toml"), "The file to write; - is standard output.", metavar="FILE"
     )
     overwrite: bool = option(False, "Replace a file that exists.", negatable=True)
 

@@ -269,8 +269,8 @@ class RuleOptions(Group, panel=RULES):
     on_conflict: ConflictPolicy = option(
         ConflictPolicy.REJECT,
         "A booking differs from its session in a client document that another program wrote or changed: reject it "
-        "(default), derive the session from the booking again, or keep the session and record that decision.",
-        metavar="reject|source|target",
+        "(default), derive the session from the booking again (source), or keep the session and record that decision (target).",
+        metavar="POLICY",
         show_default=False,
     )
 

@@ -31,6 +31,14 @@ def test_help(run: Callable[..., Any], command: list[str]) -> None:
         assert f"{code.value:>3}  {code.meaning}" in result.stdout
 
 
+@pytest.mark.parametrize("command", NAMES)
+def test_no_name_is_cut_off(run: Callable[..., Any], command: str) -> None:
+    """On a usual screen of 80 columns, help has every name and every default whole."""
+    shown = run(*command.split(), "--help", env={"COLUMNS": "80"}).stdout
+
+    assert "…" not in shown
+
+
 def test_help_of_options(run: Callable[..., Any]) -> None:
     """Every option has a help text, and every reason that can be waived is named."""
     shown = run("migrate", "--help", env=WIDE).stdout
