@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import typer
 from pydantic import ValidationError
@@ -36,9 +36,6 @@ from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
 from booking_migrate.reports.model import Report, render_json
 
-_CONTRACT = "contract"
-_HOOKS = "hooks"
-_REFERENCES = "references"
 _NOT_IN_FILE = frozenset({"config", "help"})
 _STANDARD_ERROR = 2
 _ADVICE = "A key is an option's name with underscores; --help of a command lists its options."
@@ -47,6 +44,27 @@ _SECONDS_TO_END = 10
 
 Redact = Callable[[str], str]
 Table = Mapping[str, Any]
+
+
+class OwnTable(StrEnum):
+    """The tables that are not a command's: the code that needs one reads it from `ConfigFile.tables`."""
+
+    heading: str
+
+    CONTRACT = "contract", "[contract]"
+    HOOKS = "hooks", "[hooks]"
+    REFERENCES = "references", "[[references]]"
+
+    def __new__(cls, name: str, heading: str) -> Self:
+        """Make a name that knows its heading."""
+        member = str.__new__(cls, name)
+        member._value_, member.heading = name, heading
+        return member
+
+    @property
+    def kind(self) -> type[dict[str, Any]] | type[list[Any]]:
+        """Return what TOML makes of it: there may be several tables of a heading with two brackets."""
+        return list if self.heading.startswith("[[") else dict
 
 
 class HookName(StrEnum):
@@ -168,10 +186,10 @@ class ConfigFile:
 
     path: Path
     text: str
-    contract: Table
+    tables: Mapping[OwnTable, Any]
+    """As they are written, and empty if they are not."""
+
     hooks: Hooks
-    references: Sequence[Any] = ()
-    """The tables of this name, as they are written: `references_config` reads them."""
 
     def problem(self, problem: str, *key: str, advice: str = "") -> BadConfiguration:
         """Return the error about a key, with its line."""
@@ -221,17 +239,17 @@ def contract_of(ctx: typer.Context) -> Contract:
     file = file_of(ctx)
     if file is None:
         return Contract()
-    for key in file.contract:
+    name, table = OwnTable.CONTRACT, file.tables[OwnTable.CONTRACT]
+    for key in table:
         if key not in Contract.model_fields:
             meant = near(key, Contract.model_fields)
             advice = f"Did you mean {meant}?" if meant else f"It takes: {', '.join(Contract.model_fields)}."
-            raise file.problem(f"[{_CONTRACT}] {key} is not known", _CONTRACT, key, advice=advice)
+            raise file.problem(f"{name.heading} {key} is not known", name, key, advice=advice)
     try:
-        return Contract.model_validate(file.contract)
+        return Contract.model_validate(table)
     except ValidationError as error:
         key = str(error.errors(include_url=False)[0]["loc"][0])
-        problem = contract_problem(key, file.contract[key])
-        raise file.problem(f"[{_CONTRACT}] {problem}", _CONTRACT, key) from error
+        raise file.problem(f"{name.heading} {contract_problem(key, table[key])}", name, key) from error
 
 
 def file_of(ctx: typer.Context) -> ConfigFile | None:
@@ -248,21 +266,16 @@ def file_of(ctx: typer.Context) -> ConfigFile | None:
 def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
     """Return the options' values by the names of the command's parameters, and the rest of the file."""
     text, content = _read(path)
-    contract = content.pop(_CONTRACT, {})
-    hooks = content.pop(_HOOKS, {})
-    references = content.pop(_REFERENCES, [])
-    file = ConfigFile(path, text, contract, Hooks())
-    for name, table in ((_CONTRACT, contract), (_HOOKS, hooks)):
+    tables: dict[OwnTable, Any] = {name: content.pop(name, name.kind()) for name in OwnTable}
+    file = ConfigFile(path, text, tables, Hooks())
+    for name, table in tables.items():
         _check_table(file, name, table)
-    if not isinstance(references, list):
-        advice = f"Write [[{_REFERENCES}]] with two brackets: there is one such table for each field."
-        raise file.problem(f"{_REFERENCES} is not a list of tables", _REFERENCES, advice=advice)
     commands = _commands(ctx)
     own = content.pop(ctx.command.name or "", {})
     others = {name: content.pop(name) for name in commands if name in content}
-    for name, table in {**others, ctx.command.name or "": own}.items():
-        _check_table(file, name, table)
-        _check_keys(file, table, set(_parameters(commands.get(name, ctx.command))), commands, name)
+    for command, table in {**others, ctx.command.name or "": own}.items():
+        _check_table(file, command, table)
+        _check_keys(file, table, set(_parameters(commands.get(command, ctx.command))), commands, command)
     parameters = _parameters(ctx.command)
     if not parameters.keys() >= content.keys():
         # Only now, because it imports every command.
@@ -276,11 +289,16 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
             if problem := problem_of(ctx, key, value, parameters[key]):
                 raise file.problem(problem, *where, key)
             values[parameters[key].name] = value
-    return values, ConfigFile(path, text, contract, _hooks(file, hooks), references)
+    return values, replace(file, hooks=_hooks(file))
 
 
 def _check_table(file: ConfigFile, name: str, table: object) -> None:
-    if not isinstance(table, dict):
+    """Refuse what is not a table where one belongs, or a single one where there may be several."""
+    if isinstance(name, OwnTable) and name.kind is list:
+        if not isinstance(table, list):
+            advice = f"Write {name.heading} with two brackets: there is one such table for each field."
+            raise file.problem(f"{name} is not a list of tables", name, advice=advice)
+    elif not isinstance(table, dict):
         advice = f"Write [{name}] on a line of its own, and its keys below."
         raise file.problem(f"{name} is not a table", name, advice=advice)
 
@@ -319,31 +337,32 @@ def _check_keys(
         if key in known:
             continue
         having = [each for each, command in commands.items() if name and key in _parameters(command)]
-        meant = near(key, known if name else {*known, *commands, _CONTRACT, _HOOKS, _REFERENCES})
+        meant = near(key, known if name else {*known, *commands, *OwnTable})
         if having or not meant:
             advice = f"It is an option of {', '.join(having)}: put it there." if having else _ADVICE
         elif meant in known:
             advice = f"Did you mean {meant}?"
         else:
-            advice = f"Did you mean [[{meant}]]?" if meant == _REFERENCES else f"Did you mean [{meant}]?"
+            heading = next((each.heading for each in OwnTable if each == meant), f"[{meant}]")
+            advice = f"Did you mean {heading}?"
         path = (name, key) if name else (key,)
         where = f"[{name}] " if name else ""
         what = "a table" if not name and isinstance(table[key], dict) else "an option"
         raise file.problem(f"{where}{key} is not {what}", *path, advice=advice)
 
 
-def _hooks(file: ConfigFile, table: Table) -> Hooks:
+def _hooks(file: ConfigFile) -> Hooks:
     """Read the hooks of the table ``[hooks]``.
 
     Raises:
         BadConfiguration: one of them is not a hook.
     """
     commands = {}
-    for key, text in table.items():
+    for key, text in file.tables[OwnTable.HOOKS].items():
         if key not in set(HookName):
             meant = near(key, HookName)
             advice = f"Did you mean {meant}?" if meant else f"Those are: {', '.join(HookName)}."
-            raise file.problem(f"[hooks] {key} is not a hook", _HOOKS, key, advice=advice)
+            raise file.problem(f"[hooks] {key} is not a hook", OwnTable.HOOKS, key, advice=advice)
         commands[HookName(key)] = _words(file, key, text)
     return Hooks(commands, str(file.path))
 
@@ -351,13 +370,13 @@ def _hooks(file: ConfigFile, table: Table) -> Hooks:
 def _words(file: ConfigFile, key: str, text: Any) -> Sequence[str]:
     if not isinstance(text, str):
         advice = f'A hook is one command in quotes: {key} = "./notify.sh now"'
-        raise file.problem(f"[hooks] {key} is not a string", _HOOKS, key, advice=advice)
+        raise file.problem(f"[hooks] {key} is not a string", OwnTable.HOOKS, key, advice=advice)
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise file.problem(f"[hooks] {key}: {str(error).lower()}", _HOOKS, key) from error
+        raise file.problem(f"[hooks] {key}: {str(error).lower()}", OwnTable.HOOKS, key) from error
     if not words or "\0" in text:
-        raise file.problem(f"[hooks] {key} is not a command", _HOOKS, key)
+        raise file.problem(f"[hooks] {key} is not a command", OwnTable.HOOKS, key)
     return words
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from booking_migrate.bson.document import MAXIMUM_SIZE
-from booking_migrate.cli.config_file import read_config_option
+from booking_migrate.cli.config_file import OwnTable, read_config_option
 from booking_migrate.cli.parameters import Group, is_from, option
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
@@ -38,6 +38,9 @@ IN_PLACE = "In place"
 OUTPUT = "Output"
 
 MEBIBYTE = 1024 * 1024
+_TABLES = ", ".join(each.heading.replace(f"[{each}", f"\\[{each}") for each in OwnTable)
+"""As the help shows them: a bracket is markup there."""
+
 _SIZE = re.compile(r"\s*(\d+)\s*(B|KB|KiB|MB|MiB)?\s*", re.IGNORECASE | re.ASCII)
 _EXECUTOR = re.compile(r"dask://(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}", re.ASCII)
 _UNITS = {"b": 1, "kb": 1000, "kib": 1024, "mb": 1000_000, "mib": MEBIBYTE}
@@ -350,7 +353,7 @@ class OutputOptions(Group, panel=OUTPUT):
     )
     config: Path | None = option(
         None,
-        "A TOML file: options with underscores, such as batch_size = 500, and the tables \\[contract], \\[hooks] and [\\[references]].",
+        f"A TOML file: options with underscores, such as batch_size = 500, and the tables {_TABLES}.",
         metavar="FILE",
         is_eager=True,
         callback=read_config_option,

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from booking_migrate.cli.config_file import ConfigFile, file_of
+from booking_migrate.cli.config_file import ConfigFile, OwnTable, file_of
 from booking_migrate.cli.config_values import near
 from booking_migrate.errors import BadConfiguration, FieldNotFound
 from booking_migrate.references.fields import NewId, ReferenceField
@@ -17,9 +17,6 @@ from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_references import OpenReferences
 from booking_migrate.stores.own_collections import is_own
 from booking_migrate.stores.places import CollectionPlace
-
-REFERENCES = "references"
-"""The key of the tables."""
 
 _NEW_IDS = ", ".join(f'"{each}"' for each in NewId)
 _IN_DBREF = frozenset({"$id", "$ref", "$db"})
@@ -55,7 +52,7 @@ def references_of(ctx: typer.Context) -> tuple[ReferenceField, ...]:
     if file is None:
         return ()
     fields: list[ReferenceField] = []
-    for number, table in enumerate(file.references):
+    for number, table in enumerate(file.tables[OwnTable.REFERENCES]):
         field = _field(file, number, table)
         earlier = [
             each for each in fields if (each.collection, each.field) == (field.collection, field.field)
@@ -113,7 +110,7 @@ def _field(file: ConfigFile, number: int, table: Any) -> ReferenceField:
             number,
             "is not a table",
             "",
-            "Write [[references]] on a line of its own, and its keys below.",
+            f"Write {OwnTable.REFERENCES.heading} on a line of its own, and its keys below.",
         )
     for key in table:
         if key not in _Table.model_fields:
@@ -203,4 +200,5 @@ def _values(value: Any) -> Sequence[Any]:
 
 def _problem(file: ConfigFile, number: int, problem: str, key: str, advice: str) -> BadConfiguration:
     """Return the error about a key of one of the tables, with its line."""
-    return file.problem_in(REFERENCES, number, f"[[{REFERENCES}]] {problem}", key, advice=advice)
+    name = OwnTable.REFERENCES
+    return file.problem_in(name, number, f"{name.heading} {problem}", key, advice=advice)
