@@ -4,7 +4,7 @@ Fields that the config file names are read until one such reference is found, or
 are looked at, as in a dry-run: so the time is bounded by what was named.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -14,10 +14,12 @@ from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.find import MOST_COLLECTIONS, SAMPLED, find_references
+from booking_migrate.references.outcome import FoundField
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.references import KnownIds, NewIds, OldIds, ReferringCollection
 
-_OF_CLIENT_DOCUMENTS = frozenset({"sessions.sessionId", "sessions.legacyBookingId"})
+_SESSION, _BOOKING = "sessionId", "legacyBookingId"
+_OF_CLIENT_DOCUMENTS = frozenset({f"sessions.{_SESSION}", f"sessions.{_BOOKING}"})
 """The fields by which a collection of client documents is recognised."""
 
 
@@ -127,8 +129,19 @@ def sampled_fields(
     fields = (*outcome.fields, *outcome.only_new)
     # A copy of client documents, which is not a reference to them.
     copies = {each.collection for each in fields if each.field in _OF_CLIENT_DOCUMENTS}
-    found = sorted(f"{each.collection}.{each.field}" for each in fields if each.collection not in copies)
+    named = {(each.collection, each.field) for each in fields}
+    found = sorted(
+        f"{each.collection}.{each.field}"
+        for each in fields
+        if each.collection not in copies and not _is_of_copied_session(each, named)
+    )
     return Sampled(tuple(found), tuple(outcome.unreadable))
+
+
+def _is_of_copied_session(of: FoundField, named: Collection[tuple[str, str]]) -> bool:
+    """Return whether a field is the id of a session of which a document within another one is a copy: it has the old id beside it."""
+    parent, _, name = of.field.rpartition(".")
+    return bool(parent) and name == _SESSION and (of.collection, f"{parent}.{_BOOKING}") in named
 
 
 def remaining_references(

@@ -1,7 +1,7 @@
 """References in the new form that lead nowhere after a rollback: what the new application wrote, in fields that are known.
 
 The id of a session is made of that of its booking, so an ObjectId is led back by computing, if that booking exists. An id of a
-client document stands for all bookings of a client: it is counted, and cannot be led back.
+client document stands for all bookings of a client: it is counted if a client with old bookings has it, and cannot be led back.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 
-from booking_migrate.bson.document import value_in
+from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.domain.session import booking_of_session
@@ -19,6 +19,8 @@ from booking_migrate.references.values import occurrences
 from booking_migrate.stores.references import OldIds, ReferringCollection
 
 _SAMPLES = 5
+_AT_ONCE = 10_000
+"""How many values are looked up together."""
 
 
 class Stranded(NamedTuple):
@@ -60,43 +62,52 @@ def stranded_references(
         if facts is None:
             continue
         listener.notify(PhaseStarted(f"looking for new ids in {name}", facts.documents, "document"))
-        counts = [_Count(each) for each in fields if each.collection == name]
+        counts = [_Count(each, live, ids) for each in fields if each.collection == name]
         for batch in collection.scan(fields=[each.of.field for each in counts]):
             for each in counts:
-                each.take(batch, live, ids)
+                each.take(batch)
             listener.notify(Advanced(len(batch)))
         listener.notify(PhaseEnded())
-        found += [each.result() for each in counts if each.values]
+        found += [result for each in counts if (result := each.result()).values]
     return tuple(found)
 
 
 class _Count:
     """The count of one field."""
 
-    def __init__(self, of: ReferenceField) -> None:
+    def __init__(self, of: ReferenceField, live: ReferringCollection, ids: OldIds) -> None:
         self.of = of
-        self.values = 0
+        self._live, self._ids = live, ids
+        self._values = 0
         self._samples: list[str] = []
+        self._pending: list[tuple[bytes, ObjectId]] = []
+        """Values that were not looked up yet, each with the identity of its document."""
 
-    def take(self, batch: Sequence[bytes], live: ReferringCollection, ids: OldIds) -> None:
+    def take(self, batch: Sequence[bytes]) -> None:
         """Count those values of documents that lead nowhere."""
-        spelled = [(raw, new) for raw in batch for new in _object_ids(raw, self.of)]
-        asked = {sort_key(new): new for _raw, new in spelled}
-        if not asked:
-            return
-        stranded = self._stranded(asked, live, ids)
-        for raw, new in spelled:
-            if sort_key(new) in stranded:
-                self.values += 1
-                shown = display_id(value_in(raw, b"_id"))
-                if len(self._samples) < _SAMPLES and shown not in self._samples:
-                    self._samples.append(shown)
+        for raw in batch:
+            self._pending += [(identity_of(raw), new) for new in _object_ids(raw, self.of)]
+            if len(self._pending) >= _AT_ONCE:
+                self._look_up()
 
-    def _stranded(self, asked: dict[bytes, ObjectId], live: ReferringCollection, ids: OldIds) -> set[bytes]:
+    def _look_up(self) -> None:
+        pending, self._pending = self._pending, []
+        for start in range(0, len(pending), _AT_ONCE):
+            some = pending[start : start + _AT_ONCE]
+            stranded = self._stranded({sort_key(new): new for _identity, new in some})
+            for identity, new in some:
+                if sort_key(new) in stranded:
+                    self._values += 1
+                    shown = display_id(value_in(identity, b"_id"))
+                    if len(self._samples) < _SAMPLES and shown not in self._samples:
+                        self._samples.append(shown)
+
+    def _stranded(self, asked: dict[bytes, ObjectId]) -> set[bytes]:
         """Return the sort keys of those ids that lead nowhere and led to a session or a client document."""
-        values = list(asked.values())
+        values, ids = list(asked.values()), self._ids
         if self.of.to is NewId.CLIENT_DOCUMENT:
-            return asked.keys() - {id_key(raw) for raw in live.find(values)}
+            gone = asked.keys() - {id_key(raw) for raw in self._live.find(values)}
+            return ids.documents_of_clients([asked[key] for key in gone])
         sessions, _documents = ids.existing(values, [])
         olds = {key: booking_of_session(new) for key, new in asked.items() if key not in sessions}
         known = ids.known(list({sort_key(old): old for old in olds.values()}.values()))
@@ -105,8 +116,9 @@ class _Count:
 
     def result(self) -> Stranded:
         """Return what was counted."""
+        self._look_up()
         can_restore = self.of.to is NewId.SESSION
-        return Stranded(self.of.full_name, self.values, tuple(self._samples), can_restore)
+        return Stranded(self.of.full_name, self._values, tuple(self._samples), can_restore)
 
 
 def _object_ids(raw: bytes, of: ReferenceField) -> Iterator[Any]:

@@ -76,6 +76,12 @@ class OldIds(KnownIds, Protocol):
         than a million such sessions the others are not known.
         """
 
+    def documents_of_clients(self, ids: Sequence[Any]) -> set[bytes]:
+        """Return the sort keys of those ObjectIds that are the `_id` which a client's new document has, of clients with old bookings.
+
+        Limits as for `known`; of more than a million clients whose `clientId` is not an ObjectId the others are not known.
+        """
+
 
 class ReferringCollection(Protocol):
     """A collection that may hold ids of bookings, as it is read.

@@ -15,7 +15,7 @@ _REASONS = {
     "taken": "in documents whose new _id another one has",
     "duplicate_name": "in documents in which a name on the path occurs twice",
     "dangling": "to no booking",
-    "no_id": "that are not ids",
+    "no_id": "without the form of an id",
     "refused": "in documents that the server refuses with their new ids",
 }
 """What is left, by the name of its count."""

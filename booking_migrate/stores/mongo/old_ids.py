@@ -11,15 +11,15 @@ from typing import Any
 from bson.objectid import ObjectId
 from typing_extensions import override
 
-from booking_migrate.bson.document import read_fields
+from booking_migrate.bson.document import read_fields, value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.session import booking_of_session, client_document_id, client_of_document
 from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.stores.mongo.administration import FOLLOWED, has_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read
 from booking_migrate.stores.mongo.links import LEGACY_FIELD
-from booking_migrate.stores.mongo.raw import any_of, find_raw
+from booking_migrate.stores.mongo.raw import any_of, documents_in, find_raw
 from booking_migrate.stores.references import BookingState, NewIds, OldIds
 
 _FEW = 1000
@@ -52,7 +52,8 @@ _WITHOUT_OBJECT_ID: Mapping[str, Any] = {
 }
 """Client documents with sessions that the application has made, or of bookings with other ids; the index on old ids serves it."""
 
-_MOST_OTHER_SESSIONS = 1_000_000
+_MOST_OTHER_SESSIONS = _MOST_OTHER_CLIENTS = 1_000_000
+_OTHER_CLIENTS: Mapping[str, Any] = {"clientId": {"$type": ["string", "int", "long", "binData"]}}
 _CLOCKS_DIFFER_SECONDS = 300
 """By how much the clock of an application may be behind."""
 
@@ -83,6 +84,9 @@ class MongoOldIds(OldIds):
         self._other_sessions: set[bytes] | None = None
         self._read_at = 0.0
         """When these were read."""
+
+        self._documents: set[bytes] | None = None
+        """The `_id` of new documents of clients whose `clientId` is not an ObjectId."""
 
     @override
     def known(self, ids: Sequence[Any]) -> set[bytes]:
@@ -145,6 +149,21 @@ class MongoOldIds(OldIds):
             found |= since_then & asked.keys()
         return found
 
+    @override
+    def documents_of_clients(self, ids: Sequence[Any]) -> set[bytes]:
+        if self._documents is None:
+            known = islice(self._clients(_OTHER_CLIENTS), _MOST_OTHER_CLIENTS)
+            self._documents = {sort_key(client_document_id(each)) for each in known}
+        asked = {sort_key(value) for value in ids}
+        named = self._clients(any_of("clientId", [client_of_document(each) for each in ids]))
+        return asked & (self._documents | {sort_key(client_document_id(each)) for each in named})
+
+    def _clients(self, condition: Any) -> Iterator[Any]:
+        """Yield the `clientId` of old bookings, each once for each collection."""
+        stages = [{"$match": condition}, {"$group": {"_id": "$clientId"}}]
+        for each in self._places.bookings:
+            yield from read(each, partial(_grouped, each, stages))
+
     def _bookings_in(self, collection: DriverCollection, ids: Sequence[Any]) -> Iterator[bytes]:
         """Yield the sort keys of those ids that old bookings in a collection have."""
         # Of bookings nothing but the `_id`, of client documents the names in the sessions as well, by which they are known.
@@ -189,6 +208,12 @@ class MongoOldIds(OldIds):
         if not values:
             return ()
         return read(collection, lambda: list(find_raw(collection, any_of(field, values), fields=fields)))
+
+
+def _grouped(collection: DriverCollection, stages: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+    """Return the values by which an aggregation groups documents."""
+    groups = documents_in(collection.aggregate_raw_batches(stages, allowDiskUse=True))
+    return [value_in(raw, b"_id") for raw in groups]
 
 
 def _flat_sessions(found: "re.Match[bytes]", wanted: set[bytes]) -> Iterator[tuple[bytes, NewIds]]:

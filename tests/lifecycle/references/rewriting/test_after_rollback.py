@@ -6,11 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bson import Int64
+from bson.objectid import ObjectId
 from pymongo.database import Database
 
+from booking_migrate.domain.session import client_document_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_rewrite import hashes
+from tests.support.booking_lines import booking, client
 from tests.support.references import new, old
 
 Db = Database[dict[str, Any]]
@@ -19,6 +23,12 @@ Run = Callable[..., Ended]
 pytestmark = pytest.mark.usefixtures("cut_over")
 
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
+
+
+def legacy(database: Db) -> str:
+    """The name of the kept copy."""
+    (name,) = [each for each in database.list_collection_names() if each.startswith("bookings_legacy")]
+    return name
 
 
 def test_references_of_the_new_application_are_named_and_restored(
@@ -72,9 +82,11 @@ def test_references_of_the_new_application_are_named_and_restored(
 def test_references_in_fields_that_nothing_names(database: Db, command: Run) -> None:
     """Without a config file and a rewrite, samples show the fields; one that has new ids only is found too, and its command restores all.
 
-    A copy of the client documents is not taken for references.
+    Copies of client documents, and of their sessions within other documents, are not taken for references.
     """
     database.bookings.aggregate([{"$out": "copied"}])
+    documents = list(database.bookings.find({"sessions": {"$exists": True}}))
+    database.audit.insert_many({"client": each, "last": {"seen": each["sessions"][:2]}} for each in documents)
     database.payments.insert_many([{"_id": f"new {each}", "bookingId": new(each)} for each in (3, 4)])
     database.invites.insert_one({"_id": "new", "to": {"session": str(new(5))}})
     done = command(*ROLLBACK)
@@ -98,19 +110,30 @@ def test_references_in_fields_that_nothing_names(database: Db, command: Run) -> 
 
 
 def test_client_documents_and_later_sessions(database: Db, command: Run) -> None:
-    """A reference to a client document that is gone is counted, and has no command; one to a session booked since leads somewhere."""
+    """A reference to a client document that is gone is counted, and has no command; other ids in its field are not counted."""
     field = ("--field", "orders.client", "--to", "client-document")
     database.orders.insert_one({"client": old(5)})
     assert 0 == command(*REWRITE, *field).returncode
     (order,) = database.orders.find()
     assert 0 == command(*UNDO).returncode
-    database.orders.insert_one({"_id": "new", "client": order["client"]})
+    database.orders.insert_many(
+        [
+            {"_id": "new", "client": order["client"]},
+            {"_id": "other", "client": ObjectId()},
+            {"_id": "client", "client": client(1)},
+            {"_id": "word", "client": client_document_id("word")},
+            {"_id": "number", "client": str(client_document_id(7))},
+        ]
+    )
+    database[legacy(database)].insert_many(
+        {**booking(200 + number), "clientId": each} for number, each in enumerate((7, Int64(7)))
+    )
     done = json.loads(command(*ROLLBACK).stdout)
 
-    assert [("orders.client", 1, ["new"], False)] == [
+    assert [("orders.client", 2, ["new", "number"], False)] == [
         (each["field"], each["values"], each["samples"], each["can_restore"])
         for each in done["undone"]["stranded"]
         if each["field"] == "orders.client"
     ]
     assert not any(each["command"] for each in done["next_steps"])
-    assert COUNT + 7 == database.bookings.count_documents({})
+    assert COUNT + 9 == database.bookings.count_documents({})
