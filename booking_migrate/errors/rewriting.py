@@ -90,9 +90,7 @@ class ReferringCollectionGone(Refused):
     collection: str
     operation: str
     message = "{collection} was changed as a whole while its references were rewritten: {operation}"
-    hint = (
-        "Run the same command again, without that collection if it is gone: what was rewritten is recorded."
-    )
+    hint = f"Run the same command again, without that collection if it is gone: {GOES_ON}."
 
 
 class ReferencesRefused(Refused):

@@ -336,7 +336,7 @@ class Contended(Unexpected):
 
     whose = either("clients", " of client {clients}")
     message = "other processes keep writing to the same documents{whose} in {place}"
-    hint = "Run the same command again when the application writes less: what was done is kept."
+    hint = f"Run the same command again when the application writes less: {GOES_ON}."
 
 
 class SlicingFault(Unexpected):
