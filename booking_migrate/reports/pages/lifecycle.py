@@ -113,10 +113,11 @@ def _restored(since: SinceReport) -> Verdict:
 
 def _items(undone: UndoneReport) -> Iterator[Item]:
     since, unit = undone.since, undone.unit
-    if since is None:
+    if since is None and (undone.removed or not (undone.already or undone.restored)):
         yield Item(f"{plural(undone.removed, unit)} removed")
     if undone.restored:
-        yield Item(f"{plural(undone.restored, unit)} restored")
+        before = ", first to what the earlier run had written" if undone.earlier else ""
+        yield Item(f"{plural(undone.restored, unit)} restored{before}")
     for run in undone.earlier:
         parts = f"{plural(run.removed, unit)} removed, {grouped(run.restored)} restored"
         yield Item(f"earlier run {run.run_id}: {parts}")
