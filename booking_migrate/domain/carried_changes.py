@@ -22,28 +22,26 @@ from booking_migrate.bson.format import Difference, display_id, show_element
 from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
-from booking_migrate.domain.contract import DEFAULT_STATUS, is_client_id
+from booking_migrate.domain.contract import RESERVED, is_client_id
+from booking_migrate.domain.ids import booking_of_session, client_document_id, time_of
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import (
+    ADDED,
     CLIENT_FIELDS,
     DROPPED,
     EXPERT_FIELDS,
     OWNER_NAMES,
-    STATES,
     Converter,
     People,
     Session,
-    booking_of_session,
-    client_document_id,
     read_booking,
-    time_of,
 )
 
 _KEPT = frozenset(name.encode() for name in DROPPED)
 _LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
-_DEFAULTED = frozenset(name.encode() for name in STATES)
-_OWN_OF_SESSION = frozenset({b"sessionId", b"legacyBookingId"})
+_ADDED = {rule.name.encode(): rule for rule in ADDED}
+_OWN_OF_SESSION = frozenset(name.encode() for name in RESERVED)
 _OF_SESSIONS = frozenset({b"sessions", b"totalSessions", b"totalSpent"})
 
 
@@ -166,9 +164,9 @@ def carry(
         differences.append(Difference(part.name.decode("utf-8", "replace"), part, other))
         if other is not None:
             parts.append(other)
-    known = {part.name for part in old} | _KEPT | _OWN_OF_SESSION | _LOOKED_UP
+    known = {part.name for part in old} | _KEPT | _OWN_OF_SESSION
     for name, part in new.items():
-        if name not in known and not _is_default(part):
+        if name not in known and not _is_added(part):
             differences.append(Difference(name.decode("utf-8", "replace"), None, part))
             parts.append(part)
     return (wrap(parts) if differences else original), differences
@@ -191,8 +189,10 @@ def _carry_since(original: bytes, session: StoredSession, decided: bytes) -> tup
     return (wrap(list(parts.values())) if unlike else original), unlike
 
 
-def _is_default(part: Element) -> bool:
-    return part.name in _DEFAULTED and read_value(part) == DEFAULT_STATUS
+def _is_added(part: Element) -> bool:
+    """Return whether a field of a session that its booking lacks may be what the conversion has added."""
+    rule = _ADDED.get(part.name)
+    return rule is not None and (rule.default is None or read_value(part) == rule.default)
 
 
 def document_with_sessions(raw: bytes) -> ClientDocument | None:
@@ -258,7 +258,7 @@ def split(original: bytes, now: bytes) -> tuple[bytes, bytes]:
     return wrap(booking), compose(base, there.sessions if there else ())
 
 
-_NOT_OF_BOOKINGS = frozenset({*(name.encode() for name in DROPPED), b"legacyBookingId", b"sessions"})
+_NOT_OF_BOOKINGS = _KEPT | _OWN_OF_SESSION | {b"sessions"}
 _DATES = ("createdAt", "updatedAt")
 
 _CONVERTER = Converter(Rules(accepted=WAIVABLE))

@@ -29,8 +29,9 @@ from booking_migrate.bson.document import (
 from booking_migrate.bson.format import describe
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.contract import DOCUMENT_FIELDS, is_client_id
+from booking_migrate.domain.ids import client_document_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason
-from booking_migrate.domain.session import CLIENT_FIELDS, Session, client_document_id, time_of
+from booking_migrate.domain.session import CLIENT_FIELDS, Session
 
 # No traps: a session that the application wrote may have a price of NaN, and then the sum is NaN.
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])

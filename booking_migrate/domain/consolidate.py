@@ -11,9 +11,10 @@ from booking_migrate.bson.document import Document
 from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, absorb, compose
+from booking_migrate.domain.ids import session_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
-from booking_migrate.domain.session import Session, session_id
+from booking_migrate.domain.session import Session
 
 
 @dataclass(frozen=True, slots=True)

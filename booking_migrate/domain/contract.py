@@ -89,6 +89,8 @@ class FieldRule:
 
     missing: Reason = Reason.FIELD_MISSING
     wrong_type: Reason = Reason.WRONG_TYPE
+    default: str | None = None
+    """What a session has where its booking lacks the field; None: no fixed value."""
 
     pattern: str | None = None
     """A regular expression for the whole string, in the common ground of Python, Rust and PCRE."""
@@ -102,6 +104,9 @@ class FieldRule:
     maximum_length: str | None = None
     """The name of the `Contract` attribute with the greatest length allowed, in UTF-16 units."""
 
+
+DEFAULT_STATUS = "pending"
+"""What an absent `status` or `paymentStatus` counts as."""
 
 _REQUIRED, _DEFAULTED, _FROM_ID, _LOOKED_UP, _OPTIONAL = Presence
 
@@ -126,7 +131,14 @@ FIELDS: tuple[FieldRule, ...] = (
     FieldRule("scheduledDate", Kind.DATE, _REQUIRED),
     FieldRule("startTime", Kind.STRING, _REQUIRED, Reason.TIME_INVALID, pattern=TIME),
     FieldRule("endTime", Kind.STRING, _REQUIRED, Reason.TIME_INVALID, pattern=TIME),
-    FieldRule("status", Kind.STRING, _DEFAULTED, Reason.STATUS_NOT_ALLOWED, allowed="statuses"),
+    FieldRule(
+        "status",
+        Kind.STRING,
+        _DEFAULTED,
+        Reason.STATUS_NOT_ALLOWED,
+        default=DEFAULT_STATUS,
+        allowed="statuses",
+    ),
     FieldRule("price", Kind.NUMBER, _REQUIRED, Reason.PRICE_NEGATIVE, minimum="minimum_price"),
     FieldRule(
         "currency",
@@ -141,6 +153,7 @@ FIELDS: tuple[FieldRule, ...] = (
         Kind.STRING,
         _DEFAULTED,
         Reason.PAYMENT_STATUS_NOT_ALLOWED,
+        default=DEFAULT_STATUS,
         allowed="payment_statuses",
     ),
     FieldRule("paymentMethod", Kind.STRING, _OPTIONAL),
@@ -164,11 +177,8 @@ FIELDS: tuple[FieldRule, ...] = (
 
 RULES = {rule.name: rule for rule in FIELDS}
 
-DEFAULT_STATUS = "pending"
-"""What an absent `status` or `paymentStatus` counts as."""
-
-RESERVED = ("sessionId", "legacyBookingId")
-"""Names that the conversion gives; a booking that has one of its own is rejected."""
+RESERVED = {"sessionId": "new", "legacyBookingId": "_id"}
+"""Names that the conversion gives, with where their values are from; a booking that has one of its own is rejected."""
 
 Words = Annotated[tuple[str, ...], Field(min_length=1)]
 

@@ -1,21 +1,13 @@
-"""A booking as it is read, from there to a session or a rejection, and the ids of sessions and client documents.
+"""A booking as it is read, and from there to a session or a rejection."""
 
-These are new, deterministic, and never the same for two different bookings or clients. An ObjectId is four bytes of time, five
-random bytes and three counter bytes (MongoDB manual, reference/bson-types, ObjectId). Both id spaces keep the time and permute
-the rest, each in its own way, so the mapping is one to one and the order in time is kept.
-"""
-
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Final
 
 from bson import encode
 from bson.code import Code
 from bson.datetime_ms import DatetimeMS
 from bson.dbref import DBRef
-from bson.int64 import Int64
 from bson.objectid import ObjectId
 from pydantic_core import ValidationError
 
@@ -32,7 +24,16 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import describe, display_id, shorten
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import DEFAULT_STATUS, FIELDS, RESERVED, Kind, has_kind, is_client_id
+from booking_migrate.domain.contract import (
+    FIELDS,
+    RESERVED,
+    FieldRule,
+    Kind,
+    Presence,
+    has_kind,
+    is_client_id,
+)
+from booking_migrate.domain.ids import session_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 
@@ -127,13 +128,24 @@ class People:
 DEPTH_OF_A_SESSION = 2
 """How much deeper a booking nests as an element of `sessions`."""
 
-STATES = ("status", "paymentStatus")
-"""The fields that become `DEFAULT_STATUS` where a booking lacks them."""
+DROPPED = {
+    "_id": "legacyBookingId",
+    **dict.fromkeys(OWNER_FIELDS, "in the client document"),
+    "__v": "left out",
+}
+"""The fields of a booking that its session does not have, with where their values are instead."""
 
-DROPPED = ("_id", *OWNER_FIELDS, "__v")
-"""The fields of a booking that its session does not have."""
+ADDED: Sequence[FieldRule] = [
+    rule
+    for rule in FIELDS
+    if rule.presence in (Presence.LOOKED_UP, Presence.DEFAULTED) and rule.name not in DROPPED
+]
+"""The fields that a session has even if its booking lacks them, in the order in which they are added."""
 
-_ADDED = (*EXPERT_FIELDS, *STATES)
+DEFAULTS = {rule.name: rule.default for rule in ADDED if rule.default is not None}
+"""The values of those that have a fixed one."""
+
+_ADDED = [rule.name for rule in ADDED]
 
 
 @dataclass(slots=True)
@@ -207,8 +219,8 @@ class Converter:
         """
         client = (session.client_user_id, session.client_email)
         complete = {**stored, "clientId": session.client_id, **dict(zip(CLIENT_FIELDS, client, strict=True))}
-        for name in STATES:
-            complete.setdefault(name, DEFAULT_STATUS)
+        for name, value in DEFAULTS.items():
+            complete.setdefault(name, value)
         try:
             self.validator.validate_python(complete)
         except ValidationError:
@@ -250,16 +262,16 @@ def _structural_faults(booking: Booking) -> list[Fault]:
 def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:
     """Return the booking's fields with the four client and expert fields filled in, and what was not found."""
     lacks_client, lacks_expert = booking.lacks_client(), booking.lacks_expert()
-    lacks_state = any(name not in booking.fields for name in STATES)
-    if not (lacks_client or lacks_expert or lacks_state):
+    lacks_default = any(name not in booking.fields for name in DEFAULTS)
+    if not (lacks_client or lacks_expert or lacks_default):
         return booking.fields, []
     complete = {
         name: value
         for name, value in booking.fields.items()
         if value is not None or name not in (*CLIENT_FIELDS, *EXPERT_FIELDS)
     }
-    for name in STATES:
-        complete.setdefault(name, DEFAULT_STATUS)
+    for name, value in DEFAULTS.items():
+        complete.setdefault(name, value)
     faults = []
     client_id, expert_id = complete.get("clientId"), complete.get("expertId")
     if lacks_client and is_client_id(client_id):
@@ -343,57 +355,3 @@ def build_session(booking: Booking, complete: Document, created_at: int, updated
         fields["currency"],
         fields,
     )
-
-
-def session_id(legacy_id: Any, created_at: int) -> ObjectId:
-    """Return the `sessionId` of a booking.
-
-    Args:
-        legacy_id: the booking's `_id`, as decoded (or `Opaque`).
-        created_at: the booking's creation time in milliseconds since 1970; used if `_id` is not an ObjectId.
-    """
-    if type(legacy_id) is ObjectId:
-        return ObjectId(session_object_id(legacy_id.binary))
-    digest = sha256(write_fields({"_id": legacy_id})).digest()
-    return ObjectId(struct.pack(">I", created_at // 1000 % (1 << 32)) + digest[:8])
-
-
-def session_object_id(old: bytes) -> bytes:
-    """Return the twelve bytes of the `sessionId` of a booking whose `_id` is an ObjectId of these twelve bytes."""
-    return old[:4] + old[9:] + old[4:9]
-
-
-def booking_of_session(session: ObjectId) -> ObjectId:
-    """Return the booking's `_id`, an ObjectId, that has this `sessionId`: the inverse of `session_id`."""
-    own = session.binary
-    return ObjectId(own[:4] + own[7:] + own[4:7])
-
-
-def client_document_id(client_id: Any) -> ObjectId:
-    """Return the `_id` of a client's new document, from `clientId` alone.
-
-    Clients that MongoDB calls equal get the same id: an integer counts as Int64 whatever its BSON type.
-    """
-    if type(client_id) is ObjectId:
-        return ObjectId(client_document_object_id(client_id.binary))
-    canonical = Int64(client_id) if isinstance(client_id, int) else client_id
-    return ObjectId(sha256(write_fields({"clientId": canonical})).digest()[:12])
-
-
-def client_document_object_id(old: bytes) -> bytes:
-    """Return the twelve bytes of the `_id` of the document of a client whose `clientId` is an ObjectId of these twelve bytes."""
-    return old[:4] + old[8:] + old[4:8]
-
-
-def client_of_document(document_id: ObjectId) -> ObjectId:
-    """Return the `clientId`, if it is an ObjectId, whose new document has this `_id`.
-
-    The mapping swaps the last two groups of four bytes, so it is its own inverse.
-    """
-    return client_document_id(document_id)
-
-
-def time_of(object_id: ObjectId) -> int:
-    """Return the time in an ObjectId, in milliseconds since 1970."""
-    seconds: int = struct.unpack(">I", object_id.binary[:4])[0]
-    return seconds * 1000

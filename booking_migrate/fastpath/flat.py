@@ -24,8 +24,9 @@ from booking_migrate.bson.layout import MOST_BYTES, Column, Layout, LayoutCache,
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.client_document import decimal_of, exact_sum, total
 from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Kind, Presence
+from booking_migrate.domain.ids import client_document_object_id, session_object_id
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
-from booking_migrate.domain.session import DROPPED, Session, client_document_object_id, session_object_id
+from booking_migrate.domain.session import DROPPED, Session
 
 _UNFIT = frozenset({"sessions", *RESERVED})
 _NEEDED = ("_id", "clientId", "createdAt", "updatedAt")

@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import value_in, write_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import client_of_document
+from booking_migrate.domain.ids import client_of_document
 from booking_migrate.events import Listener
 from booking_migrate.follow.followed_target import FollowedTarget
 from booking_migrate.follow.part import Kept, Part

@@ -15,8 +15,9 @@ from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
-from booking_migrate.domain.session import Booking, Converter, Session, client_document_id, read_booking
+from booking_migrate.domain.session import Booking, Converter, Session, read_booking
 from booking_migrate.fastpath.flat import FlatReader
 from booking_migrate.in_place.archive import Client, claimed, claims_of, client_documents, derive
 from booking_migrate.in_place.flat_clients import FlatGroups, FlatPart

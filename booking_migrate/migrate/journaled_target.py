@@ -9,8 +9,8 @@ from bson.objectid import ObjectId
 from typing_extensions import override
 
 from booking_migrate.bson.document import identity_of, value_in
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.domain.session import client_document_id
 from booking_migrate.events import Advanced, Event, Listener, PhaseStarted
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.delegation import DelegatedRun

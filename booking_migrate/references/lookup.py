@@ -7,7 +7,7 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.references.changes import Found
 from booking_migrate.references.tally import Known
 from booking_migrate.stores.references import BookingState, NewIds, OldIds

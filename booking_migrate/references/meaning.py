@@ -8,7 +8,7 @@ from typing import Any
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.stores.references import BookingState, NewIds, OldIds
 
 _AT_ONCE = 10_000

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.outcome import Obstacle
 from booking_migrate.references.positions import rebuilt

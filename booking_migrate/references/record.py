@@ -8,7 +8,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import identity_of, value_in, write_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority, OtherRewriteOpen
 from booking_migrate.references.changes import Planned, find_all, plan_changes
 from booking_migrate.references.fields import ReferenceField

@@ -12,7 +12,7 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import id_key, sort_key
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.values import occurrences

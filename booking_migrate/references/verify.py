@@ -17,7 +17,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import identity_of, value_in, write_fields
 from booking_migrate.bson.order import id_key, sort_key
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.errors import HistoryLost
 from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead

@@ -19,8 +19,9 @@ from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import total
 from booking_migrate.domain.contract import DEFAULT_STATUS, TIME, Contract
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import Rejection
-from booking_migrate.domain.session import Converter, People, Person, client_document_id, read_booking
+from booking_migrate.domain.session import Converter, People, Person, read_booking
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.service.errors import BadValue, NotYours, WrongState
 

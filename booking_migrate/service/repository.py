@@ -21,7 +21,8 @@ from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, total
 from booking_migrate.domain.contract import DEFAULT_STATUS, Contract, is_client_id
-from booking_migrate.domain.session import Converter, client_document_id, client_of_document
+from booking_migrate.domain.ids import client_document_id, client_of_document
+from booking_migrate.domain.session import Converter
 from booking_migrate.service.appointment import (
     BLOCKING,
     Action,

@@ -24,7 +24,7 @@ from typing import Any
 
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.session import client_document_id
+from booking_migrate.domain.ids import client_document_id
 from tests.benchmarks.data import BOOKINGS_A_CLIENT, insert_bookings
 from tests.support.server import Server, running_server
 from tests.support.service import SECRET, token

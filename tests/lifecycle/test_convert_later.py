@@ -10,7 +10,7 @@ import pytest
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step

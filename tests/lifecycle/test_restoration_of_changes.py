@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from booking_migrate.domain.session import client_document_id
+from booking_migrate.domain.ids import client_document_id
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
 

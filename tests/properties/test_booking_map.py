@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pymongo.database import Database
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.domain.ids import client_document_id, session_id
 from tests.properties.test_migration import CLIENTS, IDS, bookings
 from tests.support.booking_map import comparable, derived_map, read_map
 from tests.support.examples import examples

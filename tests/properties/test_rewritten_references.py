@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from booking_migrate.references import values
 from booking_migrate.references.changes import Planned, find, plan_change, reversal
 from booking_migrate.references.fields import NewId, ReferenceField

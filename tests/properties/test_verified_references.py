@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from booking_migrate.references.changes import find, plan_change
 from booking_migrate.references.decoded import put_back, references_in, with_ids
 from booking_migrate.references.fields import ReferenceField

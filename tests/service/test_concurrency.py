@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 from pymongo.database import Database
 
-from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.domain.ids import client_document_id, session_id
 from booking_migrate.service.plan import Limits
 from booking_migrate.service.repository import Repository
 from tests.support.platform import Platform, State, a_user, booking_id, expert, old_bookings, user

@@ -10,7 +10,7 @@ import pytest
 from bson.datetime_ms import DatetimeMS
 from pymongo.database import Database
 
-from booking_migrate.domain.session import client_document_id
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.service.http.models import BookingAnswer, Failure, ListAnswer, SessionAnswer
 from booking_migrate.service.repository import Repository
 from tests.support.platform import (

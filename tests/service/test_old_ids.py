@@ -10,7 +10,7 @@ from bson.binary import Binary
 from bson.int64 import Int64
 from pymongo.database import Database
 
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from booking_migrate.service.http.models import MovedAnswer
 from tests.support.platform import Platform, State, an_old_booking, booking_id, user
 from tests.support.service import DOCUMENT, SESSION, Service

@@ -8,7 +8,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.domain.ids import client_document_id, session_id
 from booking_migrate.service.appointment import Action, Role
 from booking_migrate.service.errors import NotYours, Unknown, Unwritable, WrongState
 from booking_migrate.service.repository import Repository

@@ -16,7 +16,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.domain.ids import client_document_id, session_id
 from tests.service.conftest import Db
 from tests.support.forked import prepare_forking, ran
 from tests.support.platform import (

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from tests.simulation.application import CLIENTS, encoded
 from tests.simulation.window_server import KEPT, RESTORED
 from tests.simulation.world import SOURCE, World, fields

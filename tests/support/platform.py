@@ -12,7 +12,7 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
-from booking_migrate.domain.session import client_document_id
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.runs.plan import MigrationOutcome
 from booking_migrate.service.appointment import Wish
 from booking_migrate.service.repository import Repository, Shown

@@ -8,7 +8,7 @@ from bson import DBRef, Int64
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from tests.support.booking_lines import booking
 
 Db = Database[dict[str, Any]]

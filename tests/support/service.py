@@ -14,7 +14,7 @@ import jwt
 import uvicorn
 from bson.objectid import ObjectId
 
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from booking_migrate.service.http.application import make_application
 from booking_migrate.service.http.gate import Gatekeeper, TokenRules
 from booking_migrate.service.plan import Limits

@@ -124,7 +124,10 @@ def _rows() -> list[str]:
 def test_names_are_in_the_files_of_their_row(row: str) -> None:
     """A class, function, constant or field that a row of that table names is defined in one of the row's files."""
     cells = row.strip("| ").split(" | ")[1]
-    paths = [PACKAGE / name for name in re.findall(r"`([\w/]+\.(?:py|j2))`", cells)]
+    paths = [
+        (PACKAGE.parent if name.startswith("tests/") else PACKAGE) / name
+        for name in re.findall(r"`([\w/]+\.(?:py|j2))`", cells)
+    ]
     folders = [PACKAGE / name for name in re.findall(r"`([\w/]+/)`", cells) if "." not in name]
     source = "\n".join(
         path.read_text(encoding="utf-8")

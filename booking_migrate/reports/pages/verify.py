@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.domain.session import OWNER_FIELDS
+from booking_migrate.domain.contract import RESERVED
+from booking_migrate.domain.session import DROPPED
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import (
     CountsReport,
@@ -41,16 +42,6 @@ from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 
 _EXAMPLES_SHOWN = 3
 _LINES_SHOWN = 10
-
-_INSTEAD = {
-    "_id": "legacyBookingId",
-    "__v": "left out",
-    **dict.fromkeys(OWNER_FIELDS, "in the client document"),
-}
-"""Of the fields that a session does not have (`domain.session.DROPPED`): where their values are."""
-
-_ADDED = {"sessionId": "new", "legacyBookingId": "_id"}
-"""Of the fields that only a session has: where their values are from."""
 
 
 def verification_page(report: Report, verification: VerificationReport, counts: CountsReport) -> Page:
@@ -217,7 +208,7 @@ def _explained(explanation: ExplanationReport) -> Verdict:
 def _session_cell(field: ExplainedField) -> str:
     """Return what a session has of a field; of a field that it does not have, where the value is instead."""
     if field.new is None:
-        return _INSTEAD.get(field.name, "")
+        return DROPPED.get(field.name, "")
     return "the same" if field.old == field.new else field.new
 
 
@@ -233,7 +224,7 @@ def _explanation(explanation: ExplanationReport) -> Iterator[Section]:
         yield Section(title="The booking", table=Table(("Field", "Booking"), rows))
     elif fields:
         compared = tuple(
-            (field.name, field.old or _ADDED.get(field.name, ""), _session_cell(field)) for field in fields
+            (field.name, field.old or RESERVED.get(field.name, ""), _session_cell(field)) for field in fields
         )
         changed = frozenset(number for number, field in enumerate(fields) if field.old != field.new)
         yield Section(

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import read_fields, value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
-from booking_migrate.domain.session import booking_of_session, client_document_id, client_of_document
+from booking_migrate.domain.ids import booking_of_session, client_document_id, client_of_document
 from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.stores.mongo.administration import FOLLOWED, has_index
 from booking_migrate.stores.mongo.connection import DriverCollection

@@ -6,8 +6,8 @@ The expressions mean what `domain` means, for bookings that keep the contract; a
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from booking_migrate.domain.contract import DEFAULT_STATUS
-from booking_migrate.domain.session import DROPPED, EXPERT_FIELDS, STATES
+from booking_migrate.domain.contract import FieldRule
+from booking_migrate.domain.session import ADDED, DROPPED, EXPERT_FIELDS
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.stores.connection import PeopleNames, Shape
 from booking_migrate.stores.mongo.administration import run_durably
@@ -172,21 +172,21 @@ def _session(people: PeopleNames) -> Stage:
     for name in EXPERT_FIELDS:
         is_null: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "null"]}
         own = {"$cond": [is_null, {"$unsetField": {"field": name, "input": own}}, own]}
-    added: Stage = {
-        "expertUserId": f"$expertUser.{people.fields.user_id}",
-        "expertEmail": f"$expertUser.{people.fields.email}",
-        **dict.fromkeys(STATES, DEFAULT_STATUS),
-    }
-    # As `domain.session.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
+    # As `domain.ids.session_id` has it for an ObjectId; any other id stays: the server lacks SHA-256.
     session_id = _permuted("$booking._id", (0, 8), (18, 6), (8, 10))
-    parts: list[Any] = [{"sessionId": session_id}, own]
-    for name in EXPERT_FIELDS:
-        has_none: Stage = {"$eq": [{"$ifNull": [f"$booking.{name}", None]}, None]}
-        parts.append({"$cond": [has_none, {name: added[name]}, {}]})
-    for name in STATES:
+    added = [_added(rule, people) for rule in ADDED]
+    return {"$mergeObjects": [{"sessionId": session_id}, own, *added, {"legacyBookingId": "$booking._id"}]}
+
+
+def _added(rule: FieldRule, people: PeopleNames) -> Stage:
+    """Return a field of a session whose booking may lack it; null counts as absent for one that is looked up."""
+    name = rule.name
+    if rule.default is not None:
         is_lacking: Stage = {"$eq": [{"$type": f"$booking.{name}"}, "missing"]}
-        parts.append({"$cond": [is_lacking, {name: added[name]}, {}]})
-    return {"$mergeObjects": [*parts, {"legacyBookingId": "$booking._id"}]}
+        return {"$cond": [is_lacking, {name: rule.default}, {}]}
+    of_user = dict(zip(EXPERT_FIELDS, (people.fields.user_id, people.fields.email), strict=True))
+    has_none: Stage = {"$eq": [{"$ifNull": [f"$booking.{name}", None]}, None]}
+    return {"$cond": [has_none, {name: f"$expertUser.{of_user[name]}"}, {}]}
 
 
 def _permuted(value: str, *parts: tuple[int, int]) -> Stage:

@@ -7,7 +7,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, WriteError
 
-from booking_migrate.domain.session import client_document_id
+from booking_migrate.domain.ids import client_document_id
 from tests.lifecycle.test_convert_later import document, session
 from tests.support.booking_lines import booking, client
 

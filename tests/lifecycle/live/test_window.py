@@ -19,7 +19,7 @@ from pymongo.database import Database
 from pymongo.errors import WriteError
 
 from booking_migrate.cli import finalize, streams
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.rollback.window import Window
 from tests.lifecycle.conftest import Ended, contents
 from tests.lifecycle.live.test_follow import ended_by, newest, started

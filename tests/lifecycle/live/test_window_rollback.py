@@ -17,7 +17,7 @@ from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.window import open_window
 from booking_migrate.cutover import refusal
 from booking_migrate.domain.carried_changes import ChangesSince
-from booking_migrate.domain.session import booking_of_session
+from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.rollback.relocations import id_of
 from booking_migrate.rollback.restored_clients import restored_clients
 from booking_migrate.rollback.window import Window

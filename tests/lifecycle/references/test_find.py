@@ -14,7 +14,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import identity_of
 from booking_migrate.bson.order import id_key
-from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.domain.ids import client_document_id, session_id
 from booking_migrate.events import NullListener
 from booking_migrate.references import find as finder
 from booking_migrate.references.remaining import Why, remaining_references

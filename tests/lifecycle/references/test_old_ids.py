@@ -8,7 +8,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import client_document_id, session_id
+from booking_migrate.domain.ids import client_document_id, session_id
 from booking_migrate.errors import OldIdsNotIndexed
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo import old_ids

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.carried_changes import as_booking
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.session import (
-    Converter,
-    People,
-    Session,
-    booking_of_session,
-    read_booking,
-    session_id,
-    time_of,
-)
+from booking_migrate.domain.ids import booking_of_session, session_id, time_of
+from booking_migrate.domain.session import Converter, People, Session, read_booking
 from tests.support.bookings import ABSENT, a_booking, decoded
 
 BESIDE = ("_id", "clientId", "clientUserId", "clientEmail", "__v")

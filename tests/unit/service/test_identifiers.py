@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.session import client_document_id, client_of_document
+from booking_migrate.domain.ids import client_document_id, client_of_document
 from booking_migrate.service.view import as_text, likeliest, meanings
 
 HEX = "68b6134f8e21e1ae686349f7"

@@ -10,7 +10,7 @@ from bson import Int64
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.domain.session import client_document_id
+from booking_migrate.domain.ids import client_document_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_rewrite import hashes

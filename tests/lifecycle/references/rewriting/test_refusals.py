@@ -18,7 +18,7 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import STRING, Opaque, element_of, wrap
 from booking_migrate.bson.format import display_id
-from booking_migrate.domain.session import session_id
+from booking_migrate.domain.ids import session_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
