@@ -143,7 +143,7 @@ def _with_whole_id(raw: bytes, changes: Sequence[FieldChange]) -> tuple[FieldCha
     before, after = read_value(old), value_in(rebuilt(wrap([old]), inside), b"_id")
     names = dict.fromkeys(each.field for each in inside)
     whole = [FieldChange(name, DOCUMENT_ID, before, after) for name in names]
-    return (*whole, *(each for each in changes if each not in inside))
+    return (*whole, *(each for each in changes if not each.path.startswith(_IN_DOCUMENT_ID)))
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from booking_migrate.bson.document import ARRAY, DOCUMENT, element_of, elements, read_value, wrap
+from booking_migrate.bson.document import ARRAY, DOCUMENT, Element, element_of, elements, read_value, wrap
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange
 
 
@@ -41,24 +41,32 @@ def rebuilt(raw: bytes, changes: Sequence[FieldChange]) -> bytes:
         raw: the document.
         changes: what to change; fields that are added come last, `ABSENT` removes one.
     """
-    for each in changes:
-        raw = _with(raw, each.path.split("."), each.after)
-    return raw
+    return _rebuilt(raw, [(each.path.split("."), each.after) for each in changes])
 
 
-def _with(raw: bytes, names: Sequence[str], value: Any) -> bytes:
-    name, *rest = names
-    parts = list(elements(raw))
-    position = next((at for at, part in enumerate(parts) if part.name == name.encode()), None)
-    if rest:
-        if position is None:
-            return raw
-        inner = _with(parts[position].value, rest, value)
-        parts[position] = parts[position]._replace(value=inner)
-    elif value is ABSENT:
-        parts = [part for part in parts if part.name != name.encode()]
-    elif position is None:
-        parts.append(element_of(name, value))
-    else:
-        parts[position] = element_of(name, value)
-    return wrap(parts)
+def _rebuilt(document: bytes, changes: Sequence[tuple[Sequence[str], Any]]) -> bytes:
+    """Return a document, or an array, with changes made in one pass, each the names on a path and a value."""
+    by_name: dict[bytes, list[tuple[Sequence[str], Any]]] = {}
+    for (name, *rest), value in changes:
+        by_name.setdefault(name.encode(), []).append((rest, value))
+    parts = [
+        part if (own := by_name.pop(part.name, None)) is None else _changed(part, part.name, own)
+        for part in elements(document)
+    ]
+    parts += [_changed(None, name, own) for name, own in by_name.items()]
+    return wrap([part for part in parts if part is not None])
+
+
+def _changed(
+    part: Element | None, name: bytes, changes: Sequence[tuple[Sequence[str], Any]]
+) -> Element | None:
+    """Return an element, or a new one, with changes made to it or within it; None if it is removed."""
+    within: list[tuple[Sequence[str], Any]] = []
+    for rest, value in changes:
+        if rest:
+            within.append((rest, value))
+        else:
+            part, within = None if value is ABSENT else element_of(name.decode(), value), []
+    if part is not None and within:
+        part = part._replace(value=_rebuilt(part.value, within))
+    return part
