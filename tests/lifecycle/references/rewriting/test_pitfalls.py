@@ -174,6 +174,12 @@ def _without_arrays(whole: Any) -> Callable[..., Any]:
     return operation
 
 
+def _without_dollar(whole: Any) -> Callable[..., Any]:
+    return lambda raw, fields: changes.Found(
+        raw, [each for each in whole(raw, fields).values if "$" not in each[1].path]
+    )
+
+
 MUTANTS: list[tuple[Check, Mutant]] = [
     (shifted_array, Mutant(referring_writes, "_operation", _by_id_only(referring_writes._operation))),
     (
@@ -187,13 +193,7 @@ MUTANTS: list[tuple[Check, Mutant]] = [
     ),
     (
         reference_object,
-        Mutant(
-            rewrite,
-            "find",
-            lambda raw, fields: changes.Found(
-                raw, [each for each in changes.find(raw, fields).values if "$" not in each[1].path]
-            ),
-        ),
+        Mutant(changes, "find", _without_dollar(changes.find)),
     ),
     (document_id, Mutant(referring_writes, "_sorted_out", lambda moves, _now: ([], [], list(moves)))),
     (compound_unique_index, Mutant(preconditions, "_check_unique", lambda _field, _facts: None)),
