@@ -68,18 +68,14 @@ class Batch:
 class AdaptiveSize:
     """The size of the next batch, adapted to the time that earlier ones took."""
 
-    def __init__(self, bookings: int) -> None:
-        """Take the largest number of bookings."""
+    def __init__(self, bookings: Callable[[], int]) -> None:
+        """Take what returns the largest number of bookings, which may change."""
         self._bookings = bookings
         self._bytes = _FIRST_BYTES
 
-    def limit(self, bookings: int) -> None:
-        """Take another largest number of bookings."""
-        self._bookings = bookings
-
     def is_full(self, batch: Batch) -> bool:
         """Return whether a batch may take no further client."""
-        return batch.documents >= self._bookings or batch.size >= self._bytes
+        return batch.documents >= self._bookings() or batch.size >= self._bytes
 
     def learn(self, seconds: float) -> None:
         """Adapt to how long a batch took."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ class _InPlace:
 
     def __post_init__(self) -> None:
         """Begin with batches as large as the options allow."""
-        self.measure = AdaptiveSize(self._most())
+        self.measure = AdaptiveSize(partial(self.regulator.size, self.plan.batch_bookings))
 
     def migrate(self) -> InPlaceOutcome:
         """Carry out the run, from its lock to its end."""
@@ -272,14 +273,8 @@ class _InPlace:
         """Yield the batches that are left to be moved or rejected, each when the rate limit allows it."""
         for batch in batches(self.collection.pending(), self.measure):
             self.regulator.wait()
-            # The rate may have been changed.
-            self.measure.limit(self._most())
             self.regulator.took(batch.documents)
             yield batch
-
-    def _most(self) -> int:
-        """Return how many bookings a batch may have."""
-        return min(self.plan.batch_bookings, self.regulator.batch or self.plan.batch_bookings)
 
     def _end(self, batch: Batch, moved: Moved, this: Pass) -> None:
         """Account for a batch."""

@@ -1,6 +1,6 @@
 """The documents of a scan in batches: larger than the server's, and the next one while this one is written."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -12,13 +12,13 @@ BATCH_BYTES = 4 * 1024 * 1024
 """A batch has no more documents than this, or one that is larger."""
 
 
-def regrouped(batches: Iterable[list[bytes]], size: int) -> Iterator[list[bytes]]:
-    """Yield the same documents in batches of at most `size`, and of at most `BATCH_BYTES`."""
+def regrouped(batches: Iterable[list[bytes]], size: Callable[[], int]) -> Iterator[list[bytes]]:
+    """Yield the same documents in batches of at most `size`, which may change, and of at most `BATCH_BYTES`."""
     group: list[bytes] = []
     total = 0
     for batch in batches:
         for raw in batch:
-            if group and (len(group) >= size or total + len(raw) > BATCH_BYTES):
+            if group and (len(group) >= size() or total + len(raw) > BATCH_BYTES):
                 yield group
                 group, total = [], 0
             group.append(raw)

@@ -60,7 +60,7 @@ class _Computing:
                 PhaseStarted(f"restoring references of {name}", place.documents, "document")
             )
             paths = [each.field for each in fields]
-            for batch in ahead(regrouped(place.reader.scan(None, paths), _BATCH)):
+            for batch in ahead(regrouped(place.reader.scan(None, paths), lambda: _BATCH)):
                 self._plan.regulator.wait()
                 self._compute(place, fields, batch)
                 self._plan.listener.notify(Advanced(len(batch)))

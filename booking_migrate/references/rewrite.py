@@ -218,7 +218,7 @@ class _Rewriting:
         if not is_first:
             self._refused.forget_all(collection)
         reached = self._reached.get(collection) if is_first else None
-        size = min(plan.batch_size, plan.regulator.batch or plan.batch_size)
+        size = partial(plan.regulator.size, plan.batch_size)
         batches = ahead(regrouped(place.reader.scan(reached, [each.field for each in fields]), size))
         plan.listener.notify(
             PhaseStarted(f"rewriting {collection}", place.documents if is_first else None, "document")
@@ -335,7 +335,7 @@ class _Rewriting:
             self._refused.forget(collection, ids)
             for start in range(0, len(ids), self._plan.batch_size):
                 raws = list(place.writes.find(ids[start : start + self._plan.batch_size]).values())
-                for group in regrouped([raws], self._plan.batch_size):
+                for group in regrouped([raws], lambda: self._plan.batch_size):
                     settled = self._write_all(place, self._replan(collection, group))
                     if settled:
                         self._save(**settled)

@@ -105,10 +105,13 @@ class Regulator:
             if self._run_id:
                 self._record(over=False)
 
-    @property
-    def batch(self) -> int | None:
-        """Return how many bookings to move at a time so that the rate is kept evenly; None: any number."""
-        return None if self._pace is None else self._pace.batch
+    def size(self, most: int) -> int:
+        """Return how many bookings to move at a time: `most`, or fewer, so that the rate is kept evenly.
+
+        It may be called from any thread.
+        """
+        pace = self._pace
+        return most if pace is None else min(most, pace.batch)
 
     def took(self, bookings: int) -> None:
         """Count bookings as moved."""
@@ -235,7 +238,6 @@ class Unregulated:
     """Holds nothing back."""
 
     workers: int | None = None
-    batch: int | None = None
 
     def __enter__(self) -> Self:
         """Return the object itself."""

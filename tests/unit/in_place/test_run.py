@@ -24,19 +24,19 @@ def test_a_client_is_never_split() -> None:
     """A batch ends after a whole client, however many bookings that has."""
     found = _waiting("a", "b", "b", "b", "b", "c")
 
-    assert [["a", "b"], ["c"]] == [batch.clients for batch in batches(found, AdaptiveSize(2))]
+    assert [["a", "b"], ["c"]] == [batch.clients for batch in batches(found, AdaptiveSize(lambda: 2))]
 
 
 def test_what_has_no_client_goes_apart() -> None:
     """Documents without a client stand in no batch of clients."""
-    found = batches(_waiting(None, "a", [1], "a", {}), AdaptiveSize(100))
+    found = batches(_waiting(None, "a", [1], "a", {}), AdaptiveSize(lambda: 100))
 
     assert [(["a"], []), ([], [0, 2, 4])] == [(batch.clients, batch.strays) for batch in found]
 
 
 def test_batches_adapt() -> None:
     """Slow batches make smaller ones, quick batches larger ones, within limits."""
-    measure = AdaptiveSize(100_000)
+    measure = AdaptiveSize(lambda: 100_000)
     clients = _waiting(*map(str, range(1000)), size=4096)
 
     def first() -> int:

@@ -97,11 +97,11 @@ def test_a_rate_is_changed_while_it_is_waited_for() -> None:
     scene = Scene((0.0, "max-rate", 1.0), (2.0, "max-rate", None))
     regulator = scene.regulator(Setting.MAX_RATE)
     regulator.wait()
-    batch = regulator.batch
+    batch = regulator.size(500)
     regulator.took(500)
     regulator.wait()
 
-    assert (1, None) == (batch, regulator.batch)
+    assert (1, 500) == (batch, regulator.size(500))
     assert 2.0 <= scene.time < 2.5
     assert [("max-rate", 1.0), ("max-rate", None)] == [
         (event.setting, event.value) for event in scene.said if isinstance(event, Adjusted)
