@@ -35,7 +35,8 @@ from booking_migrate.quantities import plural
 from booking_migrate.reports.lifecycle_outcomes import report_of_rollback
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import outage
-from booking_migrate.rollback.restore import RollbackPlan, assess_changes
+from booking_migrate.rollback.restore import RollbackPlan
+from booking_migrate.rollback.restored_clients import assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
 from booking_migrate.runs.commands import NEEDS_REST, needs_rest

@@ -22,6 +22,7 @@ from booking_migrate.cutover.refusal import (
     STILL_REFUSED,
     RefusedTime,
     attempt_at_rest,
+    confirm_fence,
 )
 from booking_migrate.cutover.tail import apply_tail
 from booking_migrate.errors import (
@@ -106,30 +107,34 @@ class Attempt:
                 # From here on, only `rollback` can undo the cut-over.
                 self._lock.confirm()
                 # The answer of an attempt before may have been lost.
-                if not self._accepts_after_swap():
+                if self._state_after_swap() == STILL_REFUSED:
                     self._check_unchanged()
                     self._live.swap(seconds)
-                    self._accepts_after_swap()
+                    self._state_after_swap()
                 return self._refused.seconds, self._complete(asdict(caught_up.migration.counts))
 
-        def state() -> str:
-            return ACCEPTED if self._accepts_after_swap() else STILL_REFUSED
-
-        refused, indexes = attempt_at_rest(swap, state, self._limits, self._listener, self._lock.confirm)
+        refused, indexes = attempt_at_rest(
+            swap, self._state_after_swap, self._limits, self._listener, self._lock.confirm
+        )
         options = kept_options(self._run, self._live)
         own = refused - earlier
         return CutoverOutcome(
             self._run, caught_up.written, refused, carried, indexes, options, own_refused_seconds=own
         )
 
-    def _accepts_after_swap(self) -> bool:
-        """Return whether the swap was carried out; if so, end a block of all writes, too: what follows refuses none, however long it takes."""
-        settings = self._run.live_settings or ""
-        if not self._live.is_swapped(settings):
-            return False
-        self._live.lift_fence(settings)
+    def _state_after_swap(self) -> str:
+        """Return what the application can do. Behind the swap, a block of all writes is ended, too: what follows refuses none."""
+        if not self._is_swapped():
+            return STILL_REFUSED
+        self._lift_fence()
         self._refused.stop()
-        return True
+        return ACCEPTED
+
+    def _is_swapped(self) -> bool:
+        return self._live.is_swapped(self._run.live_settings or "")
+
+    def _lift_fence(self) -> None:
+        self._live.lift_fence(self._run.live_settings or "")
 
     def _complete(self, counts: Mapping[str, int]) -> tuple[IndexNote, ...]:
         """Record that the target is live; return how the indexes were handled."""
@@ -170,19 +175,19 @@ class Attempt:
             confirm=self._lock.confirm,
             note_fence=self._note_fence,
             block=self._live.block,
-            lift_fence=lambda: self._live.lift_fence(self._run.live_settings or ""),
+            lift_fence=self._lift_fence,
             note_lifted=self._note_lifted,
             undo_check=undo_check,
             check=check,
             ready=ready,
             end_pending=self._live.end_own_commands,
-            is_swapped=lambda: self._live.is_swapped(self._run.live_settings or ""),
+            is_swapped=self._is_swapped,
             proving=self._proving(),
         )
         self._live.take_over_images()
         preparation.prepare()
         preparation.swap()
-        self._live.lift_fence(self._run.live_settings or "")
+        self._lift_fence()
         report = preparation.report
         fenced = self._run.fence_time
         if fenced is not None:
@@ -305,9 +310,10 @@ class Attempt:
         # Before the fence: if the process is killed after it, the journal must show that writes are refused.
         self._note_fence(None)
         self._live.raise_fence(seconds)
+        confirm_fence(self._lock.confirm, self._is_swapped, self._lift_fence)
 
     def _accept_writes(self) -> str:
-        self._live.lift_fence(self._run.live_settings or "")
+        self._lift_fence()
         self._note_lifted(self._refused.seconds - self._refused.before)
         return ACCEPTED
 
@@ -384,12 +390,8 @@ class Attempt:
     def _deletes_go_on(self) -> str:
         """Return the advice about a cut-over at rest that deletes have ended."""
         lines = "\n".join(map(str, ways_beside_deletes(self._run)))
-        what = (
-            "A cut-over at rest"
-            if "at-rest" in self._run.cutover_options
-            else "A cut-over that cannot follow changes"
-        )
-        return f"{what} cannot refuse deletes.\n{lines}"
+        what = "at rest" if "at-rest" in self._run.cutover_options else "that cannot follow changes"
+        return f"A cut-over {what} cannot refuse deletes.\n{lines}"
 
     def _failure(self, problem: str, advice: str) -> CutoverFailed:
         return CutoverFailed(self._run.target, problem, advice, self._refused.seconds)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.cutover.refusal import LIFTED_BY_OTHERS, Refusal, backoff
+from booking_migrate.cutover.refusal import LIFTED_BY_OTHERS, Refusal, backoff, confirm_fence
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked, TooSlow
 from booking_migrate.events import Listener, Warned
@@ -293,6 +293,7 @@ class Fencing:
         fenced = parts.swap.raise_fence(parts.limits.wait)
         fenced_at = monotonic()
         outage.fence = fenced_at - began
+        confirm_fence(parts.confirm, parts.is_swapped, parts.lift_fence)
         parts.note_fence(fenced)
         try:
             self._follower.drain(fenced, deadline, drained)

@@ -5,7 +5,7 @@ from threading import Event, Lock
 from time import monotonic, sleep
 from typing import TypeVar
 
-from booking_migrate.errors import FenceBlocked
+from booking_migrate.errors import FenceBlocked, LeaseLost
 from booking_migrate.events import Listener, Warned
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.plan import Limits
@@ -61,6 +61,24 @@ def attempt_at_rest(
         while (left := until - monotonic()) > 0:
             confirm()
             sleep(min(left, _LOOK_SECONDS))
+
+
+def confirm_fence(
+    confirm: Callable[[], None], is_swapped: Callable[[], bool], lift: Callable[[], object]
+) -> None:
+    """Check right behind a fence that the lock is still held; lift one that was raised after it was lost.
+
+    A process may be suspended until another one has ended its attempt, and knows of no fence.
+
+    Raises:
+        LeaseLost: another process has taken the lock over.
+    """
+    try:
+        confirm()
+    except LeaseLost:
+        if not is_swapped():
+            lift()
+        raise
 
 
 class RefusedTime:

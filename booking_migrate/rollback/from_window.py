@@ -28,7 +28,8 @@ from booking_migrate.errors import (
     effect_of,
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted, Warned
-from booking_migrate.rollback.restore import RollbackPlan, check_kept, complete, left_behind, restore
+from booking_migrate.rollback.restore import RollbackPlan, complete, left_behind, restore
+from booking_migrate.rollback.restored_clients import check_kept
 from booking_migrate.rollback.window_parts import (
     WindowParts,
     begin_of,

@@ -19,6 +19,7 @@ from booking_migrate.cutover.refusal import (
     STILL_REFUSED,
     RefusedTime,
     attempt_at_rest,
+    confirm_fence,
 )
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.carried_changes import ChangesSince
@@ -27,15 +28,13 @@ from booking_migrate.errors import (
     BookingMigrateError,
     DuplicateKeys,
     LeaseLost,
-    OldBookingsLost,
-    PlaceNotFound,
     RestorationFailed,
     effect_of,
 )
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.selection import groups
 from booking_migrate.rollback.relocations import id_key, id_of
-from booking_migrate.rollback.restored_clients import RestorationPlaces, restored_clients
+from booking_migrate.rollback.restored_clients import RestorationPlaces, check_kept, restored_clients
 from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
@@ -60,36 +59,6 @@ _FLUSH_BYTES = 8 * 1024 * 1024
 _FLUSH_DOCUMENTS = 5000
 _OTHER_ID = "change the _id of the document that was made since the cut-over and run the same command again"
 _PROVEN_AT_ONCE = 1000
-
-
-def check_kept(places: RestorationPlaces) -> None:
-    """Check that the kept copy exists.
-
-    Raises:
-        OldBookingsLost: the kept copy of the old collection was dropped.
-    """
-    try:
-        places.kept.check()
-    except PlaceNotFound:
-        raise OldBookingsLost(places.kept.name, source=places.current.name) from None
-
-
-def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSince:
-    """Return what the application has changed since the cut-over; nothing is written.
-
-    Raises:
-        OldBookingsLost: as `check_kept`.
-    """
-    check_kept(places)
-    since = ChangesSince()
-    listener.notify(
-        PhaseStarted(f"looking for changes in {places.current.name}", places.kept.estimate_count())
-    )
-    for client in restored_clients(places):
-        client.count_in(since)
-        listener.notify(Advanced(client.bookings))
-    listener.notify(PhaseEnded())
-    return since
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +191,13 @@ class _Restoration:
         self._refused.before += (now - since).total_seconds()
         self._refused.begin()
         self._places.live.raise_fence(seconds)
+        confirm_fence(self._lock.confirm, self._is_swapped, self._lift_fence)
+
+    def _lift_fence(self) -> None:
+        self._places.live.lift_fence(self._run.successor_settings or "")
 
     def _accept_writes(self) -> str:
-        self._places.live.lift_fence(self._run.successor_settings or "")
+        self._lift_fence()
         self._run = self._plan.stores.journal.save(self._run.run_id, fenced_at=None)
         self._refused.stop()
         return ACCEPTED
@@ -346,7 +319,7 @@ class _Restoration:
                     )
                     return
                 # The fence first: whatever fails after it, the collection takes writes again.
-                live.lift_fence(run.successor_settings or "")
+                self._lift_fence()
                 self._places.restored.drop()
                 self._plan.stores.journal.save(
                     run.run_id, state=RunState.CUT_OVER.value, successor_settings=None, fenced_at=None

@@ -25,6 +25,8 @@ from booking_migrate.domain.client_document import ClientDocument, StoredSession
 from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.domain.session import OWNER_NAMES
+from booking_migrate.errors import OldBookingsLost, PlaceNotFound
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.rollback.relocations import (
     Absent,
     Counterparts,
@@ -356,3 +358,33 @@ def _is_client_document(raw: bytes) -> bool:
 
 def _has_sessions(raw: bytes) -> bool:
     return any(element.name == b"sessions" for element in elements(raw))
+
+
+def check_kept(places: RestorationPlaces) -> None:
+    """Check that the kept copy exists.
+
+    Raises:
+        OldBookingsLost: the kept copy of the old collection was dropped.
+    """
+    try:
+        places.kept.check()
+    except PlaceNotFound:
+        raise OldBookingsLost(places.kept.name, source=places.current.name) from None
+
+
+def assess_changes(places: RestorationPlaces, listener: Listener) -> ChangesSince:
+    """Return what the application has changed since the cut-over; nothing is written.
+
+    Raises:
+        OldBookingsLost: as `check_kept`.
+    """
+    check_kept(places)
+    since = ChangesSince()
+    listener.notify(
+        PhaseStarted(f"looking for changes in {places.current.name}", places.kept.estimate_count())
+    )
+    for client in restored_clients(places):
+        client.count_in(since)
+        listener.notify(Advanced(client.bookings))
+    listener.notify(PhaseEnded())
+    return since

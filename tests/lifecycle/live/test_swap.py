@@ -3,12 +3,13 @@
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 import pytest
+from bson import Int64
 from pymongo.database import Database
 
 from booking_migrate.cutover import attempt, refusal
@@ -18,8 +19,9 @@ from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from booking_migrate.stores.mongo.retry import settled
 from booking_migrate.stores.mongo.rollback import MongoRestored
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Ended, own_validator
 from tests.support.booking_lines import booking
+from tests.support.forked import ran
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -275,3 +277,31 @@ def test_an_abort_without_a_majority(database: Db, command: Run, monkeypatch: py
     assert again is not None, failed.stderr
     assert 0 == command(*again[1].split(), "--yes").returncode
     assert 4 == database.bookings.count_documents({"sessions": {"$exists": True}})
+
+
+@pytest.mark.parametrize(
+    "way", [("--max-outage", "60s"), ("--at-rest",)], ids=["beside the application", "at rest"]
+)
+def test_a_fence_raised_after_the_lock_was_lost(
+    database: Db,
+    command: Run,
+    environment: Mapping[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    way: tuple[str, ...],
+) -> None:
+    """A process that was suspended until another one had aborted its cut-over lifts the fence that it raises then."""
+    owner: Any = MongoLive if "--at-rest" in way else LiveSwap
+    raise_fence = owner.raise_fence
+    aborted: list[int] = []
+
+    def late(self: Any, seconds: float) -> Any:
+        database.booking_migrate_locks.update_many({}, [{"$set": {"until": {"$toDate": Int64(0)}}}])
+        aborted.append(ran(("cutover", *PLACES, "--abort"), environment).returncode)
+        return raise_fence(self, seconds)
+
+    monkeypatch.setattr(owner, "raise_fence", late)
+    ended = command(*CUTOVER, *way)
+
+    assert [0] == aborted
+    assert 11 == ended.returncode, ended.stderr
+    assert {} == own_validator(database.bookings)
