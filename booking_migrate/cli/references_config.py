@@ -1,6 +1,6 @@
 """The tables ``[[references]]`` of the config file: which fields of other collections hold ids of bookings."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, time
 from typing import Any
 
@@ -77,7 +77,7 @@ def check_fields(
     *,
     is_excludable: bool,
 ) -> None:
-    """Refuse fields that no document has, which would pass as fields without old ids.
+    """Refuse fields of the bookings themselves, and such that no document has, which would pass as fields without old ids.
 
     Args:
         connection: the server and the database.
@@ -87,12 +87,17 @@ def check_fields(
         is_excludable: whether the command has the option ``--exclude``.
 
     Raises:
+        BadConfiguration: a field is of a collection with bookings or client documents.
         PlaceNotFound: a collection does not exist.
         FieldNotFound: no document has a field, or one of its condition.
     """
     known = {each.full_name for each in recorded}
     for each in fields:
-        if each.exclude or each.full_name in known:
+        if each.exclude:
+            continue
+        if each.collection in opened.own:
+            raise BadConfiguration("references", f"{each.collection} holds the bookings themselves")
+        if each.full_name in known:
             continue
         collection = opened.referring(each.collection)
         if collection.facts() is None:
@@ -142,13 +147,22 @@ Fault = tuple[str, str, str]
 
 def _faults(given: _Table) -> Iterator[Fault]:
     """Yield what is wrong with a table whose keys and types are right."""
-    if is_own(given.collection) or given.collection.startswith("system."):
+    yield from path_faults(given.collection, given.field, given.add, given.when)
+    yield from _new_id_faults(given)
+    for path, value in given.when.items():
+        if not all(isinstance(each, str | int | float | bool | date | time) for each in _values(value)):
+            yield "when", f"when: {path} is not a value or a list of values", 'Such as { type = "booking" }.'
+
+
+def path_faults(collection: str, field: str, add: Iterable[str], when: Iterable[str]) -> Iterator[Fault]:
+    """Yield what is wrong with where a reference is, what is set beside it, and what its condition is about."""
+    if is_own(collection) or collection.startswith("system."):
         yield (
             "collection",
-            f"collection {given.collection} belongs to the program or the server",
+            f"collection {collection} belongs to the program or the server",
             "Name another one.",
         )
-    paths = {"field": [given.field], "add": given.add, "when": given.when}
+    paths = {"field": [field], "add": add, "when": when}
     for key, path in ((key, path) for key, each in paths.items() for path in each):
         if problem := _path_problem(path):
             yield (
@@ -156,10 +170,21 @@ def _faults(given: _Table) -> Iterator[Fault]:
                 f"{key}: {path!r} is not the path of a field: {problem}",
                 "Write names with dots between them.",
             )
-    yield from _new_id_faults(given)
-    for path, value in given.when.items():
-        if not all(isinstance(each, str | int | float | bool | date | time) for each in _values(value)):
-            yield "when", f"when: {path} is not a value or a list of values", 'Such as { type = "booking" }.'
+    for path in add:
+        if _overlap(path, field) or _overlap(path, _DOCUMENT_ID):
+            yield _not_beside(path, field)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Return whether two paths are the same, or one leads through the other."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _not_beside(path: str, field: str) -> Fault:
+    parent = field.rpartition(".")[0]
+    beside = f"{parent}.clientDocumentId" if parent else "clientDocumentId"
+    advice = f"Name a field of the same document, such as {beside}."
+    return "add", f"add: {path} is not beside {field}", advice
 
 
 def _new_id_faults(given: _Table) -> Iterator[Fault]:
@@ -174,13 +199,8 @@ def _new_id_faults(given: _Table) -> Iterator[Fault]:
             )
     parent = given.field.rpartition(".")[0]
     for path in given.add:
-        if path.rpartition(".")[0] != parent or path in (given.field, _DOCUMENT_ID):
-            beside = f"{parent}.clientDocumentId" if parent else "clientDocumentId"
-            yield (
-                "add",
-                f"add: {path} is not beside {given.field}",
-                f"Name a field of the same document, such as {beside}.",
-            )
+        if path.rpartition(".")[0] != parent:
+            yield _not_beside(path, given.field)
     if given.field.partition(".")[0] == _DOCUMENT_ID and given.to != NewId.SESSION:
         advice = "Several bookings of one client would get the same _id; only session ids are as different as bookings are."
         yield "to", f"to is {given.to!r}, and field is {given.field}", advice

@@ -10,6 +10,7 @@ import typer
 
 from booking_migrate.cli.options import PLACES
 from booking_migrate.cli.parameters import Group, option
+from booking_migrate.cli.references_config import path_faults
 from booking_migrate.references.fields import NewId, ReferenceField
 
 
@@ -60,10 +61,15 @@ def named_fields(given: FieldOptions) -> tuple[ReferenceField, ...]:
         when[path] = (*when.get(path, ()), *_values(text))
     to = given.to or NewId.SESSION
     plain = list(map(field_of, given.field))
-    return tuple(
+    fields = tuple(
         replace(each, to=to, when=when, add={_beside(each.field, path): new for path, new in add.items()})
         for each in plain
     )
+    for each in fields:
+        for key, problem, advice in path_faults(each.collection, each.field, each.add, each.when):
+            name = "--field" if key == "collection" else f"--{key}"
+            raise typer.BadParameter(f"{problem}. {advice}", param_hint=name)
+    return fields
 
 
 def words_of(fields: Sequence[ReferenceField]) -> str | None:

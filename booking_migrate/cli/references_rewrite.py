@@ -200,9 +200,6 @@ def _rewrite(
     if pace.max_lag is not None:
         refuse_unmeasured_lag(inspector)
     opened = open_references(connection, source=live.source, target=live.target)
-    for each in fields:
-        if each.collection in opened.own:
-            raise BadConfiguration("references", f"{each.collection} holds the bookings themselves")
     recorded = fields_of_rewrites(open_reference_journal(connection).rewrites())
     check_fields(connection, opened, fields, recorded, is_excludable=True)
     rewrites = open_reference_journal(connection)

@@ -10,7 +10,7 @@ from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import PLACES, ConnectionOptions
 from booking_migrate.cli.parameters import Group, option
-from booking_migrate.cli.references_config import references_of
+from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.references_fields import field_of
 from booking_migrate.cli.references_rewrite import progress_kept
 from booking_migrate.cli.streams import confirm
@@ -33,10 +33,9 @@ from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.states import LIVE
 from booking_migrate.stores.connection import Connection, open_inspector, open_journal, open_legacy_index
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.open_references import open_references
+from booking_migrate.stores.open_references import OpenReferences, open_references
 from booking_migrate.stores.open_rewriting import open_reference_journal, open_referring_writes
 from booking_migrate.stores.reference_journal import RewriteRecord
-from booking_migrate.stores.references import OldIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +76,14 @@ def roll_back_references(
         rewrites = choose_rewrites(
             journal, where=where, run_id=run_id, has_fields=bool(fields), is_named=bool(given.field)
         )
-        live, old_ids = _live(opened, rewrites, where, run_id)
+        live, opened_references = _live(opened, rewrites, where, run_id)
         if live.state is RunState.FINALIZED and not open_legacy_index(opened, live.source).has_old_ids():
             raise OldIdsDropped(live.source)
         inspector = open_inspector(opened, live.source)
         refuse_lacking(inspector, "rollback --references", [live.source])
+        if not rewrites:
+            recorded = fields_of_rewrites(journal.rewrites())
+            check_fields(opened, opened_references, fields, recorded, is_excludable=False)
         if not yes:
             _confirm(rewrites, fields)
         holder = current_process("rollback --references", context.run_id)
@@ -95,7 +97,7 @@ def roll_back_references(
             fields=fields,
             journal=journal,
             open_place=open_place,
-            old_ids=old_ids,
+            old_ids=opened_references.ids,
             locks=places.locks,
             holder=holder,
             listener=context.listener,
@@ -116,8 +118,8 @@ def roll_back_references(
 
 def _live(
     connection: Connection, rewrites: Sequence[RewriteRecord], where: str, run_id: str | None
-) -> tuple[RunRecord, OldIds]:
-    """Return the migration whose new ids were written, and what knows its old bookings.
+) -> tuple[RunRecord, OpenReferences]:
+    """Return the migration whose new ids were written, and what knows its old bookings and collections.
 
     Raises:
         NoRewrite: no migration is known.
@@ -130,7 +132,7 @@ def _live(
             found = next((each for each in runs if each.state in states), None)
     if found is None:
         raise NoRewrite(where)
-    return found, open_references(connection, source=found.source, target=found.target).ids
+    return found, open_references(connection, source=found.source, target=found.target)
 
 
 _LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED, RunState.DONE})

@@ -81,6 +81,27 @@ def test_mistakes(workspace: Path, text: str, said: str) -> None:
     assert said in f"{raised.value.message}\nhint: {raised.value.hint}"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--add bookingId=session", "add: items.bookingId is not beside items.bookingId"),
+        ("--add items.bookingId.x=session", "add: items.bookingId.x is not beside items.bookingId"),
+        ("--field payments._id --add _id.a=session", "add: _id.a is not beside items.bookingId"),
+        ("--add items.a..b=session", "add: 'items.a..b' is not the path of a field: a name in it is empty"),
+        ("--when $where=1", "when: '$where' is not the path of a field: $where is an operator"),
+        ("--field payments.a..b", "field: 'a..b' is not the path of a field"),
+        ("--field booking_migrate_runs.run_id", "booking_migrate_runs belongs to the program or the server"),
+    ],
+)
+def test_mistakes_on_the_command_line(run: Callable[..., Any], words: str, said: str) -> None:
+    """What the config file may not name, the command line may not name either; nothing is contacted."""
+    given = ("--field", "payments.items.bookingId", *words.split())
+    done = run("references", "rewrite", *given, "--uri", "mongodb://127.0.0.1:1", "--db", "shop", "--yes")
+
+    assert 2 == done.exit_code
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_other_commands_take_the_file(run: Callable[..., Any], workspace: Path) -> None:
     """A file with such tables is taken by every command; options of a command of a group stand in a table of its name."""
     workspace.joinpath("my.toml").write_text(f"{TABLE}\n['references find']\nsmaple = 3\n", encoding="utf-8")

@@ -137,3 +137,15 @@ def test_client_documents_and_later_sessions(database: Db, command: Run) -> None
     ]
     assert not any(each["command"] for each in done["next_steps"])
     assert COUNT + 9 == database.bookings.count_documents({})
+
+
+def test_computing_in_a_field_that_is_not_there_is_refused(database: Db, command: Run) -> None:
+    """A misspelt field is named, with the one that was probably meant; the sessions of client documents keep their ids."""
+    before = hashes(database)
+    misspelt = command(*UNDO, "--field", "payments.bookingid")
+    own = command(*UNDO, "--field", "bookings.sessions.sessionId")
+
+    assert (5, 2) == (misspelt.returncode, own.returncode), own.stderr
+    assert "--field payments.bookingId" in json.loads(misspelt.stdout)["error"]["hint"]
+    assert "holds the bookings themselves" in json.loads(own.stdout)["error"]["message"]
+    assert before == hashes(database)
