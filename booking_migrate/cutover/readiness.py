@@ -72,9 +72,12 @@ def check_ready(
         )
     unfit = live.unfit()
     if unfit is not None:
-        raise refuse(
-            f"the source {run.source} cannot be replaced: {unfit}", "Only a plain collection can be replaced."
+        advice = (
+            _advice_about_fence(run.source)
+            if live.is_fenced()
+            else "Only a plain collection can be replaced."
         )
+        raise refuse(f"the source {run.source} cannot be replaced: {unfit}", advice)
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
         raise refuse(
@@ -98,6 +101,15 @@ def check_ready(
         )
         raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected", advice)
     return run
+
+
+def _advice_about_fence(source: str) -> str:
+    """Return the advice for a source that has a fence, while no cut-over of this run is open."""
+    lifting = json.dumps({"collMod": source, "validator": {}})
+    return (
+        "See whether one is unfinished, with the command that finishes it: booking-migrate status\n"
+        f"If none is, accept writes again, in mongosh, with the collection's own validator if it had one: db.runCommand({lifting})"
+    )
 
 
 def _check_proven(run: RunRecord) -> None:

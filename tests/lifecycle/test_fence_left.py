@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.stores.mongo.cutover import MongoLive
+from booking_migrate.stores.mongo.fence import FENCE
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
@@ -142,6 +144,18 @@ def test_an_aborted_cutover(verified: Db, command: Run, killed: Killed) -> None:
     assert not [name for name in kept if "legacy" in name]
     assert {} == own_validator(verified.bookings)
     assert 5 == again.returncode
+    assert 0 == command(*CUTOVER).returncode
+
+
+def test_a_fence_of_no_run(verified: Db, command: Run) -> None:
+    """Where a fence is left and no cut-over is open, the next one names the command of the shell that lifts it."""
+    verified.command({"collMod": "bookings", "validator": FENCE})
+    refused = command(*CUTOVER)
+    found = re.search(r"\.runCommand\((.*)\)", json.loads(refused.stdout)["error"]["hint"])
+    assert found is not None, refused.stdout
+    verified.command(json.loads(found[1]))
+
+    assert 5 == refused.returncode
     assert 0 == command(*CUTOVER).returncode
 
 
