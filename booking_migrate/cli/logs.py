@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, TextIO
+from typing import Any, TextIO, assert_never
 
 from booking_migrate.cli.options import LogFormat, LogLevel
 from booking_migrate.cli.progress import PauseLines, WaitLines
@@ -74,12 +74,15 @@ class Log(Listener):
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         message = self._redact(message)
-        if self._form is LogFormat.TEXT:
-            line = f"{now} {level.upper():<7} {' '.join(message.split())}"
-        else:
-            known = {"time": now, "level": level.value, "event": event, **self._common}
-            line = json.dumps({**fields, **known, "message": message}, ensure_ascii=False, default=str)
-            line = self._redact(line)
+        match self._form:
+            case LogFormat.TEXT:
+                line = f"{now} {level.upper():<7} {' '.join(message.split())}"
+            case LogFormat.JSON:
+                known = {"time": now, "level": level.value, "event": event, **self._common}
+                line = json.dumps({**fields, **known, "message": message}, ensure_ascii=False, default=str)
+                line = self._redact(line)
+            case never:
+                assert_never(never)
         with self._turn:
             try:
                 self._stream.write(f"{line}\n")

@@ -201,7 +201,7 @@ def _new_id_faults(given: _Table) -> Iterator[Fault]:
     for path in given.add:
         if path.rpartition(".")[0] != parent:
             yield _not_beside(path, given.field)
-    if given.field.partition(".")[0] == _DOCUMENT_ID and given.to != NewId.SESSION:
+    if given.field.partition(".")[0] == _DOCUMENT_ID and NewId(given.to).is_shared:
         advice = "Several bookings of one client would get the same _id; only session ids are as different as bookings are."
         yield "to", f"to is {given.to!r}, and field is {given.field}", advice
 

@@ -26,13 +26,13 @@ class FieldOptions(Group, panel=PLACES):
     to: NewId | None = option(
         None,
         "With --field: what the reference becomes.",
-        metavar="session|client-document",
+        metavar="|".join(NewId),
         show_default="session",
     )
     add: list[str] | None = option(
         None,
         "With --field: also set a field beside it. May be repeated.",
-        metavar="PATH=session|client-document",
+        metavar=f"PATH={'|'.join(NewId)}",
     )
     when: list[str] | None = option(
         None,

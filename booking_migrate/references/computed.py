@@ -12,7 +12,7 @@ from booking_migrate.errors import ReferenceContended
 from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
 from booking_migrate.references.changes import find
-from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.restoring import MOST_ROUNDS, Restorer, UndoOfReferences, UndoPlan
 from booking_migrate.references.values import replaced
 from booking_migrate.references.writer import EXACT_FROM, Place
@@ -49,7 +49,7 @@ class _Computing:
     def run(self) -> None:
         by_collection: dict[str, list[ReferenceField]] = {}
         for each in self._plan.fields:
-            if each.to is not NewId.SESSION:
+            if each.to.is_shared:
                 reason = f"{each.full_name} is left: the id of a client document does not lead to one booking"
                 self._plan.listener.notify(Warned(reason))
             else:

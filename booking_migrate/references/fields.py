@@ -8,13 +8,22 @@ from typing import Any
 
 
 class NewId(StrEnum):
-    """Which new id stands for an old booking."""
+    """Which new id stands for an old booking. What depends on it has a case for each, which mypy checks."""
 
     SESSION = "session"
     """The `sessionId` of the session that the booking became."""
 
     CLIENT_DOCUMENT = "client-document"
     """The `_id` of the client document that has this session."""
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether several bookings have the same one: it must not be unique, and does not lead back to one booking."""
+        match self:
+            case NewId.SESSION:
+                return False
+            case NewId.CLIENT_DOCUMENT:
+                return True
 
 
 @dataclass(frozen=True, slots=True)

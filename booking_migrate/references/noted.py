@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 from booking_migrate.bson.document import write_fields
 from booking_migrate.bson.order import id_key, sort_key
@@ -273,7 +273,13 @@ def _expected(
 
 
 def _chosen(ids: NewIds, to: NewId) -> Any:
-    return ids.session_id if to is NewId.SESSION else ids.document_id
+    match to:
+        case NewId.SESSION:
+            return ids.session_id
+        case NewId.CLIENT_DOCUMENT:
+            return ids.document_id
+        case never:
+            assert_never(never)
 
 
 def _first(change: FieldChange, new: Mapping[bytes, NewIds]) -> NewIds | None:

@@ -6,7 +6,7 @@ from itertools import islice
 
 from booking_migrate.errors import DocumentIdToClient, PlaceNotFound, UniqueIndexInTheWay, UnusablePlace
 from booking_migrate.references.changes import Planned
-from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.writer import Place
 from booking_migrate.stores.destination import CollectionFacts
@@ -60,12 +60,12 @@ def check_validators(places: Mapping[str, Place], plan: PlanDocuments, *, writte
 
 def _check_unique(field: ReferenceField, facts: CollectionFacts) -> None:
     is_document_id = f"{field.field}.".startswith("_id.")
-    if is_document_id and field.to is NewId.CLIENT_DOCUMENT:
+    if is_document_id and field.to.is_shared:
         raise DocumentIdToClient(facts.name)
     for path, new in {field.field: field.to, **field.add}.items():
         for index in facts.indexes:
             keys = [key.removesuffix(".$id") for key in index.keys]
-            if new is NewId.CLIENT_DOCUMENT and index.unique and path.removesuffix(".$id") in keys:
+            if new.is_shared and index.unique and path.removesuffix(".$id") in keys:
                 raise UniqueIndexInTheWay(facts.name, index.name, list(index.keys), path)
 
 

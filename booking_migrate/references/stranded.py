@@ -105,19 +105,21 @@ class _Count:
     def _stranded(self, asked: dict[bytes, ObjectId]) -> set[bytes]:
         """Return the sort keys of those ids that lead nowhere and led to a session or a client document."""
         values, ids = list(asked.values()), self._ids
-        if self.of.to is NewId.CLIENT_DOCUMENT:
-            gone = asked.keys() - {id_key(raw) for raw in self._live.find(values)}
-            return ids.documents_of_clients([asked[key] for key in gone])
-        sessions, _documents = ids.existing(values, [])
-        olds = {key: booking_of_session(new) for key, new in asked.items() if key not in sessions}
-        known = ids.known(list({sort_key(old): old for old in olds.values()}.values()))
-        # Few ids of bookings are those of their sessions, too.
-        return {key for key, old in olds.items() if sort_key(old) in known and sort_key(old) != key}
+        match self.of.to:
+            case NewId.CLIENT_DOCUMENT:
+                gone = asked.keys() - {id_key(raw) for raw in self._live.find(values)}
+                return ids.documents_of_clients([asked[key] for key in gone])
+            case NewId.SESSION:
+                sessions, _documents = ids.existing(values, [])
+                olds = {key: booking_of_session(new) for key, new in asked.items() if key not in sessions}
+                known = ids.known(list({sort_key(old): old for old in olds.values()}.values()))
+                # Few ids of bookings are those of their sessions, too.
+                return {key for key, old in olds.items() if sort_key(old) in known and sort_key(old) != key}
 
     def result(self) -> Stranded:
         """Return what was counted."""
         self._look_up()
-        can_restore = self.of.to is NewId.SESSION
+        can_restore = not self.of.to.is_shared
         return Stranded(self.of.full_name, self._values, tuple(self._samples), can_restore)
 
 

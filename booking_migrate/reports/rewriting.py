@@ -10,6 +10,8 @@ from pydantic import Field
 
 from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
+from booking_migrate.quantities import alternatives
+from booking_migrate.references.fields import NewId
 from booking_migrate.reports.lifecycle import (
     KeptReferencePart,
     LeftDocumentPart,
@@ -33,7 +35,7 @@ class RewrittenFieldPart(Part):
 
     collection: Line
     field: Line = Field(description="its path, array positions left out")
-    to: str = Field(description="`session` or `client-document`")
+    to: str = Field(description=alternatives([f"`{each}`" for each in NewId]))
     rewritten: int = Field(
         description="references that have new ids now, by this command or the one that it continued"
     )

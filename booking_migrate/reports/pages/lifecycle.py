@@ -277,9 +277,16 @@ def _view_page(report: LifeReport, view: ViewReport) -> Page:
         explanation = f"{view.name} {'was dropped' if report.changed else 'does not exist'}."
     else:
         headline = "View created" if report.changed else "Nothing to do"
-        unit = "one document per booking" if view.shape is Shape.OLD else "one document per client"
-        explanation = f"{view.name} shows {report.source} with {unit}."
+        explanation = f"{view.name} shows {report.source} with {_content(view.shape)}."
     return _page(report, Verdict(Mood.GOOD, headline, explanation))
+
+
+def _content(shape: Shape) -> str:
+    match shape:
+        case Shape.OLD:
+            return "one document per booking"
+        case Shape.NEW:
+            return "one document per client"
 
 
 def _page(report: LifeReport, done: Verdict, *lines: str, route: str = "") -> Page:

@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any
+from typing import Any, assert_never
 from uuid import UUID
 
 from bson.binary import Binary
@@ -57,7 +57,13 @@ class MapFile(BookingMap):
 
     @override
     def write(self, entries: Sequence[MapEntry]) -> None:
-        self._put(self._csv(entries) if self._format is MapFormat.CSV else self._json(entries))
+        match self._format:
+            case MapFormat.CSV:
+                self._put(self._csv(entries))
+            case MapFormat.JSON_LINES:
+                self._put(self._json(entries))
+            case never:
+                assert_never(never)
 
     @override
     def finish(self) -> bool:

@@ -42,7 +42,7 @@ class MongoViews:
             raise absent(self._collection)
         if listed["type"] != "collection":
             raise UnusablePlace(self._collection.name, f"it is a {listed['type']}")
-        pipeline = list(old_shape() if shape is Shape.OLD else new_shape(people))
+        pipeline = list(_pipeline(shape, people))
         there = describe(self._collection.database[name])
         if there is not None:
             options = there.get("options", {})
@@ -68,6 +68,14 @@ class MongoViews:
             raise UnusablePlace(name, f"it is a view over {there['options'].get('viewOn')}")
         write(self._collection, lambda: self._collection.database.drop_collection(name))
         return True
+
+
+def _pipeline(shape: Shape, people: PeopleNames) -> Sequence[Stage]:
+    match shape:
+        case Shape.OLD:
+            return old_shape()
+        case Shape.NEW:
+            return new_shape(people)
 
 
 def old_shape() -> Sequence[Stage]:
