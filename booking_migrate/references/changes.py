@@ -254,7 +254,11 @@ def _beside(raw: bytes, of: ReferenceField, path: str, other: str) -> tuple[str,
         other: a configured path; one with another parent is its own concrete path.
     """
     places = path.split(".")
-    last = names_in(raw, places)[of.field.count(".")]
+    names = [at for at, place in enumerate(places) if not place.isdecimal()]
+    if len(names) <= of.field.count("."):
+        # A name looks like a position: only the document says which is which.
+        names = names_in(raw, places)
+    last = names[of.field.count(".")]
     in_array = any(each.isdigit() for each in places[last + 1 :])
     prefix = f"{of.parent}." if of.parent else ""
     if not other.startswith(prefix):
