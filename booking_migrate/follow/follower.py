@@ -147,11 +147,18 @@ class Follower:
         """Whether the whole target was verified, so that each client that changes is verified again."""
 
         self.progress = Progress(changes=self._backlog.changes)
+        self._handled: int | None = None
+        """How many changes had been read at the end of the last round; None: before the first."""
 
     @property
     def position(self) -> Position | None:
         """Return the position of the feed; None: nothing was read."""
         return self._backlog.position
+
+    @property
+    def waiting(self) -> int | None:
+        """Return how many changes are read and not handled; None: an earlier process may have left some."""
+        return None if self._handled is None else self.progress.changes - self._handled
 
     def watch_copy(self, feed: ChangeFeed, since: Timestamp) -> None:
         """Read another feed from now on, with the kept copy.
@@ -216,6 +223,7 @@ class Follower:
         if wrong:
             self._on_wrong(Handled(differing=tuple(wrong)))
         self._save(batch.position)
+        self._handled = self.progress.changes
         return Round(
             self.progress.changes - before[0], self.progress.clients - before[1], monotonic() - waited
         )

@@ -192,7 +192,6 @@ class _Following:
         self._is_announced = False
         self._last = Round(0, 0, 0.0)
         self._handled: Timestamp | None = run.follow.get("handled", run.follow.get("time"))
-        self._handled_changes: int | None = None
         self._saved_at = 0.0
         self._regulator = Regulator(
             plan.stores.journal,
@@ -268,7 +267,7 @@ class _Following:
     def _handle_round(self, *seconds: float) -> None:
         self._last = self._follower.round(*seconds)
         if self._position is not None:
-            self._handled, self._handled_changes = self._position.time, self._follower.progress.changes
+            self._handled = self._position.time
 
     def _round(self) -> None:
         self._handle_round()
@@ -359,7 +358,7 @@ class _Following:
             return
         began = self._parts.oplog_began()
         not_ready = self._not_ready()
-        waiting = self._waiting()
+        waiting = self._follower.waiting
         # The position is past the changes that are kept: in a pause, or during a verification.
         current = position.time if waiting == 0 or self._handled is None else self._handled
         facts = {
@@ -379,12 +378,6 @@ class _Following:
             follow={**position.saved(), **unverified, "handled": current, "facts": facts},
             counts={**self._run.counts, **self._parts.counts()},
         )
-
-    def _waiting(self) -> int | None:
-        """Return how many changes are read and not handled; None: an earlier process may have left some."""
-        if self._handled_changes is None:
-            return None
-        return self._follower.progress.changes - self._handled_changes
 
     def outcome(self, end: FollowEnd) -> FollowOutcome:
         """Return the outcome."""
