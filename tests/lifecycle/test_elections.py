@@ -213,8 +213,9 @@ def test_a_command_that_an_election_undoes(
     def of_a_successor(collection: Any) -> None:
         if not killed:
             killed.append(server.kill_primary())
-            server.await_primary()
+            # Nothing is left to fetch; but a new primary may want to look for it first.
             server.replicate(on=True)
+            server.await_primary()
         with_retry(lambda: settled(collection))
 
     monkeypatch.setattr(exclusive, "settled", of_a_successor)

@@ -222,7 +222,7 @@ def test_a_majority_that_is_lost_behind_the_fence(lossy: ReplicaSet, losing: Cal
     done = run(lossy, "swapped", *cutover)
 
     assert [0, 0, 10] == [*codes, lost.returncode], lost.stderr
-    assert "The source accepts writes again" in lost.stderr
+    assert "bookings accepts writes again" in lost.stderr
     assert 0 == done.returncode, done.stderr
     assert 9 == sum(len(each["sessions"]) for each in bookings.find())
 

@@ -154,14 +154,14 @@ def filled(database: Db, *, in_order: bool) -> None:
     ("in_order", "small", "share", "way", "reason"),
     [
         (False, 1 << 30, 0.0, ReadingWay.INDEX, "it is small"),
-        (False, 0, 1.0, ReadingWay.INDEX, "fit the server's cache of 256 MiB"),
+        (False, 0, 1.0, ReadingWay.INDEX, "fit the server's cache of 512 MiB"),
         (True, 0, 0.0, ReadingWay.INDEX, "its documents lie in client order on disk"),
         (
             False,
             0,
             0.0,
             ReadingWay.SORT,
-            "do not fit the server's cache of 256 MiB: along the index about 6 times",
+            "do not fit the server's cache of 512 MiB: along the index about 6 times",
         ),
     ],
 )
