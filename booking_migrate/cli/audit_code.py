@@ -144,18 +144,19 @@ def _next_steps(ctx: typer.Context, outcome: "AuditOutcome", given: AuditOptions
             command=same_command(ctx, ""),
         ),
         NextStep(
-            text="For readers that cannot be changed yet: let them read a view in the old shape:",
+            text="For readers that cannot be changed yet: create a view in the old shape, then let them read bookings_flat in place of the collection:",
             command="booking-migrate view create --name bookings_flat",
         ),
     ]
     if given.baseline is None:
         steps += [
             NextStep(
-                text="To fail only for new places from now on, accept these:",
+                text="To fail only for new places from now on, write the present ones to a baseline, a file of places that are accepted:",
                 command=same_command(ctx, "--baseline audit.json --update-baseline"),
             ),
             NextStep(
-                text="Then look with that baseline:", command=same_command(ctx, "--baseline audit.json")
+                text="Then look for places that are not in that file:",
+                command=same_command(ctx, "--baseline audit.json"),
             ),
         ]
     return steps

@@ -10,7 +10,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import ConnectionOptions, OutputOptions, RunOptions
-from booking_migrate.errors import BadConfiguration, UnusablePlace
+from booking_migrate.errors import BadSetting, UnusablePlace
 from booking_migrate.quantities import alternatives
 from booking_migrate.reports.control import report_of_control
 from booking_migrate.reports.model import Report
@@ -101,23 +101,23 @@ def _values(action: Action, settings: Sequence[str]) -> Values:
     """Return what is asked, by setting.
 
     Raises:
-        BadConfiguration: a setting or its value cannot be used.
+        BadSetting: a setting or its value cannot be used.
     """
     if action is not Action.SET:
         if settings:
             advice = f"To change settings: booking-migrate control set {' '.join(settings)}"
-            raise BadConfiguration("control", f"{action} takes no settings: {' '.join(settings)}", advice)
+            raise BadSetting("control", f"{action} takes no settings: {' '.join(settings)}", advice)
         return {Setting.PAUSE: action is Action.PAUSE}
     if not settings:
         advice = f"Name what to change: {_named_settings()}. Such as: {_SET} {_example(Setting.MAX_RATE)}"
-        raise BadConfiguration("control set", "no setting is named", advice)
+        raise BadSetting("control set", "no setting is named", advice)
     if faults := [fault for text in settings for fault in _faults(text)]:
         problems = "; ".join(dict.fromkeys(fault.problem for fault in faults))
         *others, last = dict.fromkeys(fault.advice for fault in faults)
         corrected = " ".join(dict.fromkeys(map(_corrected, settings)))
-        raise BadConfiguration(
-            "control set", problems, "\n".join([*others, f"{last} Such as: {_SET} {corrected}"])
-        )
+        advice = "\n".join([*others, f"{last} Such as: {_SET} {corrected}"])
+        sound = [text for text in settings if not any(_faults(text))]
+        raise BadSetting("control set", problems, advice, sound=sound)
     return {setting: _number(value) for setting, _, value in map(_parts, settings) if setting is not None}
 
 

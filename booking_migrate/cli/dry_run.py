@@ -300,6 +300,36 @@ def _next_steps(
         rejects: the file that the rejected bookings were written to, if any.
     """
     yield from steps_about_people(absences)
+    yield from _steps_about_blockers(outcome, ctx)
+    counts = outcome.migration.counts
+    if counts.rejected:
+        if is_for_source(outcome.migration.rejections, absences):
+            where = "--reject-file FILE" if rejects is None else str(rejects)
+            yield NextStep(text=f"Fix what would be rejected; {where} has it whole, with all reasons.")
+        if accepted := accepting(outcome.migration.rejections):
+            yield NextStep(
+                text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
+            )
+    if outcome.migration.findings and not ctx.params.get("report"):
+        yield NextStep(
+            text="What each risk means, and what to do about it, in a report:",
+            command=same_command(ctx, "--report dry-run.md"),
+        )
+    if not outcome.blockers and counts.scanned:
+        if plan is not None:
+            command = similar_command(ctx, "migrate", "--plan", shlex.quote(str(plan)))
+            yield NextStep(text="Migrate exactly this:", command=command)
+        elif outcome.sampled is None:
+            yield NextStep(
+                text="Save a plan, so that exactly this is migrated:",
+                command=same_command(ctx, "--plan plan.json"),
+            )
+        else:
+            yield NextStep(text="Read everything:", command=same_command(ctx, "", without="--sample"))
+
+
+def _steps_about_blockers(outcome: DryRunOutcome, ctx: typer.Context) -> Iterator[NextStep]:
+    """Yield what removes what prevents a migration."""
     for blocker in outcome.blockers:
         if blocker.kind == DISK_TOO_SMALL:
             yield NextStep(
@@ -314,26 +344,6 @@ def _next_steps(
             for line in filter(None, blocker.hint.splitlines()):
                 text, command = split_command(line)
                 yield NextStep(text=text, command=command)
-    counts = outcome.migration.counts
-    if counts.rejected:
-        if is_for_source(outcome.migration.rejections, absences):
-            where = "--reject-file FILE" if rejects is None else str(rejects)
-            yield NextStep(text=f"Fix what would be rejected; {where} has it whole, with all reasons.")
-        if accepted := accepting(outcome.migration.rejections):
-            yield NextStep(
-                text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
-            )
-    if not outcome.blockers and counts.scanned:
-        if plan is not None:
-            command = similar_command(ctx, "migrate", "--plan", shlex.quote(str(plan)))
-            yield NextStep(text="Migrate exactly this:", command=command)
-        elif outcome.sampled is None:
-            yield NextStep(
-                text="Save a plan, so that exactly this is migrated:",
-                command=same_command(ctx, "--plan plan.json"),
-            )
-        else:
-            yield NextStep(text="Read everything:", command=same_command(ctx, "", without="--sample"))
 
 
 def history_of_places(places: Places, connection: Connection, listener: Listener) -> TargetHistory | None:

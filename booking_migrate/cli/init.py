@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
-from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions
+from booking_migrate.cli.options import OUTPUT, PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import OutputExists
 from booking_migrate.events import PhaseEnded, PhaseStarted
@@ -24,7 +25,8 @@ from booking_migrate.stores.ports import DocumentReader
 
 HELP = """
 It finds collections of bookings, client documents, users and experts, the fields and currencies in use, and fields elsewhere that
-hold ids of bookings, and writes them down, each line with its reason. What it cannot decide is listed and commented out.
+hold ids of bookings, and writes them down, each line with its reason. What it cannot decide is listed and commented out;
+--source, --users and --experts decide it.
 
 A bounded number of documents of each collection is read, and nothing is written to the server: a user who may only read is
 enough. Every command takes the file with --config.
@@ -47,19 +49,43 @@ class ConfigOptions(Group, panel=OUTPUT):
     overwrite: bool = option(False, "Replace a file that exists.", negatable=True)
 
 
+@dataclass(frozen=True, slots=True)
+class DecidedOptions(Group, panel=PLACES):
+    """What the look need not find out."""
+
+    source: str | None = option(
+        None, "The collection of bookings, if several have any.", metavar="COLLECTION"
+    )
+    users: str | None = option(None, "That of users, if several may be it.", metavar="COLLECTION")
+    experts: str | None = option(None, "That of experts, if several may be it.", metavar="COLLECTION")
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Return those that are decided, by name."""
+        decided = {"source": self.source, "users": self.users, "experts": self.experts}
+        return {key: value for key, value in decided.items() if value is not None}
+
+
 def init(
-    ctx: typer.Context, *, connection: ConnectionOptions, config: ConfigOptions, output: OutputOptions
+    ctx: typer.Context,
+    *,
+    decided: DecidedOptions,
+    connection: ConnectionOptions,
+    config: ConfigOptions,
+    output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_init`."""
 
     def body(context: run.RunContext) -> InitReport:
-        return _init(connection, config, context)
+        return _init(decided.named, connection, config, context)
 
     path = None if str(config.output) == run.STANDARD_STREAM else config.output
     run.execute(run.Invocation(ctx, output, connection.uri, places=[path]), body)
 
 
-def _init(connection: ConnectionOptions, config: ConfigOptions, context: run.RunContext) -> InitReport:
+def _init(
+    named: Mapping[str, str], connection: ConnectionOptions, config: ConfigOptions, context: run.RunContext
+) -> InitReport:
     is_stream = str(config.output) == run.STANDARD_STREAM
     if not is_stream:
         check_output_path("--output", config.output)
@@ -76,7 +102,11 @@ def _init(connection: ConnectionOptions, config: ConfigOptions, context: run.Run
             return open_reader(parse_place(name), opened)
 
         outcome = look(
-            inspector, open_source, database=connection.db, contract=contract_of(context.asked.ctx)
+            inspector,
+            open_source,
+            database=connection.db,
+            contract=contract_of(context.asked.ctx),
+            named=named,
         )
         text = config_text(outcome, inspector.database, context.asked.server.get("host") or "a server")
     context.listener.notify(PhaseEnded())
@@ -84,4 +114,6 @@ def _init(connection: ConnectionOptions, config: ConfigOptions, context: run.Run
         sys.stdout.write(text)
     else:
         replace_file(config.output, text)
-    return report_of_init(outcome, run_id=context.run_id, config=str(config.output), seconds=context.seconds)
+    return report_of_init(
+        outcome, run_id=context.run_id, config=str(config.output), named=named, seconds=context.seconds
+    )

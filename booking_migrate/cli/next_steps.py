@@ -274,7 +274,7 @@ def steps_after_migrate(
         )
     elif outcome.changed:
         yield NextStep(
-            text="Prove the result. Run the same command again at any time: it writes only what has changed.",
+            text="Running migrate again is safe at any time: it writes only what has changed. Now prove the result:",
             command=verify,
         )
 

@@ -74,27 +74,42 @@ def steps_after_verify(
     if is_live:
         yield NextStep(text="After a correction, verify again:", command=_again(ctx, run))
     else:
-        yield from _repairs(found, ctx, run)
+        yield from _repairs(found, ctx, run, knows_behind=outcome.knows_behind)
 
 
-def _repairs(found: Sequence[Mismatch], ctx: typer.Context, run: RunRecord | None) -> Iterator[NextStep]:
-    """Yield the ways to make the target right again, the usual one first."""
+def _repairs(
+    found: Sequence[Mismatch], ctx: typer.Context, run: RunRecord | None, *, knows_behind: bool
+) -> Iterator[NextStep]:
+    """Yield the ways to make the target right again, the mildest first."""
     migrate = similar_command(ctx, "migrate") if run is None else command_of(run, "migrate")
-    yield NextStep(
-        text="Usual, if bookings have changed since: migrate again, which brings the changes in and keeps client documents that others "
-        "changed:",
-        command=migrate,
-    )
-    either = "Then"
-    if any(each.kind is Kind.CONTENT for each in found) and "--on-conflict" not in migrate:
-        yield NextStep(
-            text="Only if the bookings are right and the sessions wrong: overwrite these sessions from the bookings, and what others "
-            "changed in them is lost:",
-            command=f"{migrate} --on-conflict source",
-        )
-        either = "After either"
-    yield NextStep(text=f"{either}, verify again:", command=_again(ctx, run))
+    verify = _again(ctx, run)
+    may_take = any(each.kind is Kind.CONTENT for each in found) and "--on-conflict" not in migrate
+    overwriting = "overwrite these sessions from the bookings; what others changed in these sessions is lost:"
+    if knows_behind and may_take:
+        # Without the option, migrate would only keep these sessions again.
+        text = f"{_NOT_BEHIND} If the bookings are right: migrate again, and {overwriting}"
+        yield NextStep(text=text, command=f"{migrate} --on-conflict source")
+        yield NextStep(text="Then verify again:", command=verify)
+    elif knows_behind:
+        text = f"{_NOT_BEHIND} {_KEEPING[0].upper()}{_KEEPING[1:]}"
+        yield NextStep(text=text, command=migrate)
+        yield NextStep(text="Then verify again:", command=verify)
+    else:
+        yield NextStep(text=f"In case bookings have changed since the run: {_KEEPING}", command=migrate)
+        yield NextStep(text="Then verify again:", command=verify)
+        if may_take:
+            text = f"Only if it still differs, and the bookings are right: {overwriting}"
+            yield NextStep(text=text, command=f"{migrate} --on-conflict source")
+            yield NextStep(text="Then verify once more:", command=verify)
     yield from _look(found, str(ctx.params["target"]))
+
+
+_KEEPING = (
+    "migrate again, which brings in what the target lacks, and keeps client documents that others changed:"
+)
+
+_NOT_BEHIND = "Bookings that have changed since the run are not the cause: their clients would count as behind. The target itself was changed."
+"""What is known of a mismatch where the changes since the run are."""
 
 
 def _again(ctx: typer.Context, run: RunRecord | None) -> str:
@@ -131,7 +146,7 @@ def _look(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
         return
     collection = f"db.getCollection({json.dumps(target)})"
     yield NextStep(
-        text="If it still differs, see what is in the client document, in mongosh:",
+        text="Only if it still differs after that: see what is in the client document, in mongosh:",
         command=f"{collection}.find({{clientId: {named}}})",
     )
     yield NextStep(

@@ -2,19 +2,21 @@
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements
 from booking_migrate.errors import CutoverRefused
+from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.quantities import plural
 from booking_migrate.runs.commands import CARRYING, LEAVING, command_of, cutovers_of, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION
+from booking_migrate.stores.rejects import rejection_in_words
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -45,9 +47,13 @@ def resolve_conflicts(run: RunRecord) -> str:
 
 
 def check_ready(
-    run: RunRecord | None, request: RunRequest, policy: RejectedPolicy | None, live: "MongoLive"
+    run: RunRecord | None,
+    request: RunRequest,
+    policy: RejectedPolicy | None,
+    live: "MongoLive",
+    rejects: Callable[[], Iterator[bytes]],
 ) -> RunRecord:
-    """Check that a run may be cut over, without changing anything.
+    """Check that a run may be cut over, without changing anything; the first of the rejected records serves as an example.
 
     Raises:
         CutoverRefused: it may not be; also if the options differ from those of the run, because bookings that were added
@@ -95,11 +101,14 @@ def check_ready(
         advice = (
             f"See them and their reasons, in mongosh: {find}\n"
             f"If they can be fixed in the source, do that, then migrate again: {command_of(run, 'migrate')}\n"
-            f"And verify again: {command_of(run, 'verify')}\n"
+            f"Verify again: {command_of(run, 'verify')}\n"
+            f"Then run the same command again, which does not ask about rejected bookings if none is left: {SAME_COMMAND}\n"
             f"Otherwise {CARRYING}: {carry}\n"
             f"{LEAVING}: {leave}"
         )
-        raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected", advice)
+        example = next(rejects(), None)
+        such = "" if example is None else f", such as {rejection_in_words(example)}"
+        raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected{such}", advice)
     return run
 
 

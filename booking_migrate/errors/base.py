@@ -19,7 +19,7 @@ Behind it may be options to add, and those to leave out: ``booking-migrate ... -
 """
 
 
-GOES_ON = "it continues from what is already there"
+GOES_ON = "what was written is kept, and it continues from there"
 """What the same command does when it is run again; where that is not so, `STARTS_OVER` is printed instead."""
 
 STARTS_OVER = "it starts over"

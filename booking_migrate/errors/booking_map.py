@@ -44,6 +44,9 @@ class ReferencesRemain(Refused):
     commands: Sequence[str]
     """The commands that rewrite them."""
 
+    unseen: str = ""
+    """Where they were not looked for, in a word or two, as a warning has said; empty: nowhere."""
+
     effect = "Nothing was dropped."
 
     @property
@@ -56,12 +59,13 @@ class ReferencesRemain(Refused):
         first, *more = self.commands
         steps = [f"Rewrite them first: {first}", *(f"And: {command}" for command in more)]
         left = "Only if nothing reads these references: leave them, and they lead nowhere afterwards, which cannot be undone"
-        unsure = "Or, if a warning names places that may hold them too: drop the old bookings only, and keep the old ids"
-        return "\n".join(
-            [
-                *steps,
-                f"Then run the same command again; it removes the old ids, which cannot be undone: {SAME_COMMAND}",
-                f"{unsure}: {SAME_COMMAND} without --drop-legacy-ids",
-                f"{left}: {SAME_COMMAND} --leave-references",
+        again = f"run the same command again; it drops the old bookings and removes the old ids, which cannot be undone: {SAME_COMMAND}"
+        if self.unseen:
+            kept = "Then, because of the warning above, drop the old bookings and keep the old ids; the drop cannot be undone"
+            steps += [
+                f"{kept}: {SAME_COMMAND} without --drop-legacy-ids",
+                f"Or, only if you know that {self.unseen} hold no ids of bookings, {again}",
             ]
-        )
+        else:
+            steps.append(f"Then {again}")
+        return "\n".join([*steps, f"{left}: {SAME_COMMAND} --leave-references"])

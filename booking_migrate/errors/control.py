@@ -3,6 +3,16 @@
 from collections.abc import Sequence
 
 from booking_migrate.errors.base import NothingToDo, Refused, either
+from booking_migrate.errors.places import BadConfiguration
+
+
+class BadSetting(BadConfiguration):
+    """A setting cannot be used; none of those named together was changed."""
+
+    sound: Sequence[str] = ()
+    """Those that were right, as typed."""
+
+    effect = either("sound", "Nothing was changed, and {sound} was not set either.", "Nothing was changed.")
 
 
 class NothingAtWork(NothingToDo):
@@ -14,6 +24,7 @@ class NothingAtWork(NothingToDo):
     has_runs: bool = True
     """Whether any run is recorded there."""
 
+    effect = "Nothing was changed."
     message = "no command is working on a run in {where}"
     hint = either(
         "has_runs",
@@ -31,6 +42,7 @@ class SeveralAtWork(Refused):
     asked: str
     """The command that was given, without the program's name."""
 
+    effect = "Nothing was changed."
     message = "commands are working on several runs: {runs}"
     hint = "Choose one: booking-migrate {asked} --run {first}"
 
@@ -45,6 +57,7 @@ class RunEnded(Refused):
 
     run_id: str
     state: str
+    effect = "Nothing was changed."
     message = "run {run_id} is {state}, and no command is working on it"
     hint = "A pause or a setting needs a command that is running. What is possible now: booking-migrate status --run {run_id}"
 
@@ -55,6 +68,7 @@ class NotControllable(Refused):
     run_id: str
     command: str
     advice: str
+    effect = "Nothing was changed."
     message = "{command} of run {run_id} cannot be paused or changed while it is running"
 
 
@@ -71,5 +85,6 @@ class SettingNotTaken(Refused):
     """How to continue the run with the setting; empty if an option of the command does not do that."""
 
     change = either("continuation", "\n{continuation}", "")
+    effect = "Nothing was changed."
     message = "{setting} does not apply to {command} of run {run_id}"
     hint = "What applies to it: {taken}.{change}"

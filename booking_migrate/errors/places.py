@@ -324,7 +324,8 @@ class DuplicateClientDocuments(Refused):
             f"Then join them in the target, into the document with the earlier createdAt{in_source}, and a rollback undoes the join: "
             f"{SAME_COMMAND} --merge-client-documents"
         )
-        return "\n".join([*looks, joins])
+        corrects = f"Or, if one of them is wrong, such as of another client: correct or delete that one, then run the same command again: {SAME_COMMAND}"
+        return "\n".join([*looks, joins, corrects])
 
     where = either("collections", " in {collections}")
     message = "{count:client has|clients have} more than one client document{where}: {clients:; |{count}}"
@@ -365,12 +366,14 @@ class UnfitPlace(Refused):
         ]
         lines.append(f"Then run the same command again: {SAME_COMMAND}")
         when = (
-            "as soon as it can be" if self.is_in_place else f"before the cut-over, which renames {self.place}"
+            "when the migration is verified"
+            if self.is_in_place
+            else f"before the cut-over, which renames {self.place}"
         )
         for each in self.later:
             lines.append(
                 f"Until you switch the validator on again, nothing that the application writes there is validated either. Do that {when}. "
-                f'Its rules are kept; to see them, in mongosh: db.getCollectionInfos({{name: "{self.place}"}})[0].options'
+                f'Its rules are kept, and the last command restores its level as it is now; to see the rules, in mongosh: db.getCollectionInfos({{name: "{self.place}"}})[0].options'
             )
             lines.append(
                 f"Change them so that they allow client documents, and put the result for VALIDATOR, in mongosh: {each}"

@@ -108,7 +108,7 @@ class UniqueIndexViolated(DuplicateKeys):
         "Or, if clients may share a value, drop the index. First see its definition, with which createIndex makes it again, in "
         'mongosh: db.getCollection("{place}").getIndexes()\n'
         'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
-        f"After either, run the same command again; {GOES_ON}: {SAME_COMMAND}"
+        f"After any of these, run the same command again; {GOES_ON}: {SAME_COMMAND}"
     )
 
     @property

@@ -6,7 +6,6 @@ from booking_migrate.errors.base import (
     GOES_ON,
     SAME_COMMAND,
     Locked,
-    NothingToDo,
     Refused,
     Unexpected,
     either,
@@ -162,10 +161,10 @@ class StoppedByHook(Refused):
     config: str = ""
     """The config file that names it."""
 
-    which = either("command", " ({command})")
+    which = either("command", " (command: {command})")
     named_in = either("config", " The hook is named in [hooks] in {config}.")
     message = "the hook {hook}{which} failed: {problem}"
-    hint = "What it has printed, if anything, is above.{named_in} Fix what it complains about, then run the same command again."
+    hint = "What it printed is above; if nothing is there, it printed nothing.{named_in} Fix what it complains about, then run the same command again."
 
 
 class HookFailed(Unexpected):
@@ -194,7 +193,10 @@ class TargetBusy(Locked):
         elif self.holder.startswith("cutover --reverse-window "):
             end = "It keeps a rollback ready until its window ends, until Ctrl-C in its terminal, or until rollback or finalize takes over."
         else:
-            return f"See its progress: booking-migrate status --watch\nWhen it has ended, {again}"
+            ended = "When it has ended"
+            if self.holder.startswith("migrate "):
+                ended = "If it ends well, verify is next, and status prints it: booking-migrate status\nIf it ends otherwise"
+            return f"See its progress: booking-migrate status --watch\n{ended}, {again}"
         return f"{end} When it has ended, {again}"
 
 
@@ -204,96 +206,6 @@ class LeaseLost(Locked):
     place: str
     message = "the lock on {place} expired, and another run has taken it"
     hint = "This run has stopped writing. To see which run holds the lock: booking-migrate status"
-
-
-_DUMP_AND_URI = (
-    "In the commands, DUMP is the folder that mongodump wrote, and URI the connection string without a database; for a dump made "
-    "with --gzip or --archive, add the same option."
-)
-
-
-class NoRun(NothingToDo):
-    """The run that a command refers to does not exist."""
-
-    what: str
-    """Which run was looked for, and where."""
-
-    effect: str = "Nothing was changed."
-    message = "found no {what}"
-    hint = (
-        "Is --db right? To see every run of the database: booking-migrate status\n"
-        "Or of another one, with its name for DB: booking-migrate status --db DB"
-    )
-
-
-class Finalized(NothingToDo):
-    """A run can no longer be rolled back, because finalize dropped its old bookings."""
-
-    run_id: str
-    archive: str
-    source: str
-    begin: str
-    """What moved the old bookings away: ``the cut-over``, or ``the migration in place``."""
-
-    effect = "Nothing was changed."
-    message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
-    hint = (
-        "finalize cannot be undone, and {source} stays as it is. If you need the old bookings, restore them under another name.\n"
-        f"{_DUMP_AND_URI}\n"
-        "Usual, if a backup was made between {begin} and finalize; it has all old bookings: "
-        "mongorestore --uri 'URI' --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP\n"
-        "Only if no such backup exists: from one made before {begin}; bookings made or changed between it and {begin} are missing or old "
-        "in it: mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP"
-    )
-
-
-class OldBookingsLost(Refused):
-    """The collection that kept the old bookings of a run was dropped."""
-
-    kept: str
-    going_on: str = ""
-    """The command that continues without them, if one does."""
-
-    source: str = ""
-    """The collection of which a cut-over made the copy, if one did."""
-
-    effect = "Nothing was changed."
-    message = "{kept}, which kept the old bookings, no longer exists"
-    hint = either(
-        "going_on",
-        f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
-        "Or, if no backup has it, migrate only the bookings that are still in the old shape: {going_on}",
-        f"Restore it from a backup of the database, then roll back. {_DUMP_AND_URI}\n"
-        "Usual, if a backup was made after the cut-over; nothing is lost: mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
-        f"Then: {SAME_COMMAND}\n"
-        "If no backup exists, or the losses below are not acceptable, do not roll back: {source} stays live as it is.\n"
-        "If only an older backup exists, from before the cut-over: bookings made between it and the cut-over will then exist "
-        "only as sessions in client documents, which the old application does not read; rejected ones of them that the cut-over left out "
-        "are lost; bookings deleted in that time come back. In it, the old bookings are still called {source}: "
-        "mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP\n"
-        f"Then: {SAME_COMMAND}",
-    )
-
-
-class ArchiveNotOwn(Refused):
-    """The archive of a collection holds documents of other origin."""
-
-    archive: str
-    run_id: str | None
-    """The run that moved old bookings to a collection of that name; None: none did."""
-
-    message = either(
-        "run_id",
-        "{archive} holds none of the old bookings that run {run_id} moved there",
-        "{archive} holds documents that were not moved there by a run in place",
-    )
-    hint = either(
-        "run_id",
-        "Rename the collection that has this name now, restore {archive} from where it was moved or from a backup, then run the same "
-        f"command again: {SAME_COMMAND}\n"
-        "Or migrate only the bookings that are still in the old shape: booking-migrate migrate --in-place --archive OTHER",
-        f"Use the name of a collection that does not exist yet: {SAME_COMMAND} --archive {{archive}}_2",
-    )
 
 
 class NothingLater(Refused):

@@ -203,7 +203,7 @@ class NoTransactions(Refused):
         "Only if it reads both shapes and writes the new one: make the server a replica set. With access control, set security.keyFile in "
         "mongod.conf first, or mongod does not start. Restart mongod with --replSet rs0; it takes no writes until you type, in mongosh: rs.initiate()\n"
         f"Then run the same command again: {SAME_COMMAND}\n"
-        f"Or, for such an application too, stop it first and migrate without transactions: {SAME_COMMAND} --without-transactions"
+        f"Or, for such an application too, migrate without transactions; stop it first, and start it again when the command has ended: {SAME_COMMAND} --without-transactions"
     )
 
 

@@ -1,6 +1,7 @@
 """The look at a database: what holds bookings, users and experts, what the bookings are like, and what follows from it."""
 
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ from booking_migrate.domain.contract import FIELDS, Contract
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS
 from booking_migrate.dry_run.outcome import Reference
 from booking_migrate.dry_run.references import sampled_references
-from booking_migrate.errors import NoBookings
+from booking_migrate.errors import NoBookings, UnusablePlace
+from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.init.collections import (
     Sampled,
     describe_bookings,
@@ -40,11 +42,13 @@ class _Decisions:
 
     settings: list[Setting] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
+    named: Mapping[str, str] = field(default_factory=dict)
+    """What the user has decided, by key."""
 
     def choose(
         self, key: str, candidates: Sequence[tuple[str, str]], default: str, absent: str, criterion: str = ""
     ) -> str | None:
-        """Set a key to the only candidate, or list the candidates for the user to decide.
+        """Set a key to what the user has decided, or else to the only candidate, or list the candidates for the user to decide.
 
         Args:
             key: the option.
@@ -54,8 +58,12 @@ class _Decisions:
             criterion: which one of several it is.
 
         Returns:
-            The value, if there is only one.
+            The value, if it is decided.
         """
+        if key in self.named:
+            named = self.named[key]
+            reason = dict(candidates).get(named, "It was named, and is not known from samples")
+            candidates = [(named, reason)]
         if len(candidates) == 1:
             value, reason = candidates[0]
             self.settings.append(Setting(key, value, reason))
@@ -77,6 +85,7 @@ def look(
     *,
     database: str | None,
     contract: Contract,
+    named: Mapping[str, str],
 ) -> InitOutcome:
     """Look at a database, with reading commands only; what is read does not grow with the data.
 
@@ -85,9 +94,11 @@ def look(
         open_source: opens the collection of bookings, to look up ids in it.
         database: the database, if the user named it beside the connection string.
         contract: what the new application accepts.
+        named: the collections of bookings, users and experts that the user has decided, by their keys.
 
     Raises:
         NoBookings: no collection holds any.
+        UnusablePlace: the named one does not.
         NotPermitted, ConnectionProblem: the database cannot be looked at.
     """
     sampled, unreadable = sample_collections(inspector)
@@ -96,7 +107,7 @@ def look(
         names = [each.name for each in sampled if each.sampled]
         raise NoBookings(inspector.database, names[:10], len(names), inspector.other_databases())
     server = inspector.server()
-    made = _Decisions()
+    made = _Decisions(named=named)
     _database_setting(made, inspector.database, database)
     source = _choose_source(made, candidates)
     bookings = [booking for each in candidates if source in (None, each.name) for booking in each.bookings]
@@ -144,6 +155,10 @@ _CRITERION = (
 
 
 def _choose_source(made: _Decisions, candidates: Sequence[Sampled]) -> str | None:
+    named, names = made.named.get("source"), [each.name for each in candidates]
+    if named is not None and named not in names:
+        advice = f"Bookings are in {' and '.join(names)}: {SAME_COMMAND} --source {shlex.quote(names[0])}"
+        raise UnusablePlace(named, "no sampled document of it is a booking", advice)
     reasons = [
         (
             each.name,
@@ -208,7 +223,7 @@ def _not_looked_for(made: _Decisions, key: str) -> str:
 
 
 def _choose_holder(made: _Decisions, key: str, name: str, holders: Sequence[Holder]) -> Holder | None:
-    likely = [each for each in holders if each.has_most] or list(holders)
+    likely = [each for each in holders if each.has_most or each.name == made.named.get(key)] or list(holders)
     reasons = [
         (each.name, f"It has {grouped(len(each.documents))} of {grouped(each.asked)} values of {name} as _id")
         for each in likely

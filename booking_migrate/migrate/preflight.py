@@ -69,8 +69,8 @@ def merge_duplicates(
             finds = finds or list(_finds(where, entries[0].client_id))
             places.update(where)
             if len(named) < _NAMED:
-                ids = ", ".join(display_id(entry.document_id) for entry in entries)
-                named.append(f"{display_id(entries[0].client_id)} ({ids})")
+                ids = " and ".join(display_id(entry.document_id) for entry in entries)
+                named.append(f"{display_id(entries[0].client_id)} has those with _id {ids}")
     if count:
         raise DuplicateClientDocuments(named, count, collections=" and ".join(places), finds=finds)
 

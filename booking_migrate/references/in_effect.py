@@ -49,8 +49,8 @@ class RewriteInEffect:
             yield PossibleCommand("To restore the old ids, which a rollback of the run needs first", _UNDO)
             return
         again = f"booking-migrate references rewrite --run {self.record.run_id}"
-        yield PossibleCommand("Continue it, the usual choice", again)
-        yield PossibleCommand("Only to restore the old ids instead", _UNDO)
+        yield PossibleCommand("Continue it, the usual choice; it continues with these fields only", again)
+        yield PossibleCommand("Only to undo it instead, and restore the old ids", _UNDO)
 
 
 def restoring_first(
@@ -58,12 +58,25 @@ def restoring_first(
 ) -> tuple[PossibleCommand, ...]:
     """Return the commands that are possible for a run, with what has to come before its rollback while its rewrites stand."""
     back = rollback_of(run)
-    if not any(each.record.run_id == run.run_id for each in found):
+    existing = [each for each in found if each.record.run_id == run.run_id]
+    if not existing:
         return tuple(possible)
+    if any(each.record.state is not RewriteState.DONE for each in existing):
+        return tuple(each._replace(purpose=_after_rewrite(each, back)) for each in possible)
     first = PossibleCommand(
-        "Only before a rollback, which is refused until then: restore the old ids in references", _UNDO
+        "Before a rollback, which is refused otherwise: restore the old ids in references", _UNDO
     )
     return tuple(each for one in possible for each in ([first, one] if one.command == back else [one]))
+
+
+def _after_rewrite(possible: PossibleCommand, back: str) -> str:
+    """Return the purpose of a command while a rewrite is unfinished, with what has to come before a rollback and an end."""
+    purpose = f"{possible.purpose[0].lower()}{possible.purpose[1:]}"
+    if possible.command == back:
+        return f"Once that rewrite of references is undone, {purpose}"
+    if possible.command.startswith("booking-migrate finalize "):
+        return f"Once that rewrite of references is finished or undone, {purpose}"
+    return possible.purpose
 
 
 def rewrites_in_effect(records: Sequence[RewriteRecord], held: HeldLockView | None) -> list[RewriteInEffect]:

@@ -155,6 +155,9 @@ def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
             text=f"{outcome.run.target} existed before the run, and is not made again: make it with its options if it is needed."
         )
     yield from _left_out(outcome.indexes)
+    if since is None and not (outcome.was_rolled_back or outcome.remaining or outcome.kept):
+        text = "To migrate again, for example with other options:"
+        yield NextStep(text=text, command=command_of(outcome.run, "migrate"))
 
 
 def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:

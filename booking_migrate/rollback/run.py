@@ -15,6 +15,7 @@ from booking_migrate.errors import (
     NoMajority,
     NoRun,
     NothingLater,
+    without_records,
 )
 from booking_migrate.events import Announced
 from booking_migrate.in_place.rollback import undo_in_place
@@ -57,7 +58,7 @@ def choose_runs(
     known = IN_EFFECT | FINAL | {RunState.ROLLED_BACK}
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
-        raise NoRun(f"run{named}{where} to roll back")
+        raise NoRun(f"run{named}{where} to roll back", by_hand="" if run_id else without_records(target))
     if run_id is None:
         undoable = [run for run in chosen if run.state in IN_EFFECT]
         chosen = undoable or chosen[:1]

@@ -15,6 +15,7 @@ from booking_migrate.errors import (
 from booking_migrate.runs.commands import abort_of, command_of
 from booking_migrate.runs.control import (
     MIGRATE,
+    NUMBERS,
     TAKES,
     Request,
     Setting,
@@ -44,6 +45,9 @@ class Chosen:
 
     is_followed: bool = False
     """Whether a process is following the source of the run."""
+
+    process: str = ""
+    """The process that holds the lock of the run, for people; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,9 @@ def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str], now: dat
     run = each.run
     if commands:
         is_followed = each.is_alive and _holder(run, locks) == FOLLOW_COMMAND
-        return Chosen(run, commands, each.is_alive or bool(running_beside(run, now)), is_followed)
+        is_alive = each.is_alive or bool(running_beside(run, now))
+        process = (each.holder or "").rpartition(" by ")[2]
+        return Chosen(run, commands, is_alive, is_followed, process)
     paused = [request.command for request in in_force(run, tuple(TAKES)) if request.setting is Setting.PAUSE]
     if each.is_alive:
         command = _holder(run, locks)
@@ -184,15 +190,33 @@ def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) 
     if setting is not Setting.WORKERS or value is None or MIGRATE not in chosen.commands:
         return ""
     follow = " --follow" if chosen.is_followed else ""
-    command = f"{command_of(chosen.run, MIGRATE)}{follow} --workers {value:g}"
-    kept = "and add --max-rate and --max-lag if you had given them"
+    options, limits = _limits(chosen.run)
+    command = f"{command_of(chosen.run, MIGRATE)}{follow}{options} --workers {value:g}"
     alone = "It works in one process"
+    differs = f"the number of processes may differ when a run is continued, and {limits}"
     if not chosen.is_alive:
-        return f"{alone}. Continue it with that number of processes, {kept}: {command}"
+        return f"{alone}. Continue it with another number; {differs}: {command}"
+    whose = f" (it was started by {chosen.process})" if chosen.process else ""
     return (
-        f"{alone}, which cannot change while it runs. Stop migrate with Ctrl-C in its terminal; what was written is kept. "
-        f"Then continue it, {kept}: {command}"
+        f"{alone}, which cannot change while it runs. Stop it with Ctrl-C in its terminal{whose}; what was written is kept.\n"
+        f"Then continue it; {differs}: {command}"
     )
+
+
+def _limits(run: RunRecord) -> tuple[str, str]:
+    """Return the options that set the limits of migrate again, and what holds for limits when it is continued."""
+    worker = worker_of(run.control, MIGRATE)
+    if worker is None or worker.limits is None:
+        return "", "you have to add --max-rate and --max-lag if you had given them"
+    requested = {each.setting.value: each for each in requests_of(run.control, MIGRATE)}
+    given = {name: limit for name, limit in worker.limits.items() if name not in requested}
+    stays = [
+        f"{each.setting.value} {each.value:g}" for each in in_force(run, [MIGRATE]) if each.setting in NUMBERS
+    ]
+    said = [f"--{name} is as before" for name in given] + [f"{each}, set by control, stays" for each in stays]
+    return "".join(f" --{name} {limit:g}" for name, limit in given.items()), " and ".join(
+        said
+    ) or "no limits are in force"
 
 
 def _taken(run: RunRecord, command: str) -> Collection[Setting]:

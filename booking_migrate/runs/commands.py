@@ -38,7 +38,7 @@ _PLACES = ("rejects", "json-format")
 _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
 """The options of a migration side by side only."""
 
-CARRYING = "carry rejected bookings along in their old shape, the safe choice, which loses none"
+CARRYING = "carry rejected bookings along into the live collection in their old shape, the safe choice, which loses none"
 """What a cut-over may do with rejected bookings."""
 
 LEAVING = "Or, if the new application cannot skip bookings in their old shape, leave rejected ones in the kept copy, which finalize drops"
@@ -56,9 +56,7 @@ _TAKEN = {
 """The options of a run that each command takes as well."""
 
 
-NEEDS_REST = (
-    "this run works without transactions: stop the application first, or what it writes meanwhile can be lost"
-)
+NEEDS_REST = "this run works without transactions: stop the application first, until the command has ended, or what it writes meanwhile can be lost"
 """What has to be done before a run is undone that replaces and deletes without transactions."""
 
 UNDO = "Undo it, only to abandon the migration"
@@ -193,8 +191,8 @@ def _at_rest(commands: Sequence[PossibleCommand]) -> Sequence[PossibleCommand]:
     """Return commands that write without transactions, each with what has to be done before it."""
     first, *more = [f"{each.purpose[0].lower()}{each.purpose[1:]}" for each in commands]
     purposes = [
-        f"Stop the application, or what it writes meanwhile can be lost: this run works without transactions. Then {first}",
-        *(f"Stop the application, then {purpose}" for purpose in more),
+        f"Stop the application until the command has ended, or what it writes meanwhile can be lost: this run works without transactions. Then {first}",
+        *(f"Stop the application until the command has ended, then {purpose}" for purpose in more),
     ]
     return [each._replace(purpose=purpose) for each, purpose in zip(commands, purposes, strict=True)]
 

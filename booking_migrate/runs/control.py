@@ -108,6 +108,9 @@ class Worker:
     ignored: Mapping[str, str] = field(default_factory=dict)
     """Why it ignores requested settings, by setting."""
 
+    limits: Mapping[str, float] | None = None
+    """The limits that it was started with, by setting; None: an earlier version has not recorded them."""
+
     def may_live(self, now: datetime) -> bool:
         """Return whether it may be running: it has not ended, and its last record is recent."""
         return (
@@ -135,7 +138,8 @@ def worker_of(control: Mapping[str, Any], command: str) -> Worker | None:
     takes = frozenset(Setting(name) for name in there["takes"] if name in set(Setting))
     is_paused = there.get("paused", False)
     ignored = there.get("ignored", {})
-    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"], is_paused, ignored)
+    limits = there.get("limits")
+    return Worker(there["pid"], there["birth"], takes, there["at"], there["over"], is_paused, ignored, limits)
 
 
 def worker_record(
@@ -146,11 +150,12 @@ def worker_record(
     over: bool,
     paused: bool,
     ignored: Mapping[str, str],
+    limits: Mapping[str, float],
 ) -> tuple[str, Mapping[str, Any]]:
     """Return name and value under which a process records itself."""
     named = [each.value for each in takes]
     there = {"pid": pid, "birth": birth, "takes": named, "over": over, "paused": paused}
-    return _WORKER, {**there, "ignored": dict(ignored)}
+    return _WORKER, {**there, "ignored": dict(ignored), "limits": dict(limits)}
 
 
 def handed_down(control: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -63,6 +63,8 @@ class Regulator:
         self._takes = list(dict.fromkeys(TAKES[command] if takes is None else takes))
         self._gauge, self._beats = gauge, beats
         self._sleep, self._clock = pause, clock
+        given = {Setting.MAX_RATE.value: maximum_rate, Setting.MAX_LAG.value: maximum_lag}
+        self._limits = {name: limit for name, limit in given.items() if limit is not None}
         self._throttle = None if maximum_lag is None else self._limited(maximum_lag)
         self._pace = None if maximum_rate is None else Pace(maximum_rate, pause=pause, clock=clock)
         self._known: dict[Setting, Request] = {}
@@ -174,6 +176,7 @@ class Regulator:
             over=over,
             paused=self._paused is not None,
             ignored=self._ignored,
+            limits=self._limits,
         )
         self._journal.ask(self._run_id, self._command, name, value)
 

@@ -24,6 +24,7 @@ from booking_migrate.bson.document import (
     wrap,
     write_fields,
 )
+from booking_migrate.bson.format import display_id, one_line
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Fault, Rejection
 from booking_migrate.stores.files.extended_json import survives_extended_json
@@ -301,6 +302,15 @@ def _row(raw: bytes) -> tuple[bytes, bytes, bytes, str, bytes | None]:
         identity,
         json.dumps([reasons, details, fields.get("decision")], default=str),
         _document(parts[b"session"]) if b"session" in parts else None,
+    )
+
+
+def rejection_in_words(record: bytes) -> str:
+    """Return the id of a record's booking and the first reason for its rejection."""
+    fields = read_fields(record)
+    named = [str(fields[name]) for name in ("field", "detail") if fields.get(name) is not None]
+    return (
+        f"{display_id(fields.get('bookingId'))} ({one_line(': '.join([str(fields.get('reason')), *named]))})"
     )
 
 

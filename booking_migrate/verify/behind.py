@@ -27,6 +27,9 @@ _CLIENTS_PER_QUERY = 200
 class Behind(Protocol):
     """Knows the clients that changed since the run derived them."""
 
+    is_complete: bool = True
+    """Whether it knows all of them: then a mismatch has another cause than a change of its bookings."""
+
     def update(self, pairs: Sequence[ClientPair] = ()) -> None:
         """Learn of the changes up to now; `covers` is asked about these pairs next."""
 
@@ -210,6 +213,7 @@ class ChangedClients(Behind):
             return list(read())
         except UnusablePlace as error:
             self._is_lost = True
+            self.is_complete = False
             self._on_lost(error.message)
             return []
 

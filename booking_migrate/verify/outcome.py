@@ -161,6 +161,9 @@ class VerificationOutcome:
     behind: int = 0
     """Clients that the application has changed since the run derived them; not mismatches, and not proven."""
 
+    knows_behind: bool = False
+    """Whether such clients are known: then a mismatch has another cause."""
+
     later_sessions: int = 0
     """Sessions that the new application added and that were allowed."""
 

@@ -192,6 +192,7 @@ class _Run:
             findings=gathered.findings(),
             later_sessions=gathered.totals["later"],
             behind=gathered.totals["behind"],
+            knows_behind=self._plan.behind is not None and self._plan.behind.is_complete,
             changed_sessions=gathered.totals["changed"],
             clients_checked=self._clients_checked,
             clients_seen=self._clients_seen,

@@ -151,7 +151,7 @@ def test_duplicate_clients_are_counted_and_named(place: TargetPlace) -> None:
         place.open().prepare()
 
     assert 7 == caught.value.count
-    assert "0 (0, 7)" == caught.value.clients[0]
+    assert "0 has those with _id 0 and 7" == caught.value.clients[0]
     assert 5 == len(caught.value.clients)
 
 

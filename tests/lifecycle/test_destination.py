@@ -58,14 +58,14 @@ def test_a_validator_is_refused_by_dry_run_and_migrate(database: Db, command: Ru
     refused = command(*MIGRATE)
 
     (blocker,) = json.loads(looked.stdout)["dry_run"]["blockers"]
-    commands = [each["command"] for each in json.loads(looked.stdout)["next_steps"]]
+    *steps, about_risks = json.loads(looked.stdout)["next_steps"]
+    commands = [each["command"] for each in steps]
+    assert about_risks["command"].endswith(" --report dry-run.md")
     assert ["db.", "booking-migrate migrate", "db.", "db."] == [
         command[:23] if command.startswith("booking") else command[:3] for command in commands
     ]
     assert f"booking-migrate migrate {' '.join(PLACES)}" == commands[1]
-    assert [
-        f"{each['text']} {each['command']}" for each in json.loads(looked.stdout)["next_steps"]
-    ] == blocker["hint"].splitlines()
+    assert [f"{each['text']} {each['command']}" for each in steps] == blocker["hint"].splitlines()
     assert "refuses 4 of 4 client documents that were tested" in blocker["message"]
     assert (5, "UnfitPlace") == (refused.returncode, json.loads(refused.stdout)["error"]["kind"])
     assert "booking_migrate_runs" not in database.list_collection_names()

@@ -49,7 +49,7 @@ def test_a_killed_cutover_refuses_writes(verified: Db, command: Run, killed: Kil
     since = datetime.fromisoformat(run["refuses_writes_since"])
     done = command(*CUTOVER)
 
-    assert shown.stdout.startswith("bookings HAS REFUSED WRITES since")
+    assert shown.stdout.startswith("bookings IS REFUSING WRITES since")
     assert "may refuse writes" in proof.stdout
     assert begun.timestamp() <= since.timestamp() <= datetime.now(UTC).timestamp()
     assert ["cutover", "cutover", "rollback"] == [each.split()[1] for each in run["possible"]]

@@ -105,7 +105,7 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     # Followed, the change would be behind, and no mismatch.
     database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
     steps = json.loads(invoke("verify", *given, "--recheck", "0", "--json").stdout)["next_steps"]
-    explain, mismatches, migrate, decided, again = (
+    explain, mismatches, migrate, again, decided, once_more = (
         step["command"] for step in steps if (step["command"] or "").startswith("booking-migrate")
     )
 
@@ -114,6 +114,7 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     )
     assert f"{migrate} --on-conflict source" == decided
     assert set(given) <= set(again.split())
+    assert again == once_more
     lacking = json.loads(invoke("verify", *PLACES, *named, "--json").stdout)["next_steps"][0]
     assert "lacks --accept of the run" in lacking["text"]
     assert (

@@ -71,8 +71,14 @@ def test_an_undo_without_transactions_asks_for_rest(
     asked = " ".join(command("rollback", "--target", "bookings", "--quiet").stderr.split())
     done = command("rollback", "--target", "bookings", "--yes")
 
-    assert "Stop the application, or what it writes meanwhile can be lost: this run works without" in status
-    assert "stop the application first, or what it writes meanwhile can be lost" in asked
+    assert (
+        "Stop the application until the command has ended, or what it writes meanwhile can be lost: this run works without"
+        in status
+    )
+    assert (
+        "stop the application first, until the command has ended, or what it writes meanwhile can be lost"
+        in asked
+    )
     assert 0 == done.returncode, done.stderr
     assert "stop the application first" in " ".join(done.stderr.split())
 

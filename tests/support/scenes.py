@@ -57,7 +57,7 @@ class Scene:
     uri: str = ""
     shown: list[str] = field(default_factory=list)
     begun: dict[str, Any] = field(default_factory=dict)
-    """When each run in the journal was started."""
+    """When each run and each rewrite of references in the journal was started."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -80,6 +80,8 @@ class Scene:
         code, output = self.run(*arguments, env=env)
         runs = self.database.booking_migrate_runs.find({}, {"started_at": 1})
         self.begun.update({str(each["_id"]): each["started_at"] for each in runs})
+        rewrites = self.database.booking_migrate_references.find({}, {"begun_at": 1})
+        self.begun.update({str(each["_id"]): each["begun_at"] for each in rewrites if "begun_at" in each})
         self.shown.append(f"$ booking-migrate {' '.join(arguments)}\n{output.rstrip()}\n[exit code {code}]\n")
 
     def killed(self, step: Step, *arguments: str) -> None:

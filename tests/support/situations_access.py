@@ -76,6 +76,14 @@ def _(scene: Scene) -> None:
     scene.database.client.drop_database(other.name)
 
 
+@standalone("20-damage-where-changes-are-unknown")
+def _(scene: Scene) -> None:
+    scene.bookings()
+    scene.done("migrate")
+    scene.database.bookings_consolidated.update_one({}, {"$set": {"sessions.0.notes": "damaged"}})
+    scene.show("verify", "--recheck", "0")
+
+
 @standalone("45-in-place-without-transactions")
 def _(scene: Scene) -> None:
     scene.bookings()

@@ -62,6 +62,7 @@ def _(scene: Scene) -> None:
     scene.database.members.insert_many(list(scene.database.users.find()))
     scene.database.bookings_eu.insert_many(list(map(booking, range(8))))
     scene.show("init", "--output", "-")
+    scene.show("init", "--source", "bookings", "--users", "users", "--output", "-")
 
 
 def _old_platform(scene: Scene) -> None:

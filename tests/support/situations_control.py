@@ -91,7 +91,7 @@ def _(scene: Scene) -> None:
     scene.show("control", "set", "max_rate=fast")
     scene.show("control", "set", "max-rate=fast", "max-lag=10", "workers=many")
     scene.show("control", "set")
-    with scene.at_work(Step.BATCH_WRITTEN, "migrate"):
+    with scene.at_work(Step.BATCH_WRITTEN, "migrate", "--max-rate", "2000"):
         scene.show("control", "set", "workers=4")
     scene.done("migrate", "--target", "others")
     scene.show("control", "pause", "--run", "unknown")

@@ -26,7 +26,7 @@ def control_page(report: ControlReport) -> Page:
 def _verdict(report: ControlReport) -> Verdict:
     if report.pauses is None:
         headline = "Settings changed" if report.asked else "The settings are so already"
-        effect = "They apply from the next batch on"
+        effect = "They apply to {} from the next batch on"
         if any(each.setting is Setting.MAX_LAG for each in report.asked):
             # Only the process that works knows whether it can measure that.
             effect += "; if the lag cannot be measured, status shows it as ignored"
@@ -34,7 +34,7 @@ def _verdict(report: ControlReport) -> Verdict:
     if report.pauses:
         is_held = all(each.in_force for each in report.holds if each.setting is Setting.PAUSE)
         before = "Paused already" if is_held and report.at_work else "Pause requested already"
-        effect = "It takes effect before the next batch; other runs stay locked out"
+        effect = "The pause of {} begins before the next batch; the run keeps its lock, so no other run can write meanwhile"
         return Verdict(Mood.GOOD, "Pause requested" if report.asked else before, _explained(report, effect))
     if not report.asked:
         return Verdict(Mood.GOOD, "Not paused", "Nothing was changed.")
@@ -42,13 +42,13 @@ def _verdict(report: ControlReport) -> Verdict:
         commands = " and ".join(report.commands)
         explanation = f"The run is not running; when {commands} is run again, it is not paused."
         return Verdict(Mood.GOOD, "Pause lifted", explanation)
-    return Verdict(Mood.GOOD, "Resumed", _explained(report, "It continues with the next batch"))
+    return Verdict(Mood.GOOD, "Resumed", _explained(report, "The next batch of {} follows"))
 
 
 def _explained(report: ControlReport, effect: str) -> str:
     commands = " and ".join(report.commands)
     if report.at_work:
-        return f"{effect} ({commands})."
+        return f"{effect.format(commands)}."
     return f"No command is working on the run: it will take effect when {commands} is run again."
 
 

@@ -60,7 +60,7 @@ def _undo_page(report: LifeReport) -> Page:
 
 def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
     """Return the page of a rollback."""
-    verdict = final_verdict(report, _undone(undone), is_done=True)
+    verdict = final_verdict(report, _undone(undone, report.source), is_done=True)
     return Page(
         report,
         verdict,
@@ -70,7 +70,7 @@ def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
     )
 
 
-def _undone(undone: UndoneReport) -> Verdict:
+def _undone(undone: UndoneReport, source: str) -> Verdict:
     if undone.stranded:
         values = sum(each.values for each in undone.stranded)
         explanation = (
@@ -92,10 +92,14 @@ def _undone(undone: UndoneReport) -> Verdict:
         were, them = ("was", "it") if most == 1 else ("were", "them")
         explanation = f"{kept} {were} kept, because others have changed {them} since; everything else is as before the run."
         return Verdict(Mood.CAUTION, f"Rolled back, but {kept} kept", explanation)
-    runs = f"{1 + len(undone.earlier)} runs" if undone.earlier else "run"
-    return Verdict(
-        Mood.GOOD, "Rolled back", f"The target is in its state from before the {runs}; this was verified."
-    )
+    if not undone.earlier:
+        explanation = "The target is in its state from before the run; this was verified."
+    else:
+        explanation = (
+            f"Without --run, all {1 + len(undone.earlier)} runs into the target were undone: it is in its state from before them, which was "
+            f"verified; {source} was not changed."
+        )
+    return Verdict(Mood.GOOD, "Rolled back", explanation)
 
 
 def _restored(since: SinceReport) -> Verdict:
@@ -172,10 +176,13 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
     parts = (
         ("to begin to refuse them", followed.fence_ms),
         ("to read the last changes", followed.drain_ms),
-        (f"to bring in and verify {plural(followed.clients_at_fence, 'client')}", followed.settle_ms),
+        (
+            f"to bring in and verify {plural(followed.clients_at_fence, 'client')} that changed last",
+            followed.settle_ms,
+        ),
         ("to rename", followed.rename_ms),
     )
-    yield f"of that: {', '.join(f'{took} ms {what}' for what, took in parts)}; {plural(followed.attempts, 'attempt')}"
+    yield f"of that: {', '.join(f'{took} ms {what}' for what, took in parts)}; {plural(followed.attempts, 'attempt')} by this command"
     if followed.events:
         named = (f"{grouped(count)} {kind}" for kind, count in followed.events.items())
         yield f"changes followed: {', '.join(named)}"
@@ -196,7 +203,8 @@ def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
         # A window that is opened again does not refuse any.
         yield f"writes were refused for {outage(done.refused_seconds - earlier)}, and are accepted again"
     if earlier:
-        yield f"{plural(done.earlier_attempts, 'earlier attempt')} refused writes for {outage(earlier)}"
+        attempts = plural(done.earlier_attempts, "attempt")
+        yield f"before that, {attempts} of this or an earlier command had refused writes for {outage(earlier)}"
 
 
 def _switched(cutover: CutoverReport) -> Iterator[str]:
@@ -210,7 +218,8 @@ def _switched(cutover: CutoverReport) -> Iterator[str]:
     if cutover.window is None or cutover.window.taken_by is None:
         yield f"old bookings are kept in {cutover.legacy}"
     if cutover.caught_up:
-        yield f"{plural(cutover.caught_up, 'write')} to client documents, to bring in what had changed"
+        when = "" if cutover.followed is None else " in all, before and while writes were refused"
+        yield f"{plural(cutover.caught_up, 'write')} to client documents{when}, to bring in what had changed"
     if cutover.carried:
         yield f"{plural(cutover.carried, 'rejected booking')} carried over in the old shape"
     yield from _kept_index(cutover.kept_index)

@@ -65,7 +65,7 @@ def _status(report: LifeReport) -> Verdict:
     runs = report.runs
     if not runs:
         where = f"database {report.database}" if report.database else "this database"
-        explanation = f"No run was ever recorded in {where}, or its collections booking_migrate_* were dropped. If there should be one, is --db right, and the host?"
+        explanation = f"No run was ever recorded in {where}, or its collections booking_migrate_* were dropped. If there should be one, is --db right, and the host? Dropped collections have to be restored from a backup."
         return Verdict(Mood.GOOD, "No runs", explanation)
     alive = sum(run.alive for run in runs)
     stale = sum(run.stale for run in runs)
@@ -86,7 +86,7 @@ def _status(report: LifeReport) -> Verdict:
 
 def _refusal(source: str, since: datetime) -> str:
     seconds = (datetime.now(UTC) - since).total_seconds()
-    return f"{source} HAS REFUSED WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
+    return f"{source} IS REFUSING WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
 
 
 def _state(run: RunReport) -> str:
@@ -200,14 +200,17 @@ def _rewrite(rewrite: RewriteStatusReport) -> Section:
     counted = "at least " if is_interrupted else ""
     counts = f"{counted}{plural(rewrite.documents, 'document')} changed, {counted}{plural(rewrite.values, 'reference')} rewritten"
     if is_interrupted and not rewrite.documents:
-        counts = "nothing recorded as changed yet"
+        counts = (
+            "no change is recorded yet: either nothing was changed, or a few documents have new ids already; "
+            "continuing and undoing it handle both"
+        )
     if rewrite.state.startswith("restoring"):
         counts = f"{grouped(rewrite.restored)} of {plural(rewrite.documents, 'document')} restored"
     state = rewrite.state.replace("restoring-", "restoring old ids, ")
     lines = (rewrite.problem, None if rewrite.holder is None else f"active: {rewrite.holder}")
     return Section(
         title=rewrite.rewrite_id,
-        remark=f"rewrite of references {', '.join(rewrite.fields)}: {state}; {counts}",
+        remark=f"rewrite of references {', '.join(rewrite.fields)} to the new ids of run {rewrite.run_id}: {state}; {counts}",
         is_flagged=rewrite.state.endswith(("interrupted", "failed")),
         is_line=True,
         items=tuple(Item(line) for line in lines if line),

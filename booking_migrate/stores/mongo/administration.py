@@ -372,7 +372,7 @@ def duplicates_of(
     with reading(collection):
         shown, counted = found(first), found([*several, {"$count": "n"}])
     lines = [
-        f"{display_id(client['_id'])} ({', '.join(display_id(each) for each in client['ids'])})"
+        f"{display_id(client['_id'])} has those with _id {' and '.join(map(display_id, client['ids']))}"
         for client in shown
     ]
     count = counted[0]["n"] if counted else len(lines)

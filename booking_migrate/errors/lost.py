@@ -1,0 +1,111 @@
+"""Errors of runs and old bookings that are not there, or not there any more."""
+
+import json
+
+from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, either
+
+_DUMP_AND_URI = (
+    "In the commands, DUMP is the folder that mongodump wrote (for a file that it wrote with --archive, put --archive=FILE in its place; "
+    "for a dump made with --gzip, add --gzip), and URI the connection string without a database."
+)
+
+
+class NoRun(NothingToDo):
+    """The run that a command refers to does not exist."""
+
+    what: str
+    """Which run was looked for, and where."""
+
+    effect: str = "Nothing was changed."
+    by_hand: str = ""
+    """What is possible without the records of runs, if they are lost."""
+
+    message = "found no {what}"
+    hint = (
+        "Is --db right? To see every run of the database: booking-migrate status\n"
+        "Or of another one, with its name for DB: booking-migrate status --db DB{by_hand}"
+    )
+
+
+def without_records(target: str | None) -> str:
+    """Return what can be done where a run is to be undone whose records are lost, as further lines of a hint."""
+    records = (
+        f"\nIf its collections booking_migrate_* were dropped, restore them from a backup, then roll back. {_DUMP_AND_URI}\n"
+        f"To restore them: mongorestore --uri 'URI' --nsInclude '*.booking_migrate_*' DUMP\nThen: {SAME_COMMAND}"
+    )
+    if target is None:
+        return records
+    return (
+        f"{records}\nIf no backup has them: a migration side by side that was not cut over has not changed the bookings. Only if all "
+        f"of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"
+    )
+
+
+class Finalized(NothingToDo):
+    """A run can no longer be rolled back, because finalize dropped its old bookings."""
+
+    run_id: str
+    archive: str
+    source: str
+    begin: str
+    """What moved the old bookings away: ``the cut-over``, or ``the migration in place``."""
+
+    effect = "Nothing was changed."
+    message = "run {run_id} is finalized: {archive}, which kept its old bookings, was dropped"
+    hint = (
+        "finalize cannot be undone, and {source} stays as it is. If you need the old bookings, restore them under another name.\n"
+        f"{_DUMP_AND_URI}\n"
+        "Usual, if a backup was made between {begin} and finalize; it has all old bookings: "
+        "mongorestore --uri 'URI' --nsInclude '*.{archive}' --nsFrom '*.{archive}' --nsTo '*.{source}_old' DUMP\n"
+        "Only if no such backup exists: from one made before {begin}; bookings made or changed between it and {begin} are missing or old "
+        "in it: mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{source}_old' DUMP"
+    )
+
+
+class OldBookingsLost(Refused):
+    """The collection that kept the old bookings of a run was dropped."""
+
+    kept: str
+    going_on: str = ""
+    """The command that continues without them, if one does."""
+
+    source: str = ""
+    """The collection of which a cut-over made the copy, if one did."""
+
+    effect = "Nothing was changed."
+    message = "{kept}, which kept the old bookings, no longer exists"
+    hint = either(
+        "going_on",
+        f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
+        "Or, if no backup has it, migrate only the bookings that are still in the old shape: {going_on}",
+        f"Restore it from a backup of the database, then roll back. {_DUMP_AND_URI}\n"
+        "Usual, if a backup was made after the cut-over; nothing is lost: mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
+        f"Then: {SAME_COMMAND}\n"
+        "If no backup exists, or the losses below are not acceptable, do not roll back: {source} stays live as it is.\n"
+        "If only an older backup exists, from before the cut-over: bookings made between it and the cut-over will then exist "
+        "only as sessions in client documents, which the old application does not read; rejected ones of them that the cut-over left out "
+        "are lost; bookings deleted in that time come back. In it, the old bookings are still called {source}: "
+        "mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP\n"
+        f"Then: {SAME_COMMAND}",
+    )
+
+
+class ArchiveNotOwn(Refused):
+    """The archive of a collection holds documents of other origin."""
+
+    archive: str
+    run_id: str | None
+    """The run that moved old bookings to a collection of that name; None: none did."""
+
+    message = either(
+        "run_id",
+        "{archive} holds none of the old bookings that run {run_id} moved there",
+        "{archive} holds documents that were not moved there by a run in place",
+    )
+    hint = either(
+        "run_id",
+        "Rename the collection that has this name now, restore {archive} from where it was moved or from a backup, then run the same "
+        f"command again: {SAME_COMMAND}\n"
+        "Or migrate only the bookings that are still in the old shape: booking-migrate migrate --in-place --archive OTHER",
+        f"Use the name of a collection that does not exist yet: {SAME_COMMAND} --archive {{archive}}_2",
+    )
