@@ -85,6 +85,8 @@ def _call(analysis: "Analysis", atom: Atom, arguments: Arguments) -> Value:
             return union(selected) if selected else frozenset({atom})
         case NewShape():
             return frozenset({atom})
+        case _:
+            pass
     return NOTHING
 
 
@@ -228,6 +230,8 @@ def _call_method(analysis: "Analysis", atom: Atom, name: str, arguments: Argumen
             for each in arguments.code():
                 apply(analysis, each, [frozenset({atom}), frozenset({atom})])
             return frozenset({atom})
+        case _:
+            pass
     return NOTHING
 
 

@@ -250,6 +250,8 @@ class Evaluator:
                 self.assign(inner, value, scope, is_new=is_new)
             case Typed(value=inner):
                 self.assign(inner, value, scope, is_new=is_new)
+            case _:
+                pass
 
     def _take_apart(self, entries: tuple[Entry, ...], value: Value, scope: Scope, *, is_new: bool) -> None:
         for entry in entries:
@@ -360,4 +362,6 @@ def _is_early(node: Node) -> bool:
             return isinstance(node.target, Name)
         case Import() | TypeDefinition():
             return True
+        case _:
+            pass
     return False

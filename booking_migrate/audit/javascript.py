@@ -229,6 +229,8 @@ def _declared(node: Node) -> Iterable[str]:
             yield from _targets(target)
         case TypeDefinition(name=name):
             yield name
+        case _:
+            pass
 
 
 def _targets(target: Node) -> Iterable[str]:
@@ -243,3 +245,5 @@ def _targets(target: Node) -> Iterable[str]:
                 yield from _targets(item)
         case Spread(value=value) | WithDefault(target=value):
             yield from _targets(value)
+        case _:
+            pass

@@ -143,6 +143,8 @@ class _Reader(PythonExpressions):
                 return Name(at, name)
             case ast.MatchSequence(patterns=patterns):
                 return Sequence(at, tuple(map(self.matched, patterns)))
+            case _:
+                pass
         return Other(at)
 
     def read_Import(self, node: ast.Import) -> Iterable[Node]:

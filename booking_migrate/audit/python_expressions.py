@@ -103,6 +103,8 @@ class PythonExpressions(ABC):
                 return self.test(inner)
             case ast.BoolOp(values=values):
                 return Other(place_of(node), tuple(map(self.test, values)))
+            case _:
+                pass
         return self.expression(node)
 
     def visit_Name(self, node: ast.Name) -> Node:
@@ -260,6 +262,8 @@ class PythonExpressions(ABC):
                 if name in _PLAIN:
                     return Type(UNION, self._types(*inner))
                 return Type(ast.unparse(base), self._types(*inner))
+            case _:
+                pass
         return None
 
     def _types(self, *nodes: ast.expr) -> tuple[Type, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Any, TextIO, assert_never
+from typing import Any, TextIO
 
 from booking_migrate.cli.options import LogFormat, LogLevel
 from booking_migrate.cli.progress import PauseLines, WaitLines
@@ -81,8 +81,6 @@ class Log(Listener):
                 known = {"time": now, "level": level.value, "event": event, **self._common}
                 line = json.dumps({**fields, **known, "message": message}, ensure_ascii=False, default=str)
                 line = self._redact(line)
-            case never:
-                assert_never(never)
         with self._turn:
             try:
                 self._stream.write(f"{line}\n")

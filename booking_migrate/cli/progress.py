@@ -75,6 +75,8 @@ class Bar:
                 self._pause(event)
             case Waiting() | WaitEnded():
                 self._wait(event)
+            case _:
+                pass
 
     def _pause(self, event: Paused | Resumed) -> None:
         """Say it in a line, and while it lasts also in place of the label."""
@@ -212,6 +214,8 @@ class Heartbeat:
             case Waiting() | WaitEnded():
                 if line := self._waits.line(event):
                     self._say(line)
+            case _:
+                pass
         self.beat()
 
     def beat(self) -> None:

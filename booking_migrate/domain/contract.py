@@ -61,7 +61,7 @@ class Kind(Enum):
 
 
 class Presence(Enum):
-    """Whether a booking must have a field."""
+    """Whether a booking must have a field. A match has a case for each, which mypy checks."""
 
     REQUIRED = "required"
     DEFAULTED = "added if absent"
@@ -238,10 +238,13 @@ class Contract(BaseModel):
 
     def _typed_dict_field(self, rule: FieldRule, accepted: Container[Reason]) -> core_schema.TypedDictField:
         schema = self._schema(rule, waived=rule.reason in accepted)
-        if rule.presence is Presence.OPTIONAL:
-            schema = core_schema.nullable_schema(schema)
-        required = rule.presence in (Presence.REQUIRED, Presence.LOOKED_UP)
-        return core_schema.typed_dict_field(schema, required=required)
+        match rule.presence:
+            case Presence.REQUIRED | Presence.LOOKED_UP:
+                return core_schema.typed_dict_field(schema, required=True)
+            case Presence.DEFAULTED | Presence.FROM_ID:
+                return core_schema.typed_dict_field(schema, required=False)
+            case Presence.OPTIONAL:
+                return core_schema.typed_dict_field(core_schema.nullable_schema(schema), required=False)
 
     def _schema(self, rule: FieldRule, *, waived: bool) -> CoreSchema:
         match rule.kind:

@@ -40,6 +40,8 @@ class ProgressCounter(Listener):
                 self.documents, self.total = 0, total
             case Advanced(documents):
                 self.documents += documents
+            case _:
+                pass
         self._listener.notify(event)
 
 

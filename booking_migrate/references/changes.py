@@ -6,7 +6,7 @@ Values are compared with their type, as bytes would be.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
 from bson import decode
 from bson.errors import BSONError
@@ -219,8 +219,6 @@ def _chosen(ids: NewIds, to: NewId) -> Any:
             return ids.session_id
         case NewId.CLIENT_DOCUMENT:
             return ids.document_id
-        case never:
-            assert_never(never)
 
 
 def _leave(of: ReferenceField, raw: bytes, value: Occurrence, known: Known, tally: Tally) -> None:

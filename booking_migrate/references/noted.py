@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import product
-from typing import Any, NamedTuple, assert_never
+from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import write_fields
 from booking_migrate.bson.order import id_key, sort_key
@@ -278,8 +278,6 @@ def _chosen(ids: NewIds, to: NewId) -> Any:
             return ids.session_id
         case NewId.CLIENT_DOCUMENT:
             return ids.document_id
-        case never:
-            assert_never(never)
 
 
 def _first(change: FieldChange, new: Mapping[bytes, NewIds]) -> NewIds | None:

@@ -301,6 +301,8 @@ class _Undo:
                 case Finding(history=History(before=bytes() as before), present=None, is_ours=True):
                     inserted.append(before)
                     size += len(before)
+                case _:
+                    pass
             if size > _FLUSH_BYTES:
                 undone = undone.plus(self._apply(removed, restored, inserted))
                 removed, restored, inserted, size = [], [], [], 0

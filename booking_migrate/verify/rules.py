@@ -77,9 +77,7 @@ class ContractRules:
                 if reason is None and len(valid) < _CACHED and len(value) <= _LONGEST_CACHED:
                     valid.add(value)
             elif value is _ABSENT:
-                reason = rule.missing if rule.presence is Presence.REQUIRED else None
-                if rule.presence is Presence.DEFAULTED:
-                    reason = check(_PENDING)
+                reason = _reason_if_absent(rule, check)
             elif value is None:
                 reason = None if rule.presence in _NULL_IS_FINE else check(value)
             else:
@@ -96,6 +94,16 @@ class ContractRules:
     def check_of(self, name: str) -> Check:
         """Return the check of a field's values."""
         return next(check for _rule, own, check, _valid in self._checks if own == name)
+
+
+def _reason_if_absent(rule: FieldRule, check: Check) -> Reason | None:
+    match rule.presence:
+        case Presence.REQUIRED:
+            return rule.missing
+        case Presence.DEFAULTED:
+            return check(_PENDING)
+        case Presence.LOOKED_UP | Presence.FROM_ID | Presence.OPTIONAL:
+            return None
 
 
 def _check(rule: FieldRule, contract: Contract, accepted: Container[Reason]) -> Check:

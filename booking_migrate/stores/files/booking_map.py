@@ -5,7 +5,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 from uuid import UUID
 
 from bson.binary import Binary
@@ -62,8 +62,6 @@ class MapFile(BookingMap):
                 self._put(self._csv(entries))
             case MapFormat.JSON_LINES:
                 self._put(self._json(entries))
-            case never:
-                assert_never(never)
 
     @override
     def finish(self) -> bool:

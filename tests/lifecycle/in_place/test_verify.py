@@ -106,6 +106,8 @@ def test_harm_is_found(database: Db, command: Run, harm: str) -> None:
             database.bookings.update_one(where, {"$set": {"totalSpent": 21}})
         case "pending":
             database.bookings.insert_one(booking(9))
+        case _:
+            pass
     found = command(*VERIFY)
 
     kind = "missing" if harm == "pending" else harm
