@@ -316,16 +316,19 @@ class DuplicateClientDocuments(Refused):
         if self.advice:
             return self.advice
         in_source = f"; {self.source} is not changed" if self.source else ""
-        looks = [
-            f"First see {'them' if self.count == 1 else 'those of the first client'}, in mongosh: {find}"
-            for find in self.finds
-        ]
+        which = "them" if self.count == 1 else "those of the first client"
+        looks = [f"First see {which}, in mongosh: {find}" for find in self.finds]
         joins = (
             f"Then join them in the target, into the document with the earlier createdAt{in_source}, and a rollback undoes the join: "
             f"{SAME_COMMAND} --merge-client-documents"
         )
-        corrects = f"Or, if one of them is wrong, such as of another client: correct or delete that one, then run the same command again: {SAME_COMMAND}"
-        return "\n".join([*looks, joins, corrects])
+        deletes = [
+            "Or, if one of them should not be there: delete it, with its _id for ID, which loses what it holds; in mongosh: "
+            f"{find.partition('.find(')[0]}.deleteOne({{_id: ID}})"
+            for find in self.finds
+        ]
+        again = [f"Then run the same command again: {SAME_COMMAND}"] if deletes else []
+        return "\n".join([*looks, joins, *deletes, *again])
 
     where = either("collections", " in {collections}")
     message = "{count:client has|clients have} more than one client document{where}: {clients:; |{count}}"

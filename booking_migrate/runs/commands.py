@@ -103,11 +103,7 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
         return [
             PossibleCommand(_finishing(run), command_of(run, "cutover")),
             PossibleCommand(_aborting(run), abort_of(run)),
-            *(
-                [back._replace(purpose=f"{UNDO}; what it wrote to {run.target} is removed too")]
-                if is_newest
-                else []
-            ),
+            *([back._replace(purpose=f"{UNDO}; {_undoing(run)}")] if is_newest else []),
         ]
     if run.state in LIVE | FINAL:
         return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
@@ -127,6 +123,12 @@ def _aborting(run: RunRecord) -> str:
         # Before the fence, or behind the swap: only the collections know.
         return "Abort it, to cut over another time; if the collections were swapped already, this completes it instead"
     return f"Abort it, to accept writes now and cut over another time; {run.source} is live as before, and {run.target} is kept"
+
+
+def _undoing(run: RunRecord) -> str:
+    """Return what a rollback of an unfinished cut-over does."""
+    removed = f"what it wrote to {run.target} is removed"
+    return f"{removed}, too" if run.fenced_at is None else f"writes are accepted again, and {removed}"
 
 
 def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:

@@ -89,7 +89,7 @@ def test_reports(run: Run, workspace: Path) -> None:
     listed = workspace.joinpath("all.jsonl").read_text(encoding="utf-8").splitlines()
 
     assert ("9", "2") == (suite.get("tests"), suite.get("failures"))
-    assert len(workspace.joinpath("v.md").read_text(encoding="utf-8").splitlines()) < 70
+    assert len(workspace.joinpath("v.md").read_text(encoding="utf-8").splitlines()) < 75
     assert len(listed) == 8
     assert {"$numberInt": "1499"} in [json.loads(line).get("found") for line in listed]
     assert "sessions-hold-what-the-bookings-held" in workspace.joinpath("v.html").read_text(encoding="utf-8")

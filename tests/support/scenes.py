@@ -42,7 +42,7 @@ _SETTLED: tuple[tuple[str, str], ...] = (
     (r"\b\d+(\.\d+)? (B|KiB|MiB|GiB)\b", r"1 \2"),
     (r"[\d,]+/s\b", "100/s"),
     (r"\b\d+ attempts?\b", "1 attempt"),
-    (r"verify \d+ clients?\b", "verify 0 clients"),
+    (r"verify \d+ clients?\b", "verify 1 client"),
 )
 """What is other each time, and what stands in its place."""
 

@@ -199,12 +199,12 @@ def _followed(followed: FollowedReport) -> Iterator[str]:
 def _refused(done: CutoverReport | AbortedReport) -> Iterator[str]:
     """Yield for how long a cut-over refused writes, and earlier attempts apart."""
     earlier = done.earlier_refused_seconds
+    if earlier:
+        attempts = plural(done.earlier_attempts, "earlier attempt")
+        yield f"{attempts}, of this command or one before, refused writes for {outage(earlier)}"
     if done.refused_seconds:
         # A window that is opened again does not refuse any.
         yield f"writes were refused for {outage(done.refused_seconds - earlier)}, and are accepted again"
-    if earlier:
-        attempts = plural(done.earlier_attempts, "attempt")
-        yield f"before that, {attempts} of this or an earlier command had refused writes for {outage(earlier)}"
 
 
 def _switched(cutover: CutoverReport) -> Iterator[str]:
