@@ -9,6 +9,7 @@ import bson
 import pytest
 from bson.timestamp import Timestamp
 
+from booking_migrate.references.batches import regrouped
 from booking_migrate.references.changes import Planned
 from booking_migrate.references.drain import OthersWrites
 from booking_migrate.references.writer import Place, Writer
@@ -208,3 +209,13 @@ def test_a_document_that_was_written_and_changed_at_once_keeps_its_note(
 
     assert [("1", [1])] == journal.voided
     assert {1: {"_id": 1, "a": new(1), "b": new(5)}, 2: {"_id": 2, "a": new(9)}} == collection.documents
+
+
+def test_batches_take_the_size_that_holds_when_they_are_filled() -> None:
+    """A rate that is set while documents are read makes the next batches smaller."""
+    size = 4
+    batches = regrouped([[b"1", b"2", b"3", b"4", b"5"], [b"6", b"7", b"8"]], lambda: size)
+    first = next(batches)
+    size = 2
+
+    assert [4, 2, 2] == [len(first), *map(len, batches)]
