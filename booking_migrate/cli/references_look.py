@@ -87,13 +87,12 @@ def refuse_remaining(
         # Only behind the drop of the old bookings: an earlier finalize has looked, and is continued.
         listener.notify(Warned(f"references from other collections were not looked for: {error.message}"))
         return (Unseen(Why.NO_INDEX),)
-    if found.unseen:
-        listener.notify(Warned(f"not looked at for old ids: {unseen_in_words(found.unseen)}"))
+    listener.notify(Warned(f"not looked at for old ids: {unseen_in_words(found.unseen)}"))
     if found.fields:
         run_id = None if opened.run is None else opened.run.run_id
         names = [each.full_name for each in found.fields]
         is_all = {each.why for each in found.unseen} == {Why.FIELD_NAMES}
-        unsure = ("field names" if is_all else "the places that it names") if found.unseen else ""
+        unsure = "field names" if is_all else "the places that it names"
         raise ReferencesRemain(names, list(_rewrites(found.fields, run_id)), unsure)
     return found.unseen
 

@@ -44,8 +44,8 @@ class ReferencesRemain(Refused):
     commands: Sequence[str]
     """The commands that rewrite them."""
 
-    unseen: str = ""
-    """Where they were not looked for, in a word or two, as a warning has said; empty: nowhere."""
+    unseen: str
+    """Where they were not looked for, in few words: a warning has said it."""
 
     effect = "Nothing was dropped."
 
@@ -57,15 +57,16 @@ class ReferencesRemain(Refused):
     @property
     def hint(self) -> str:
         first, *more = self.commands
-        steps = [f"Rewrite them first: {first}", *(f"And: {command}" for command in more)]
+        kept = "Then, because of the warning above, drop the old bookings and keep the old ids; the drop cannot be undone"
+        sure = f"Or, only if you know that {self.unseen} hold no ids of bookings, run the same command again"
+        removes = "it drops the old bookings and removes the old ids, which cannot be undone"
         left = "Only if nothing reads these references: leave them, and they lead nowhere afterwards, which cannot be undone"
-        again = f"run the same command again; it drops the old bookings and removes the old ids, which cannot be undone: {SAME_COMMAND}"
-        if self.unseen:
-            kept = "Then, because of the warning above, drop the old bookings and keep the old ids; the drop cannot be undone"
-            steps += [
+        return "\n".join(
+            [
+                f"Rewrite them first: {first}",
+                *(f"And: {command}" for command in more),
                 f"{kept}: {SAME_COMMAND} without --drop-legacy-ids",
-                f"Or, only if you know that {self.unseen} hold no ids of bookings, {again}",
+                f"{sure}; {removes}: {SAME_COMMAND}",
+                f"{left}: {SAME_COMMAND} --leave-references",
             ]
-        else:
-            steps.append(f"Then {again}")
-        return "\n".join([*steps, f"{left}: {SAME_COMMAND} --leave-references"])
+        )

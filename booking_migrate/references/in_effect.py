@@ -73,9 +73,9 @@ def _after_rewrite(possible: PossibleCommand, back: str) -> str:
     """Return the purpose of a command while a rewrite is unfinished, with what has to come before a rollback and an end."""
     purpose = f"{possible.purpose[0].lower()}{possible.purpose[1:]}"
     if possible.command == back:
-        return f"Once that rewrite of references is undone, {purpose}"
+        return f"Once the unfinished rewrite of references is undone, {purpose}"
     if possible.command.startswith("booking-migrate finalize "):
-        return f"Once that rewrite of references is finished or undone, {purpose}"
+        return f"Once the unfinished rewrite of references is finished or undone, {purpose}"
     return possible.purpose
 
 

@@ -168,6 +168,24 @@ def test_several_candidates(run: Run, database: Db, workspace: Path) -> None:
 
 
 @pytest.mark.usefixtures("environment")
+def test_what_is_decided_is_not_asked_again(run: Run, database: Db) -> None:
+    """The printed command, or the file in which the choice was made, leads to a whole file; a choice without bookings is refused."""
+    for name in ("bookings", "bookings_eu"):
+        database[name].insert_many([booking(number) for number in range(4)])
+    report, config = init(run)
+    (again,) = (each["command"] for each in report["next_steps"] if "init" in (each["command"] or ""))
+    wrong = run("init", "--source", "users", "--overwrite", "--json")
+    _, from_command = init(run, *again.split()[2:])
+    Path("booking-migrate.toml").write_text('source = "bookings_eu"\n', encoding="utf-8")
+    _, from_file = init(run, "--config", "booking-migrate.toml", "--overwrite")
+
+    assert "source" not in config
+    assert "booking-migrate init --source bookings --output booking-migrate.toml --overwrite" == again
+    assert ("bookings", "bookings_eu") == (from_command["source"], from_file["source"])
+    assert (5, "UnusablePlace") == (wrong.exit_code, json.loads(wrong.stdout)["error"]["kind"])
+
+
+@pytest.mark.usefixtures("environment")
 def test_names_that_are_not_the_defaults(run: Run, database: Db) -> None:
     """Other names of collections and fields are found by what they hold, and a dry-run finds everyone by them."""
     old = dict.fromkeys(("clientUserId", "clientEmail", "expertUserId", "expertEmail"), ABSENT)

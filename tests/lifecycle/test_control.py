@@ -188,6 +188,9 @@ def test_settings(environment: dict[str, str], command: Run, tmp_path: Path) -> 
     assert "hint: What applies to it: pause, max-rate, max-lag" in " ".join(refused.stderr.split())
     assert "--in-place" in refused.stderr
     assert refused.stderr.rstrip().endswith("--workers 2")
+    assert "max-rate 1, set by control, stays and max-lag 10, set by control, stays" in " ".join(
+        refused.stderr.split()
+    )
     assert 0 == faster.returncode, faster.stderr
     assert 0 == process.returncode, errors
     assert f"max-rate is 1 from now on, set by {ME}" in errors
