@@ -96,4 +96,4 @@ def test_two_documents_of_a_client(empty_collections: ServiceCollections, empty_
     with pytest.raises(DuplicateClientDocuments) as refused:
         create_index(needed_indexes(empty_collections, "userId")[0])
 
-    assert "7 (" in str(refused.value)
+    assert "7 has those with _id " in str(refused.value)
