@@ -191,8 +191,7 @@ def compose(
     sessions = [*kept, *added]
     made = [session for session in sessions if isinstance(session, Session)] or owners
     values: Document = _client_fields(base, made)
-    values["totalSessions"] = len(sessions)
-    values["totalSpent"] = total(_price(session) for session in sessions)
+    values |= totals_of(sessions)
     for name, choose in (("createdAt", min), ("updatedAt", max)):
         times = [base.time(name) if base else None, *(_time(session, name) for session in sessions)]
         known = [time for time in times if time is not None]
@@ -245,14 +244,21 @@ def _numbered(index: int, session: StoredSession | Session) -> bytes:
     return b"%c%d\x00%b" % (session.element.kind, index, session.element.value)
 
 
-def _price(session: StoredSession | Session) -> Any:
-    return session.price if isinstance(session, Session) else session.fields.get("price")
-
-
 def _time(session: StoredSession | Session, name: str) -> int | None:
     if isinstance(session, Session):
         return session.created_at if name == "createdAt" else session.updated_at
     return session.time(name)
+
+
+def totals_of(sessions: Collection[StoredSession | Session | Document]) -> Document:
+    """Return the totals of a client document with these sessions, which may be decoded already."""
+    return {"totalSessions": len(sessions), "totalSpent": total(map(_price, sessions))}
+
+
+def _price(session: StoredSession | Session | Document) -> Any:
+    if isinstance(session, Session):
+        return session.price
+    return (session.fields if isinstance(session, StoredSession) else session).get("price")
 
 
 def decimal_of(value: float | Decimal128) -> Decimal:

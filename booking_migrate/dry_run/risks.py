@@ -16,7 +16,7 @@ from typing_extensions import override
 from booking_migrate.bson.document import CODEC, Document, read_fields
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.client_document import total
+from booking_migrate.domain.client_document import totals_of
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.domain.rejection import NOT_FOUND, Reason, Rejection
@@ -329,10 +329,9 @@ def _has_wrong_totals(document: Document) -> bool:
     sessions = document["sessions"]
     if not isinstance(sessions, list):
         return False
-    expected = (len(sessions), total(session.get("price") for session in _sessions(document)))
-    found = (document.get("totalSessions"), document.get("totalSpent"))
+    totals = totals_of([each if isinstance(each, dict) else {} for each in sessions])
     # A total of another type is wrong too: verify compares bytes.
     return any(
-        type(one) is not type(other) or sort_key(one) != sort_key(other)
-        for one, other in zip(expected, found, strict=True)
+        type(value) is not type(document.get(name)) or sort_key(value) != sort_key(document.get(name))
+        for name, value in totals.items()
     )

@@ -17,7 +17,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.client_document import total
+from booking_migrate.domain.client_document import totals_of
 from booking_migrate.domain.contract import DEFAULT_STATUS, TIME, Contract
 from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.rejection import Rejection
@@ -261,8 +261,7 @@ class Appointment:
             "_id": client_document_id(self.client["clientId"]),
             **self.client,
             "sessions": [self.session],
-            "totalSessions": 1,
-            "totalSpent": total([self.session["price"]]),
+            **totals_of([self.session]),
             "createdAt": self.session["createdAt"],
             "updatedAt": self.session["updatedAt"],
         }

@@ -19,7 +19,7 @@ from pymongo.client_session import ClientSession
 
 from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.client_document import ClientDocument, total
+from booking_migrate.domain.client_document import ClientDocument, totals_of
 from booking_migrate.domain.contract import DEFAULT_STATUS, Contract, is_client_id
 from booking_migrate.domain.ids import client_document_id, client_of_document
 from booking_migrate.domain.session import Converter
@@ -143,7 +143,7 @@ class Repository:
         size = len(document.raw) + len(encode(new.session, codec_options=CODEC)) + _ARRAY_ELEMENT
         if size > self._plan.rules.maximum_document_size:
             raise Unwritable(f"it has {len(document.raw)} bytes")
-        totals = _totals([*(one.fields for one in document.sessions), new.session])
+        totals = totals_of([*document.sessions, new.session])
         self._collections.bookings.update_one(
             any_of("_id", [document.document_id]),
             {"$push": {"sessions": new.session}, "$set": {**totals, "updatedAt": new.session["updatedAt"]}},
@@ -186,7 +186,7 @@ class Repository:
             for number, stored in enumerate(document.sessions):
                 if stored.fields.get("sessionId") == seen.session_id:
                     fields = {f"sessions.{number}.{name}": value for name, value in changed.items()}
-                    totals = _totals([one.fields for one in document.sessions])
+                    totals = totals_of(document.sessions)
                     update = {**fields, **totals, "updatedAt": changed["updatedAt"]}
                     bookings.update_one(
                         any_of("_id", [document.document_id]), {"$set": update}, session=session
@@ -389,8 +389,3 @@ def _blocks(fields: Document, slot: Slot) -> bool:
     """Return whether a session or an old booking overlaps a slot and blocks it."""
     taken = read_slot(fields)
     return fields.get("status", DEFAULT_STATUS) in BLOCKING and taken is not None and taken.overlaps(slot)
-
-
-def _totals(sessions: list[Document]) -> Document:
-    """Return the totals of a client document with these sessions."""
-    return {"totalSessions": len(sessions), "totalSpent": total(one.get("price") for one in sessions)}

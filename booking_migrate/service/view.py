@@ -24,7 +24,7 @@ from booking_migrate.domain.client_document import (
     ClientDocument,
     decimal_of,
     read_client_document,
-    total,
+    totals_of,
 )
 from booking_migrate.domain.consolidate import ClientCase, consolidate
 from booking_migrate.domain.contract import DEFAULT_STATUS, DOCUMENT_FIELDS, NUMBER_TYPES
@@ -136,10 +136,9 @@ class ClientView:
             for one in self.sessions
             if (seen := seen_by_experts(one.fields, expert_keys)) is not None
         )
-        totals = {"totalSessions": len(own), "totalSpent": total(one.fields.get("price") for one in own)}
         # Fields of the application may be private to the client.
         known = {name: value for name, value in self.fields.items() if name in DOCUMENT_FIELDS}
-        return replace(self, fields={**known, **totals}, sessions=own)
+        return replace(self, fields={**known, **totals_of([one.fields for one in own])}, sessions=own)
 
 
 def is_of_expert(fields: Document, expert_keys: frozenset[bytes]) -> bool:

@@ -6,8 +6,10 @@ import pytest
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
 
-from booking_migrate.domain.client_document import total
+from booking_migrate.bson.document import element_of
+from booking_migrate.domain.client_document import StoredSession, total, totals_of
 from booking_migrate.domain.contract import is_finite
+from tests.support.bookings import session_of
 
 
 @pytest.mark.parametrize(
@@ -47,3 +49,14 @@ def test_a_price_that_is_no_number_spoils_the_sum_and_nothing_else(price: Any) -
     result = total([1, price, 2.5])
 
     assert not is_finite(result)
+
+
+def test_totals_do_not_depend_on_how_a_session_is_held() -> None:
+    """A converted session, a stored one and a decoded one count alike, and one that is no document without a price."""
+    converted = session_of(price=2.5)
+    stored = StoredSession(element_of("0", {"price": 3}))
+    no_document = StoredSession(element_of("1", "text"))
+
+    totals = totals_of([converted, stored, {"price": 4}, no_document])
+
+    assert totals == {"totalSessions": 4, "totalSpent": 9.5}
