@@ -9,7 +9,7 @@ from unittest.mock import patch
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.cutover import attempt, recovery, tail
+from booking_migrate.cutover import attempt, fencing, recovery, tail
 from booking_migrate.cutover.attempt import Attempt
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.follow.engine import Engine, Handled
@@ -196,6 +196,9 @@ MUTANTS = {
     ),
     "FENCE_LEFT": Mutant(
         "a cut-over that was aborted or killed lifts the fence", [(Live, "lift_fence", _nothing)]
+    ),
+    "FENCE_NOT_CONFIRMED": Mutant(
+        "a fence that is raised after the lock was lost is lifted", [(fencing, "confirm_fence", _nothing)]
     ),
     "FENCE_TIME_IN_MEMORY": Mutant(
         "T_f is in the journal before the swap", [(Attempt, "_note_fence", _keep_fence_time)]

@@ -26,6 +26,7 @@ class Simulation:
         self.application = Application(world)
         world.application = self.application.write
         world.stranger = self.application.write_foreign
+        world.successor = self._abort
         self.outcome: CutoverOutcome | None = None
 
     def run(self) -> None:
@@ -46,6 +47,7 @@ class Simulation:
             slow=choose((0.0, 0.0, 0.01)),
             blocked=choose((0.0, 0.2, 0.5)),
             lost_fence=choose((0.0, 0.0, 0.15)),
+            suspended=choose((0.0, 0.0, 0.2)),
         )
         if self.random.random() < 0.5:
             world.runs[RUN] = world.runs[RUN].model_copy(update={"verified_time": world.now})
@@ -85,31 +87,37 @@ class Simulation:
         world, random = self.world, self.random
         world.is_dead = False
         state = world.runs[RUN].state
-        process = Process(world)
         try:
             if state is RunState.CUT_OVER:
                 return True
             if state is RunState.CUTTING_OVER and random.random() < 0.3:
-                world.said("abort")
-                process.abort()
+                self._abort()
             elif state is RunState.DONE and not is_calm and random.random() < 0.4:
                 world.said("follow")
-                process.follow(random.randint(1, 3))
+                Process(world).follow(random.randint(1, 3))
             else:
                 world.said("cut-over")
-                self.outcome = process.cut_over()
+                self.outcome = Process(world).cut_over()
         except Killed:
             return False
         except CutoverRefused as error:
             world.said(str(error))
         except BookingMigrateError as error:
             world.said(f"{type(error).__name__}: {error}")
-            if "changed by others" in error.message and not (
-                self.application.foreign or self.application.foreign_copies
+            # A process that was suspended may see what the one that took over did.
+            was_suspended = world.is_calm and not is_calm
+            if (
+                "changed by others" in error.message
+                and not was_suspended
+                and not (self.application.foreign or self.application.foreign_copies)
             ):
                 raise Violation("others are said to have written, and no other program did") from error
             return is_calm and isinstance(error, CutoverFailed)
         return world.runs[RUN].state is RunState.CUT_OVER
+
+    def _abort(self) -> None:
+        self.world.said("abort")
+        Process(self.world).abort()
 
 
 def run_seed(seed: int) -> list[str]:

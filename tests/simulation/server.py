@@ -82,7 +82,8 @@ class Swap:
         self._world, self._target = world, target
 
     def raise_fence(self, seconds: float) -> Timestamp:
-        """Let the source refuse inserts and updates."""
+        """Let the source refuse inserts and updates; the process may be suspended right before."""
+        self._world.suspend("raise fence")
         return self._command("raise fence", lambda: self._world.modify(SOURCE, FENCE), seconds)
 
     def is_fenced(self) -> bool:
@@ -148,10 +149,14 @@ class Live:
         before: int = json.loads(settings)["uuid"]
         return self._world.collections[SOURCE].uuid != before
 
-    def refuses_writes(self, _settings: str) -> bool:
+    def is_fenced(self) -> bool:
         """Return whether the fence stands."""
         self._world.step("look at fence")
         return self._world.is_fenced
+
+    def refuses_writes(self, _settings: str) -> bool:
+        """Return whether it does: all writes are not blocked here."""
+        return self.is_fenced()
 
     def lift_fence(self, _settings: str) -> None:
         """Lift the fence."""

@@ -138,6 +138,9 @@ class Rates:
     killed_command: float = 0.0
     """Of a process that has just sent a fence or a swap."""
 
+    suspended: float = 0.0
+    """Of a process that is about to send a fence: for so long that another one takes its lock over."""
+
 
 @dataclass(slots=True)
 class World:
@@ -162,6 +165,9 @@ class World:
     rates: Rates = field(default_factory=Rates)
     application: Callable[[], None] = lambda: None
     stranger: Callable[[], None] = lambda: None
+    successor: Callable[[], None] = lambda: None
+    """What another process does that takes the lock over."""
+
     meanwhile: Callable[[], None] | None = None
     """What the process does while it waits for something long."""
 
@@ -263,6 +269,18 @@ class World:
         self.said(f"killed at {name}")
         self.is_dead = True
         raise Killed
+
+    def suspend(self, name: str) -> None:
+        """Suspend some processes until another one has done its work; what they do then is undisturbed.
+
+        Killed as well, they would leave what they have just done, and no other process knows of it.
+        """
+        suspended = self.rates.suspended
+        if suspended and not self.is_calm and self.random.random() < suspended:
+            self.said(f"suspended at {name}")
+            self.is_calm = True
+            self.successor()
+            self.said("awake again")
 
     def carry_out_pending(self) -> None:
         """Carry out what a killed process has sent."""
