@@ -4,7 +4,8 @@
  * The target and the kept copy are complete up to the saved token. The old application keeps writing: the fence refuses
  * its inserts and updates, deletes pass, and so does one writer that bypasses validation. Another program writes to the
  * target at the worst time. The new application starts as soon as the target is live. An election undoes what a majority
- * does not have. The process is killed once, at any step, and the command is run again.
+ * does not have. The process is killed once, at any step, and the command is run again; or a process before it, which was
+ * suspended until its lock was lost, wakes up once and raises the fence that it was about to raise.
  */
 
 #ifndef WRITES
@@ -43,7 +44,7 @@ byte token = 1;
 byte dirty;      /* bit set of bookings */
 byte suspect;    /* bit set of clients whose document others may have written */
 byte fence_time; /* T_f, recorded before the swap */
-byte attempts;   /* two at most, whether abandoned or killed */
+byte attempts;   /* two at most, whether abandoned, killed or suspended */
 bool refused;    /* the proof failed: not before another whole verify */
 
 /* What the report says after the swap. */
@@ -57,6 +58,8 @@ byte booked;        /* bit set of clients whose live document has a session of t
 byte booked_acknowledged;
 
 bool killed, done;
+bool awake;  /* the process that was suspended has raised a fence, and does not know yet that its lock is lost */
+bool woken;  /* its fence may have been taken for that of this one, and lifting it may have lifted this one's */
 
 proctype OldApplication() {
   byte b;
@@ -115,8 +118,21 @@ end:
   od
 }
 
-proctype Kill() {
-  killed = true
+proctype KillOrWake() {
+  if
+  :: killed = true
+  :: d_step {
+       !swapped && !done && attempts < 2 ->
+       attempts++;
+       awake = true;
+       woken = true;
+       if :: fence == DOWN -> fence = WRITTEN :: else fi
+     };
+#ifndef MUTANT_FENCE_NOT_CONFIRMED
+     d_step { if :: !swapped -> fence = DOWN :: else fi };
+#endif
+     awake = false
+  fi
 }
 
 /* Live collection and kept copy are what the acknowledged writes make. */
@@ -252,7 +268,7 @@ attempt:
 #endif
     if
     :: attempts == 2 || refused -> goto ended
-    :: else -> attempts++
+    :: atomic { attempts < 2 && !refused -> attempts++ }
     fi;
 #ifndef MUTANT_GUARD_AFTER_SWAP
     guarded = true;
@@ -378,14 +394,14 @@ tail:
 ended:
     skip;
     d_step {
-      done = true;
+      !awake -> done = true;
       /* A difference that is only one of time refuses nothing. */
       assert(!refused || foreign != 0);
       if
       :: swapped ->
            assert((foreign & ~reported) == 0);
            assert(booked == booked_acknowledged);
-           assert((named & ~bypass_update) == 0);
+           assert((named & ~bypass_update) == 0 || woken);
            check(0);
            check(1)
       :: else -> assert(fence == DOWN)
@@ -410,7 +426,7 @@ init {
     run OtherProgram();
     run Election();
     run Server();
-    run Kill();
+    run KillOrWake();
     run CutOver()
   }
 }
