@@ -103,11 +103,14 @@ def _values(action: Action, settings: Sequence[str]) -> Values:
     Raises:
         BadSetting: a setting or its value cannot be used.
     """
-    if action is not Action.SET:
-        if settings:
-            advice = f"To change settings: booking-migrate control set {' '.join(settings)}"
-            raise BadSetting("control", f"{action} takes no settings: {' '.join(settings)}", advice)
-        return {Setting.PAUSE: action is Action.PAUSE}
+    match action:
+        case Action.SET:
+            pass
+        case Action.PAUSE | Action.RESUME:
+            if settings:
+                advice = f"To change settings: booking-migrate control set {' '.join(settings)}"
+                raise BadSetting("control", f"{action} takes no settings: {' '.join(settings)}", advice)
+            return {Setting.PAUSE: action is Action.PAUSE}
     if not settings:
         advice = f"Name what to change: {_named_settings()}. Such as: {_SET} {_example(Setting.MAX_RATE)}"
         raise BadSetting("control set", "no setting is named", advice)

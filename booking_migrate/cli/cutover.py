@@ -48,6 +48,7 @@ from booking_migrate.cutover.recovery import abort
 from booking_migrate.cutover.run import cut_over
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.events import Listener, Warned
+from booking_migrate.quantities import alternatives
 from booking_migrate.references.keep import keep_index
 from booking_migrate.reports.lifecycle_outcomes import (
     report_before_cutover,
@@ -110,7 +111,7 @@ class CutoverOptions(OutageOptions, panel=RULES):
     rejected: str | None = option(
         None,
         "Take rejected bookings along in their old shape, or leave them in the copy of the old collection only.",
-        metavar="carry|leave",
+        metavar="|".join(RejectedPolicy),
     )
     block_all_writes: bool = option(
         False,
@@ -153,10 +154,10 @@ class CutoverOptions(OutageOptions, panel=RULES):
         """Return what happens to rejected bookings.
 
         Raises:
-            typer.BadParameter: it is neither of the two.
+            typer.BadParameter: it is another word.
         """
         if self.rejected is not None and self.rejected not in set(RejectedPolicy):
-            raise typer.BadParameter("it is carry or leave.", param_hint="--rejected")
+            raise typer.BadParameter(f"it is {alternatives(list(RejectedPolicy))}.", param_hint="--rejected")
         return None if self.rejected is None else RejectedPolicy(self.rejected)
 
     @property

@@ -166,8 +166,8 @@ def migrate(
         check_mode(ctx, ONLY_SIDE_BY_SIDE if is_in_place else ONLY_IN_PLACE, in_place=is_in_place)
         if writing.engine is not None:
             context.listener.notify(Warned(ENGINE_IGNORED))
-        if is_in_place and rules.on_conflict is ConflictPolicy.TARGET:
-            raise BadConfiguration("--on-conflict", "in place it is reject or source")
+        if is_in_place:
+            _check_in_place(rules.on_conflict)
         plan = migration_plan(contract_of(ctx), rules, people, writing)
         if not isinstance(parse_place(asked.target), CollectionPlace):
             refuse_options(ctx, ("max_lag",), "only a collection has secondaries that may lag behind")
@@ -189,6 +189,19 @@ def migrate(
         return _migrate(places, plan, request, planned, context, is_followed=writing.follow)
 
     run.execute(asked, body)
+
+
+def _check_in_place(on_conflict: ConflictPolicy) -> None:
+    """Refuse a decision that a migration in place cannot record.
+
+    Raises:
+        BadConfiguration: it is one.
+    """
+    match on_conflict:
+        case ConflictPolicy.TARGET:
+            raise BadConfiguration("--on-conflict", "in place it is reject or source")
+        case ConflictPolicy.REJECT | ConflictPolicy.SOURCE:
+            return
 
 
 def _files_beside(target: str) -> Sequence[Path]:

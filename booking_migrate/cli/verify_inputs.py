@@ -36,7 +36,6 @@ from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.open import (
     CollectionPlace,
     Connection,
-    FileFormat,
     FilePlace,
     open_reader,
     open_rejected_records,
@@ -77,7 +76,7 @@ def verification_plan(
     """
     target = parse_place(places.target)
     holds_all = isinstance(target, CollectionPlace) or (
-        isinstance(target, FilePlace) and target.format is FileFormat.BSON
+        isinstance(target, FilePlace) and target.format.keeps_every_value
     )
     agreed = rules.under(contract)
     checked = VerificationRules(

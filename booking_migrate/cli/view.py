@@ -77,13 +77,16 @@ def view(
     def body(context: run.RunContext) -> Report:
         with connection.open() as opened:
             views = open_views(opened, source=source, name=name)
-            is_dropped = action is Action.DROP
-            changed = views.drop(name) if is_dropped else views.create(name, shape, fields)
+            match action:
+                case Action.CREATE:
+                    changed = views.create(name, shape, fields)
+                case Action.DROP:
+                    changed = views.drop(name)
         return report_of_view(
             run_id=context.run_id,
             source=source,
             name=name,
-            shape=None if is_dropped else shape,
+            shape=None if action is Action.DROP else shape,
             changed=changed,
             seconds=context.seconds,
         )

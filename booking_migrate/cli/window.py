@@ -12,7 +12,7 @@ from booking_migrate.cli.options import RULES
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.run import RunContext
 from booking_migrate.cutover.plan import CutoverOutcome
-from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.cutover.readiness import carries_rejected
 from booking_migrate.errors import BookingMigrateError, WindowUnavailable
 from booking_migrate.events import Announced
 from booking_migrate.reports.lifecycle_outcomes import report_of_cutover
@@ -142,7 +142,7 @@ def restoration_places(
             source_name=chosen.source,
             rejects=None if rejects is None else Path(rejects),
         ),
-        has_carried=chosen.cutover_options.get("rejected") == RejectedPolicy.CARRY.value,
+        has_carried=carries_rejected(chosen),
         converts_later=converts_later,
     )
 

@@ -8,7 +8,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.cutover.catch_up import CaughtUp, catch_up
 from booking_migrate.cutover.live import Following, LivePreparation
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlan
-from booking_migrate.cutover.readiness import RejectedPolicy, decisions_in, resolve_conflicts
+from booking_migrate.cutover.readiness import decisions_in, resolve_conflicts
 from booking_migrate.cutover.recovery import (
     bookings_of,
     kept_options,
@@ -64,6 +64,7 @@ class Attempt:
         self._refused = RefusedTime(run.refused_seconds)
         self._plan = plan.migration
         self._policy = plan.policy
+        self._carries = plan.policy is not None and plan.policy.carries
         self._places = plan.places
         self._live = plan.places.live
         self._stores = plan.stores
@@ -88,7 +89,7 @@ class Attempt:
             last_refusal=0.0,
         )
         try:
-            if self._is_guarded and self._policy is not RejectedPolicy.CARRY:
+            if self._is_guarded and not self._carries:
                 self._live.guard()
             if self._follow is None:
                 return self._swap_at_rest()
@@ -154,11 +155,11 @@ class Attempt:
         def check() -> None:
             nonlocal carried
             self._check_rejected(parts.counts())
-            if self._policy is RejectedPolicy.CARRY:
+            if self._carries:
                 carried = self._carry()
 
         def undo_check() -> None:
-            if self._policy is RejectedPolicy.CARRY:
+            if self._carries:
                 # The next attempt carries what is rejected then.
                 self._lock.confirm()
                 self._live.unguard()
@@ -166,7 +167,7 @@ class Attempt:
 
         def ready() -> None:
             # Bookings that are rejected only after this are carried too; the attempt then builds the indexes.
-            if self._policy is RejectedPolicy.CARRY and self._has_rejected():
+            if self._carries and self._has_rejected():
                 self._live.prepare_carry()
 
         preparation = LivePreparation(
@@ -290,7 +291,7 @@ class Attempt:
         outcome = places.verify(self._legacy)
         if outcome.mismatch_count:
             raise self._mismatched(outcome)
-        carried = self._carry() if self._policy is RejectedPolicy.CARRY else 0
+        carried = self._carry() if self._carries else 0
         return caught_up, carried
 
     def _check_unchanged(self) -> None:

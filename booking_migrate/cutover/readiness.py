@@ -31,6 +31,21 @@ class RejectedPolicy(StrEnum):
     LEAVE = "leave"
     """They are left in the kept copy of the old collection only."""
 
+    @property
+    def carries(self) -> bool:
+        """Return whether rejected bookings are in the live collection afterwards."""
+        match self:
+            case RejectedPolicy.CARRY:
+                return True
+            case RejectedPolicy.LEAVE:
+                return False
+
+
+def carries_rejected(run: RunRecord) -> bool:
+    """Return whether a run's cut-over was asked to carry rejected bookings."""
+    recorded = run.cutover_options.get("rejected")
+    return recorded in set(RejectedPolicy) and RejectedPolicy(recorded).carries
+
 
 def resolve_conflicts(run: RunRecord) -> str:
     """Return the advice about bookings that conflict with sessions that others changed."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_value
 from booking_migrate.cutover.plan import TAIL_UNREAD
-from booking_migrate.cutover.readiness import RejectedPolicy
+from booking_migrate.cutover.readiness import carries_rejected
 from booking_migrate.cutover.tail import TailChanges, TailParts, apply_tail
 from booking_migrate.errors import (
     CutoverRefused,
@@ -163,7 +163,7 @@ def kept_options(run: RunRecord, live: "MongoLive") -> tuple[OptionNote, ...]:
 
 def carried_bookings(run: RunRecord, stores: RunStores) -> Iterator[bytes]:
     """Yield the rejected bookings that a run's cut-over has carried along."""
-    if run.cutover_options.get("rejected") == RejectedPolicy.CARRY.value:
+    if carries_rejected(run):
         yield from bookings_of(stores.target.rejects())
 
 

@@ -280,16 +280,18 @@ def _sort_out(
             (copies if is_copy else new).append(session)
         elif len(indexes) == 1 and there.element.value == session.raw:
             already.append(session)
-        elif on_conflict is ConflictPolicy.SOURCE:
-            if indexes[0] in replaced:
-                copies.append(session)
-            replaced.setdefault(indexes[0], session)
-            dropped.update(indexes[1:])
-        elif on_conflict is ConflictPolicy.TARGET and stored.can_be_kept(indexes, session, is_session):
-            already.append(session)
-            kept.append(_kept(session, there))
         else:
-            rejected.append(_rejection(session, _conflict(session, there, len(indexes))))
+            match on_conflict:
+                case ConflictPolicy.SOURCE:
+                    if indexes[0] in replaced:
+                        copies.append(session)
+                    replaced.setdefault(indexes[0], session)
+                    dropped.update(indexes[1:])
+                case ConflictPolicy.TARGET if stored.can_be_kept(indexes, session, is_session):
+                    already.append(session)
+                    kept.append(_kept(session, there))
+                case ConflictPolicy.TARGET | ConflictPolicy.REJECT:
+                    rejected.append(_rejection(session, _conflict(session, there, len(indexes))))
     return _Dispositions(new, already, copies, rejected, replaced, kept, frozenset(dropped))
 
 

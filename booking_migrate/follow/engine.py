@@ -191,13 +191,15 @@ class Engine:
             found = {write_fields({"_id": value}): raws.get(sort_key(value)) for value in some}
             authors = self._run.history.authorship(found)
             for value, (identity, raw) in zip(some, found.items(), strict=True):
-                if authors[identity] is Authorship.OTHERS:
-                    (gone if raw is None else others).append(value)
-                elif authors[identity] is Authorship.EARLIER and (raw or isinstance(value, ObjectId)):
-                    # A document whose creation was noted after its removal is missing: it was never written, or others
-                    # removed it.
-                    client_id = value_in(raw, b"clientId") if raw else client_of_document(value)
-                    dirty.clients[sort_key(client_id)] = client_id
+                match authors[identity]:
+                    case Authorship.OTHERS:
+                        (gone if raw is None else others).append(value)
+                    case Authorship.EARLIER if raw or isinstance(value, ObjectId):
+                        # Missing, and its creation noted after its removal: never written, or removed by others.
+                        client_id = value_in(raw, b"clientId") if raw else client_of_document(value)
+                        dirty.clients[sort_key(client_id)] = client_id
+                    case Authorship.EARLIER | Authorship.LATEST:
+                        pass
         return replace(dirty, documents={}), [*others, *self._not_taken_back(gone)]
 
     def _not_taken_back(self, document_ids: Sequence[Any]) -> list[Any]:

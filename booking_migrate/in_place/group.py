@@ -143,11 +143,15 @@ class GroupPlanner:
         """
         result = GroupPlan()
         documents = unit.find(client_ids)
-        if mode is not PlanMode.THOROUGH:
-            part = self._flat.part(documents, client_ids)
-            result.take_flat(part)
-            documents, client_ids = part.rest, part.others
-        if mode is PlanMode.FLAT:
+        match mode:
+            case PlanMode.THOROUGH:
+                is_looked_up = True
+            case PlanMode.OPTIMISTIC | PlanMode.FLAT:
+                part = self._flat.part(documents, client_ids)
+                result.take_flat(part)
+                documents, client_ids = part.rest, part.others
+                is_looked_up = mode is PlanMode.OPTIMISTIC
+        if not is_looked_up:
             result.left += client_ids
         elif client_ids:
             result.gone_of = ()
@@ -248,12 +252,17 @@ class GroupPlanner:
             there = archived.get(session.id_key)
             if there == session.booking:
                 again.append((client, session))
-            elif there is None or self._rules.on_conflict is ConflictPolicy.SOURCE:
+            elif there is None:
                 client.sessions.append(session)
-                if there is not None:
-                    superseded[session.id_key] = session
             else:
-                result.reject(Rejection(session.booking, (_conflict(session, there),), session.legacy_id))
+                match self._rules.on_conflict:
+                    case ConflictPolicy.SOURCE:
+                        client.sessions.append(session)
+                        superseded[session.id_key] = session
+                    case ConflictPolicy.REJECT | ConflictPolicy.TARGET:
+                        result.reject(
+                            Rejection(session.booking, (_conflict(session, there),), session.legacy_id)
+                        )
         elsewhere = [session for client, session in again if session.id_key not in client.claims]
         present = claimed(unit.claiming([each.legacy_id for each in elsewhere])) if elsewhere else set()
         for client, session in again:

@@ -95,11 +95,13 @@ class Mover:
             plan = self.collection.work(lambda unit: self.take(unit, clients, mode))
         except DuplicateKeys:
             # The id of a new document is taken: whose it is decides the result.
-            if mode is PlanMode.THOROUGH:
-                raise
-            if mode is PlanMode.FLAT:
-                return GroupPlan(left=list(clients))
-            plan = self.collection.work(lambda unit: self.take(unit, clients, PlanMode.THOROUGH))
+            match mode:
+                case PlanMode.THOROUGH:
+                    raise
+                case PlanMode.FLAT:
+                    return GroupPlan(left=list(clients))
+                case PlanMode.OPTIMISTIC:
+                    plan = self.collection.work(lambda unit: self.take(unit, clients, PlanMode.THOROUGH))
         moved.seconds.append(monotonic() - began)
         if plan.gone:
             self.progress = self.progress.after(plan)

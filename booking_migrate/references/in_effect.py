@@ -22,10 +22,14 @@ class RewriteInEffect:
     @property
     def state(self) -> str:
         """Return its state: running, failed, interrupted or done; with ``restoring-`` before the first three in an undo."""
-        if self.record.state is RewriteState.DONE:
-            return "done"
         how = "running" if self.held is not None else "failed" if self.record.problem else "interrupted"
-        return f"restoring-{how}" if self.record.state is RewriteState.UNDOING else how
+        match self.record.state:
+            case RewriteState.DONE:
+                return "done"
+            case RewriteState.UNDOING:
+                return f"restoring-{how}"
+            case RewriteState.WRITING | RewriteState.UNDONE:
+                return how
 
     @property
     def fields(self) -> list[str]:
@@ -41,16 +45,20 @@ class RewriteInEffect:
         """Yield the commands that are possible."""
         if self.held is not None:
             return
-        if self.record.state is RewriteState.UNDOING:
-            yield PossibleCommand("Continue to restore the old ids", _UNDO)
-            return
-        if self.record.state is RewriteState.DONE:
-            yield PossibleCommand("Prove it", "booking-migrate references verify")
-            yield PossibleCommand("To restore the old ids, which a rollback of the run needs first", _UNDO)
-            return
-        again = f"booking-migrate references rewrite --run {self.record.run_id}"
-        yield PossibleCommand("Continue it, the usual choice; it continues with these fields only", again)
-        yield PossibleCommand("Only to undo it instead, and restore the old ids", _UNDO)
+        match self.record.state:
+            case RewriteState.UNDOING:
+                yield PossibleCommand("Continue to restore the old ids", _UNDO)
+            case RewriteState.DONE:
+                yield PossibleCommand("Prove it", "booking-migrate references verify")
+                yield PossibleCommand(
+                    "To restore the old ids, which a rollback of the run needs first", _UNDO
+                )
+            case RewriteState.WRITING | RewriteState.UNDONE:
+                again = f"booking-migrate references rewrite --run {self.record.run_id}"
+                yield PossibleCommand(
+                    "Continue it, the usual choice; it continues with these fields only", again
+                )
+                yield PossibleCommand("Only to undo it instead, and restore the old ids", _UNDO)
 
 
 def restoring_first(

@@ -114,7 +114,7 @@ def _consequence(rule: Mapping[str, Any], forms: Mapping[Form, int]) -> str:
         return f"The validator has a condition on it ({rule['query']}): make sure that new ids meet it."
     wanted = rule.get("bsonType", rule.get("type"))
     allowed = set(wanted if isinstance(wanted, list) else [wanted]) & _ALIASES
-    needed = {"string" if form in (Form.TEXT, Form.EMBEDDED) else "objectId" for form in forms}
+    needed = {"string" if form.is_text else "objectId" for form in forms}
     if allowed and not needed & allowed:
         return f"The validator requires {' or '.join(sorted(allowed))}, and a new id would be {' or '.join(sorted(needed))}."
     restricted = [name for name in _RESTRICTS if name in rule]

@@ -65,7 +65,7 @@ class PathNode:
 
         self.forms: Counter[Form] = Counter()
         special = form_of(path, None)
-        self._form = special if special in (Form.DBREF, Form.DOCUMENT_ID) else Form.OBJECT_ID
+        self._form = special if special.is_of_place else Form.OBJECT_ID
         """The form of an ObjectId here."""
 
         self.dangling: dict[bytes, None] = {}
@@ -239,7 +239,7 @@ def form_at(candidate: Candidate) -> Form:
     """Return the form of a candidate."""
     node, keys, kind, _parent = candidate
     special = form_of(node.path, None)
-    if special in (Form.DBREF, Form.DOCUMENT_ID):
+    if special.is_of_place:
         return special
     if kind == STRING:
         return Form.TEXT if keys[-1].startswith(_STRING_KEY) else Form.EMBEDDED

@@ -116,9 +116,11 @@ def unfinished(plan: "RewritePlan") -> RewriteRecord | None:
         OtherRewriteOpen: it has other fields, or is being undone.
     """
     for record in in_effect(plan.journal.rewrites(), live=plan.live):
-        is_undone = record.state is RewriteState.UNDOING
-        if record.state is RewriteState.DONE:
-            continue
+        match record.state:
+            case RewriteState.DONE | RewriteState.UNDONE:
+                continue
+            case RewriteState.WRITING | RewriteState.UNDOING as state:
+                is_undone = state is RewriteState.UNDOING
         if [dict(each) for each in record.fields] == saved_fields(plan.fields) and not is_undone:
             return record
         plan.journal.end_earlier()

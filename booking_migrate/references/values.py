@@ -68,6 +68,24 @@ class Form(StrEnum):
     EMBEDDED = "embedded"
     """Its digits within a longer text, such as a URL or JSON."""
 
+    @property
+    def is_text(self) -> bool:
+        """Return whether the value is a text for sure, before and after a rewrite."""
+        match self:
+            case Form.TEXT | Form.EMBEDDED:
+                return True
+            case Form.OBJECT_ID | Form.DBREF | Form.DOCUMENT_ID | Form.VALUE:
+                return False
+
+    @property
+    def is_of_place(self) -> bool:
+        """Return whether the place of the value decides it, whatever its type."""
+        match self:
+            case Form.DBREF | Form.DOCUMENT_ID:
+                return True
+            case Form.OBJECT_ID | Form.TEXT | Form.VALUE | Form.EMBEDDED:
+                return False
+
 
 class Occurrence(NamedTuple):
     """One value that may be the id of a booking."""

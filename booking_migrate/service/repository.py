@@ -233,13 +233,15 @@ class Repository:
         self, caller: Caller, role: Role, filters: Filters, order: Order, *, page: int, limit: int
     ) -> Page:
         """Return one page of the caller's sessions as client or as expert, filtered and sorted."""
-        if role is Role.CLIENT:
-            view = self._read(lambda snapshot: snapshot.records_of(caller.user_id).view())
-            own = [] if view is None else [ListedSession(view.owner, one.fields) for one in view.sessions]
-            return paginate(arrange(own, filters, order), page, limit)
-        return self._read(
-            lambda snapshot: _expert_page(snapshot, caller, filters, order, page=page, limit=limit)
-        )
+        match role:
+            case Role.CLIENT:
+                view = self._read(lambda snapshot: snapshot.records_of(caller.user_id).view())
+                own = [] if view is None else [ListedSession(view.owner, one.fields) for one in view.sessions]
+                return paginate(arrange(own, filters, order), page, limit)
+            case Role.EXPERT:
+                return self._read(
+                    lambda snapshot: _expert_page(snapshot, caller, filters, order, page=page, limit=limit)
+                )
 
     def check_ready(self) -> None:
         """Check that the primary answers.

@@ -23,6 +23,15 @@ class FileFormat(Enum):
     BSON = "bson"
     """BSON documents one after the other, as mongodump writes them."""
 
+    @property
+    def keeps_every_value(self) -> bool:
+        """Return whether every BSON document comes back from a file with the same bytes."""
+        match self:
+            case FileFormat.BSON:
+                return True
+            case FileFormat.JSON_LINES | FileFormat.JSON_ARRAY:
+                return False
+
 
 class JsonFormat(StrEnum):
     """What the values of a JSON file mean (option ``--json-format``)."""

@@ -213,14 +213,16 @@ class ClientCheck:
                 (copies if one.document.duplicate is Duplicate.COPY else allotment.added).append(one)
             elif len(indexes) == 1 and base.sessions[indexes[0]].value == one.session:
                 result.already_migrated += 1
-            elif self._rules.on_conflict is ConflictPolicy.SOURCE:
-                allotment.replaced.setdefault(indexes[0], one)
-                allotment.dropped.update(indexes[1:])
-                copies += [one] if allotment.replaced[indexes[0]] is not one else []
             else:
-                conflict = self._conflict(one, [base.sessions[index] for index in indexes])
-                is_kept |= conflict.is_decidable and self._rules.on_conflict is ConflictPolicy.TARGET
-                result.unresolved.append(conflict)
+                match self._rules.on_conflict:
+                    case ConflictPolicy.SOURCE:
+                        allotment.replaced.setdefault(indexes[0], one)
+                        allotment.dropped.update(indexes[1:])
+                        copies += [one] if allotment.replaced[indexes[0]] is not one else []
+                    case ConflictPolicy.TARGET | ConflictPolicy.REJECT as policy:
+                        conflict = self._conflict(one, [base.sessions[index] for index in indexes])
+                        is_kept |= conflict.is_decidable and policy is ConflictPolicy.TARGET
+                        result.unresolved.append(conflict)
         if is_kept:
             allotment.kept = sorted((one for one in bookings if not one.broken), key=lambda one: one.rank)
         allotment.added.sort(key=lambda one: one.rank)

@@ -161,8 +161,18 @@ def _is_conflict(booking: UnresolvedBooking, record: RejectedRecord) -> bool:
 
 def _is_kept(booking: UnresolvedBooking, record: RejectedRecord) -> bool:
     """Return whether a booking's session was kept with other content, by a recorded decision."""
-    is_decided = record.decision == ConflictPolicy.TARGET.value
-    return is_decided and booking.is_decidable and _is_conflict(booking, record)
+    return _keeps_session(record.decision) and booking.is_decidable and _is_conflict(booking, record)
+
+
+def _keeps_session(decision: str | None) -> bool:
+    """Return whether a recorded decision keeps the session; that of a later version of this tool is not known to."""
+    if decision is None or decision not in set(ConflictPolicy):
+        return False
+    match ConflictPolicy(decision):
+        case ConflictPolicy.TARGET:
+            return True
+        case ConflictPolicy.REJECT | ConflictPolicy.SOURCE:
+            return False
 
 
 def _missing(booking: UnresolvedBooking) -> Mismatch:

@@ -142,7 +142,11 @@ class DocumentParser:
 
     def __init__(self, json_format: JsonFormat | None) -> None:
         self._is_settled = json_format is not None
-        self._plain = json_format is JsonFormat.PLAIN
+        match json_format:
+            case JsonFormat.PLAIN:
+                self._plain = True
+            case JsonFormat.EXTENDED | None:
+                self._plain = False
         self._wrappers: frozenset[str] | None = None
         """The wrappers that may occur; None: all."""
 

@@ -160,7 +160,11 @@ def check_content(head: bytes, place: FilePlace | StreamPlace) -> None:
     Raises:
         BrokenDocument: with what it holds, and the command that makes a readable file of it.
     """
-    is_bson = isinstance(place, FilePlace) and place.format is FileFormat.BSON
+    match FileFormat.JSON_LINES if isinstance(place, StreamPlace) else place.format:
+        case FileFormat.BSON:
+            is_bson = True
+        case FileFormat.JSON_LINES | FileFormat.JSON_ARRAY:
+            is_bson = False
     if is_bson and _is_bson(head) and not _is_gzip(head):
         return
     remedy = _binary(head, place) or (

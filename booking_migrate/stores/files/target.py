@@ -37,11 +37,16 @@ class _Frame(NamedTuple):
     """The text of a file without documents."""
 
 
-_FRAMES = {
-    FileFormat.BSON: _Frame(),
-    FileFormat.JSON_LINES: _Frame(between=b"\n", end=b"\n"),
-    FileFormat.JSON_ARRAY: _Frame(b"[\n", b",\n", b"\n]\n", b"[]\n"),
-}
+def _frame_of(file_format: FileFormat) -> _Frame:
+    match file_format:
+        case FileFormat.BSON:
+            return _Frame()
+        case FileFormat.JSON_LINES:
+            return _Frame(between=b"\n", end=b"\n")
+        case FileFormat.JSON_ARRAY:
+            return _Frame(b"[\n", b",\n", b"\n]\n", b"[]\n")
+
+
 _NOTHING_OLDER = "a target file has no older version of a client document"
 
 
@@ -71,12 +76,10 @@ class FileTarget(TargetWriter):
         self._rejects = rejects
         self._output: Output | None = None
         self._is_empty = True
-        self._frame = _FRAMES[file_format]
+        self._frame = _frame_of(file_format)
         self._texts = TextWriter(self._write_text, self._frame.between, start_pool)
         self.rejects_name = self._rejects.name
-        self.can_store: CanHold = (
-            stores_any_bson if self._format is FileFormat.BSON else survives_extended_json
-        )
+        self.can_store: CanHold = stores_any_bson if file_format.keeps_every_value else survives_extended_json
 
     @override
     def prepare(self) -> None:
@@ -130,11 +133,12 @@ class FileTarget(TargetWriter):
         if new and self._is_empty:
             self._is_empty = False
             self._write_text(self._frame.start)
-        if self._format is FileFormat.BSON:
-            for raw in new:
-                self._write_text(raw)
-        else:
-            self._texts.add(new)
+        match self._format:
+            case FileFormat.BSON:
+                for raw in new:
+                    self._write_text(raw)
+            case FileFormat.JSON_LINES | FileFormat.JSON_ARRAY:
+                self._texts.add(new)
         for rejection in rejected:
             self._rejects.add(rejection)
         self._rejects.flush()
