@@ -57,6 +57,7 @@ from booking_migrate.reports.lifecycle_outcomes import (
 )
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import outage
+from booking_migrate.runs.commands import STOP_THE_OLD
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
@@ -316,10 +317,11 @@ def _question(chosen: RunRecord, options: CutoverOptions, *, is_followed: bool) 
     """Return what is about to happen, and for how long writes will be refused: at most, and about if following has estimated it."""
     what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
     if not is_followed:
-        return f"{what}; writes are refused until everything has been read and proven again"
+        return f"{what}; writes are refused until everything has been read and proven again; {STOP_THE_OLD}"
     estimate = chosen.follow.get("facts", {}).get("estimated_outage_ms")
     about = "" if estimate is None else f"for about {estimate} ms, and "
-    return f"{what}; writes are refused {about}for at most {outage(options.limits.outage)} an attempt (--max-outage)"
+    limit = f"at most {outage(options.limits.outage)} an attempt (--max-outage)"
+    return f"{what}; writes are refused {about}for {limit}; {STOP_THE_OLD}"
 
 
 def _cutover_places(
@@ -370,6 +372,9 @@ def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> N
     )
     if source is None or target is None:
         return
+    if target.options.get("validator") and target.options.get("validationLevel") == "off":
+        off = f"the validator of {places.target} is switched off (validationLevel), and stays off when it is live as {places.source}"
+        listener.notify(Warned(off))
     for note in options_after(source.options, target.options):
         if not note.is_kept:
             listener.notify(Warned(f"{places.source} will lose its option {note.name}: {note.reason}"))

@@ -32,7 +32,7 @@ from booking_migrate.follow.run import (
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import NextStep, step_after_hand_over
 from booking_migrate.runs.background import ALONE
-from booking_migrate.runs.commands import LEAVING, command_of, cutovers_of
+from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of, cutovers_of
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock
@@ -269,7 +269,9 @@ def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces
         return
     if not is_proven(followed):
         yield NextStep(text="Verify before a cut-over:", command=command_of(followed, "verify"))
-    for number, command in enumerate(cutovers_of(followed)):
-        text = "Cut over, which brings in what has changed since:"
-        yield NextStep(text=f"{LEAVING}:" if number else text, command=command)
+    first, *leaving = cutovers_of(followed)
+    carrying = f". With it, {CARRYING}" if leaving else ""
+    text = f"Cut over, which brings in what has changed since; {STOP_THE_OLD}{carrying}:"
+    yield NextStep(text=text, command=first)
+    yield from (NextStep(text=f"{LEAVING}:", command=command) for command in leaving)
     yield NextStep(text="Continue following:", command=f"{command_of(followed, 'migrate')} --follow")

@@ -10,7 +10,7 @@ from booking_migrate.bson.format import display_id, in_mongosh
 from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.reports.model import NextStep
-from booking_migrate.runs.commands import CARRYING, LEAVING, command_of
+from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import CollectionPlace, parse_place
@@ -163,9 +163,10 @@ def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[Next
     """Yield the commands that make a proven target the live collection."""
     cutover = similar_command(ctx, "cutover")
     brought_in = "; it brings in what has changed since" if outcome.behind else ""
+    refused = f"Writes are refused {'briefly' if outcome.knows_behind else 'meanwhile'}; {STOP_THE_OLD}"
     if not outcome.counts.rejected:
-        yield NextStep(text=f"{_WHEN_READY}{brought_in}:", command=cutover)
+        yield NextStep(text=f"{_WHEN_READY}{brought_in}. {refused}:", command=cutover)
         return
-    text = f"{_WHEN_READY}, and {CARRYING}{brought_in}:"
+    text = f"{_WHEN_READY}{brought_in}. {refused}. With it, {CARRYING}:"
     yield NextStep(text=text, command=f"{cutover} --rejected carry")
     yield NextStep(text=f"{LEAVING}:", command=f"{cutover} --rejected leave")

@@ -7,7 +7,8 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from booking_migrate.bson.document import elements
+from booking_migrate.bson.document import elements, read_fields
+from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.quantities import plural
@@ -110,21 +111,36 @@ def check_ready(
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         carry, leave = cutovers_of(run)
+        example = next(rejects(), None)
         kept_in = run.options.get("rejects") or REJECTS_COLLECTION
         mine = f"{{source: {json.dumps(run.source)}, target: {json.dumps(target)}}}"
         find = f"db.getCollection({json.dumps(kept_in)}).find({mine})"
         advice = (
             f"See them and their reasons, in mongosh: {find}\n"
-            f"If they can be fixed in the source, do that, then migrate again: {command_of(run, 'migrate')}\n"
+            f"Usual: fix them in the source, then migrate again: {command_of(run, 'migrate')}\n"
             f"Verify again: {command_of(run, 'verify')}\n"
             f"Then run the same command again, which does not ask about rejected bookings if none is left: {SAME_COMMAND}\n"
-            f"Otherwise {CARRYING}: {carry}\n"
+            f"{_accepting(run, example)}"
+            f"Or cut over without them: {CARRYING}: {carry}\n"
             f"{LEAVING}: {leave}"
         )
-        example = next(rejects(), None)
         such = "" if example is None else f", such as {rejection_in_words(example)}"
         raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected{such}", advice)
     return run
+
+
+def _accepting(run: RunRecord, example: bytes | None) -> str:
+    """Return how bookings that are rejected for the reason of an example are accepted, as lines; empty if they cannot be."""
+    reason = None if example is None else read_fields(example).get("reason")
+    if reason not in WAIVABLE:
+        return ""
+    accepted = ", ".join(filter(None, (run.options.get("accept"), str(reason))))
+    accepting = run.model_copy(update={"options": {**run.options, "accept": accepted}})
+    return (
+        f"Or, if the new application takes such bookings as they are ({reason}), accept them: {command_of(accepting, 'migrate')}\n"
+        f"Then verify: {command_of(accepting, 'verify')}\n"
+        f"Then cut over: {command_of(accepting, 'cutover')}\n"
+    )
 
 
 def _advice_about_fence(source: str) -> str:

@@ -334,56 +334,6 @@ class DuplicateClientDocuments(Refused):
     message = "{count:client has|clients have} more than one client document{where}: {clients:; |{count}}"
 
 
-class UnfitPlace(Refused):
-    """Indexes or options of a collection would refuse, delete or change client documents; nothing was written."""
-
-    place: str
-    problems: Sequence[str]
-    """One line each: what prevents it, its definition, and what it would do."""
-
-    remedies: Sequence[str]
-    """The commands that help, for the server's shell or this program."""
-
-    later: Sequence[str] = ()
-    """The commands that take a remedy back, when the validator has been changed."""
-
-    is_in_place: bool = False
-    """Whether it is the live collection, which a migration side by side would not write to."""
-
-    effect = "Nothing was written."
-    again = None
-    message = "{place} cannot take client documents: {problems:; }"
-
-    @property
-    def hint(self) -> str:
-        first = "First"
-        lines = []
-        if self.is_in_place:
-            lines.append(
-                "Usual, while the application reads the old shape: side by side, client documents go to a collection of their own: "
-                f"{SAME_COMMAND} without --in-place"
-            )
-            first = "Or in place, if it reads both shapes and writes the new one. First"
-        lines += [
-            f"{first}{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in self.remedies
-        ]
-        lines.append(f"Then run the same command again: {SAME_COMMAND}")
-        when = (
-            "when the migration is verified"
-            if self.is_in_place
-            else f"before the cut-over, which renames {self.place}"
-        )
-        for each in self.later:
-            lines.append(
-                f"Until you switch the validator on again, nothing that the application writes there is validated either. Do that {when}. "
-                f'Its rules are kept, and the last command restores its level as it is now; to see the rules, in mongosh: db.getCollectionInfos({{name: "{self.place}"}})[0].options'
-            )
-            lines.append(
-                f"Change them so that they allow client documents, and put the result for VALIDATOR, in mongosh: {each}"
-            )
-        return "\n".join(lines)
-
-
 class OutputFailed(OutputProblem):
     """A report or another output of a command cannot be written; what the command did remains in effect."""
 

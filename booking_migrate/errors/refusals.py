@@ -1,8 +1,10 @@
 """Errors of documents that a place refuses: a full disk, a validator, a unique index."""
 
 import re
+from collections.abc import Iterator, Sequence
+from shlex import quote
 
-from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, Refused, Unexpected, either
+from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, Refused, Unexpected, beside, either
 
 
 class RecordTooLarge(Refused):
@@ -25,10 +27,18 @@ class WriteFailed(Refused):
 class DiskFull(WriteFailed):
     """The server has no room left on its disk."""
 
+    undo: str = ""
+    """The command that undoes the run, if that frees what it has written."""
+
+    undoing = either(
+        "undo",
+        "\nOr, if the application cannot write and no room can be made soon, undo the run; this drops the target if the run made it, which "
+        "frees its space, but needs a little room itself: {undo}",
+    )
     message = "the disk of the server is full: cannot write to {place} ({problem})"
     hint = (
         "Until there is room, the application may not be able to write either. Free space on the server's disk, or enlarge it; then run "
-        f"the same command again: {GOES_ON}."
+        f"the same command again: {GOES_ON}: {SAME_COMMAND}{{undoing}}"
     )
 
 
@@ -51,12 +61,91 @@ class ValidationFailed(WriteFailed):
     whose = either("client", " of client {client}")
     message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
     hint = (
-        "Change the validator so that it allows this document, or switch it off, in mongosh: {remedy}\n"
+        'First see the rules, in mongosh: db.getCollectionInfos({{name: "{place}"}})[0].options\n'
+        "Then let the application's developers decide: if the rules are wrong for such documents, change them so that they allow these, and "
+        "put the result for VALIDATOR, in mongosh: {later}\n"
         f"Then run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
-        "A validator that is switched off validates nothing that the application writes either. Switch it on again before a cut-over. "
-        'Its rules are kept; to see them, in mongosh: db.getCollectionInfos({{name: "{place}"}})[0].options\n'
-        "Change them so that they allow such documents, and put the result for VALIDATOR, in mongosh: {later}"
+        "Only if the rules cannot be changed now: switch them off, then run the same command again. Nothing that the application writes there "
+        "is validated until you switch them on again with the command above, before a cut-over. In mongosh: {remedy}"
     )
+
+
+class UnfitPlace(Refused):
+    """Indexes or options of a collection would refuse, delete or change client documents; nothing was written."""
+
+    place: str
+    problems: Sequence[str]
+    """One line each: what prevents it, its definition, and what it would do."""
+
+    remedies: Sequence[str]
+    """The commands that help, for the server's shell or this program."""
+
+    later: Sequence[str] = ()
+    """The commands that take a remedy back, when the validator has been changed."""
+
+    is_in_place: bool = False
+    """Whether it is the live collection, which a migration side by side would not write to."""
+
+    is_filled: bool = False
+    """Whether a run has filled it, and a cut-over is refused: then no other target can be used instead."""
+
+    effect = "Nothing was written."
+    again = None
+    message = "{place} cannot take client documents: {problems:; }"
+
+    @property
+    def hint(self) -> str:
+        lines = []
+        if self.is_in_place:
+            lines.append(
+                "Usual, while the application reads the old shape: side by side, client documents go to a collection of their own: "
+                f"{SAME_COMMAND} without --in-place"
+            )
+        first = (
+            "Or in place, if it reads both shapes and writes the new one. First"
+            if self.is_in_place
+            else "First"
+        )
+        others = [each for each in self.remedies if each not in self.switches]
+        lines += [f"{first}{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in others]
+        if self.switches:
+            lines += self._changing_rules("First" if others else first)
+        lines.append(f"Then run the same command again{self.testing}: {SAME_COMMAND}")
+        if not self.is_filled:
+            lines += self._without_rules()
+        if not (self.is_filled or self.is_in_place):
+            lines.append(f"Or use a different target: {SAME_COMMAND} --target {quote(beside(self.place))}")
+        return "\n".join(lines)
+
+    @property
+    def testing(self) -> str:
+        return ", which tests the rules against client documents" if self.switches else ""
+
+    @property
+    def switches(self) -> Sequence[str]:
+        """Return the remedies that switch a validator off: they can be taken back."""
+        return [each for each in self.remedies if "validationLevel" in each] if self.later else []
+
+    def _changing_rules(self, first: str) -> Iterator[str]:
+        infos = f'db.getCollectionInfos({{name: "{self.place}"}})[0].options'
+        yield f"{first} see the rules, in mongosh: {infos}"
+        for each in self.later:
+            yield (
+                "Then let the application's developers decide: if the rules are wrong for client documents, change them so that they allow "
+                f"these, and put the result for VALIDATOR, in mongosh: {each}"
+            )
+
+    def _without_rules(self) -> Iterator[str]:
+        when = (
+            "when the migration is verified"
+            if self.is_in_place
+            else f"before the cut-over, which renames {self.place}"
+        )
+        for each in self.switches:
+            yield (
+                "Only if the rules cannot be changed now: switch them off, then run the same command again. Nothing that the application "
+                f"writes there is validated until you switch them on again with the command above, {when}. In mongosh: {each}"
+            )
 
 
 class DuplicateKeys(Unexpected):

@@ -243,9 +243,16 @@ def _steps_after_cutover(outcome: "CutoverOutcome", window: "WindowOutcome | Non
 
 
 def _which_application(run: RunRecord) -> str:
-    if run.cutover_options.get("no-guard") == str(True):
-        return "Start the new application, and stop the old one, whose old bookings are not refused (--no-guard)."
-    return "Start the new application. What the old one writes in the old shape is refused from now on."
+    is_guarded = run.cutover_options.get("no-guard") != str(True)
+    inserts = (
+        "Only its new bookings are refused"
+        if is_guarded
+        else "Not even its new bookings are refused (--no-guard)"
+    )
+    return (
+        f"Stop the old application now, if it still runs, and start the new one. {inserts}: its updates and deletes by old ids find nothing, "
+        "without an error, and those by clientId reach whole client documents."
+    )
 
 
 def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:

@@ -38,11 +38,17 @@ _PLACES = ("rejects", "json-format")
 _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
 """The options of a migration side by side only."""
 
-CARRYING = "carry rejected bookings along into the live collection in their old shape, the safe choice, which loses none"
-"""What a cut-over may do with rejected bookings."""
+CARRYING = (
+    "carry rejected bookings along into the live collection in their old shape, which loses none, if you know that the new application "
+    "skips those"
+)
+"""What a cut-over may do with rejected bookings, and when that is the right choice."""
 
-LEAVING = "Or, if the new application cannot skip bookings in their old shape, leave rejected ones in the kept copy, which finalize drops"
-"""The other choice, and when it is the right one."""
+LEAVING = "Or, if you do not know that, leave them in the kept copy: nothing is lost until finalize drops it, and a rollback brings them back"
+"""The other choice."""
+
+STOP_THE_OLD = "stop the old application right after it"
+"""What an operator has to do about a cut-over: the guard refuses new bookings in the old shape only."""
 
 CONFIG_PLACEHOLDER = "CONFIG.toml"
 """The placeholder for a config file whose name is not known."""
@@ -210,11 +216,11 @@ def _verify(run: RunRecord) -> PossibleCommand:
 def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
     commands = cutovers_of(run)
     if len(commands) > 1:
-        purposes = (f"Make it live, and {CARRYING}", LEAVING)
+        purposes = (f"Make it live; {STOP_THE_OLD}. With it, {CARRYING}", LEAVING)
         return [PossibleCommand(*each) for each in zip(purposes, commands, strict=True)]
     options = run.cutover_options
     if "at-rest" not in options or "block-all-writes" in options:
-        return [PossibleCommand("Make it live", *commands)]
+        return [PossibleCommand(f"Make it live; {STOP_THE_OLD}", *commands)]
     return ways_beside_deletes(run)
 
 

@@ -10,6 +10,7 @@ from booking_migrate import __version__
 from booking_migrate.bson.document import identity_of
 from booking_migrate.errors import (
     BookingMigrateError,
+    DiskFull,
     LeaseLost,
     NoMajority,
     OtherOptions,
@@ -17,7 +18,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpened
 from booking_migrate.runs.background import ALONE, Companion
-from booking_migrate.runs.commands import command_of
+from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.control import MIGRATE, handed_down
 from booking_migrate.runs.followed import FOLLOWING
 from booking_migrate.runs.lock import HeldLock
@@ -356,6 +357,8 @@ class RunSession:
         if isinstance(error, Refused) and not self._has_written and not self.is_resumed:
             self._stores.journal.remove(self.run_id)
         elif isinstance(error, Exception):
+            if isinstance(error, DiskFull) and self._run.archive is None:
+                error.undo = rollback_of(self._run)
             self._save(
                 RunState.FAILED,
                 problem=error.message if isinstance(error, BookingMigrateError) else type(error).__name__,

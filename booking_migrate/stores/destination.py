@@ -166,14 +166,17 @@ def examine(
     return (*found, *rules.of_options(facts.options))
 
 
-def refuse_unfit(place: str, found: Sequence[PlaceFinding], *, in_place: bool = False) -> None:
-    """Refuse a collection that cannot take client documents; ``in_place`` as of `examine`.
+def refuse_unfit(
+    place: str, found: Sequence[PlaceFinding], *, in_place: bool = False, is_filled: bool = False
+) -> None:
+    """Refuse a collection that cannot take client documents; ``in_place`` as of `examine`, ``is_filled`` as of `UnfitPlace`.
 
     Raises:
         UnfitPlace: an index or option prevents it.
     """
     refusal = refusal_of(place, found, in_place=in_place)
     if refusal is not None:
+        refusal.is_filled = is_filled
         raise refusal
 
 

@@ -153,6 +153,24 @@ def test_an_index_of_the_target_that_came_since(
     assert 0 == command(*CUTOVER).returncode
 
 
+def test_a_validator_that_was_left_off(database: Db, command: Run) -> None:
+    """A validator of the target that refuses client documents is named without another target; switched off, in a warning."""
+    _migrated(database, command)
+    database.command("collMod", "clients", validator={"$jsonSchema": {"required": ["phone"]}})
+    refused = command(*CUTOVER)
+    hint = json.loads(refused.stdout)["error"]["hint"]
+    database.command("collMod", "clients", validationLevel="off")
+    done = command(*CUTOVER)
+
+    assert (5, False, False) == (refused.returncode, "clients_2" in hint, '"off"' in hint)
+    assert 0 == done.returncode, done.stderr
+    assert (
+        "the validator of clients is switched off (validationLevel), and stays off when it is live as bookings"
+        in done.stderr
+    )
+    assert "off" == database.bookings.options()["validationLevel"]
+
+
 def test_a_carried_booking_that_an_index_refuses(database: Db, command: Run) -> None:
     """A rejected booking that a unique index of the target refuses ends the cut-over by name; the source stays live."""
     database.bookings.insert_many([*map(booking, range(8)), *(booking(8 + n, duration=5) for n in range(2))])

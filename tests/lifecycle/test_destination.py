@@ -61,10 +61,12 @@ def test_a_validator_is_refused_by_dry_run_and_migrate(database: Db, command: Ru
     *steps, about_risks = json.loads(looked.stdout)["next_steps"]
     commands = [each["command"] for each in steps]
     assert about_risks["command"].endswith(" --report dry-run.md")
-    assert ["db.", "booking-migrate migrate", "db.", "db."] == [
+    assert ["db.", "db.", "booking-migrate migrate", "db.", "booking-migrate migrate"] == [
         command[:23] if command.startswith("booking") else command[:3] for command in commands
     ]
-    assert f"booking-migrate migrate {' '.join(PLACES)}" == commands[1]
+    assert f"booking-migrate migrate {' '.join(PLACES)}" == commands[2]
+    assert 'validationLevel: "off"' in commands[3]
+    assert " --target clients_2" in commands[4]
     assert [f"{each['text']} {each['command']}" for each in steps] == blocker["hint"].splitlines()
     assert "refuses 4 of 4 client documents that were tested" in blocker["message"]
     assert (5, "UnfitPlace") == (refused.returncode, json.loads(refused.stdout)["error"]["kind"])

@@ -169,6 +169,19 @@ def test_a_cutover_is_continued_with_its_own_options(
     assert 0 == copied(invoke, cutover + " --yes").exit_code
 
 
+def test_rejected_bookings_are_accepted_as_printed(invoke: Invoke, named: tuple[str, str]) -> None:
+    """Where bookings may be accepted as they are, a cut-over that they prevent prints the whole way there, and it leads there."""
+    assert 3 == invoke("migrate", *PLACES, *named, "--quiet").exit_code
+    assert 0 == invoke("verify", *PLACES, *named, "--quiet").exit_code
+    refused = invoke("cutover", *PLACES, *named, "--yes").stderr
+    accepting = [each for each in commands_in(refused) if " --accept duration-too-short" in each]
+
+    assert ["migrate", "verify", "cutover"] == [shlex.split(each)[1] for each in accepting]
+    assert [0, 0, 0] == [
+        copied(invoke, each + " --yes" * (" cutover " in each)).exit_code for each in accepting
+    ]
+
+
 def test_no_connection_string(invoke: Invoke, named: tuple[str, str], server: Server) -> None:
     """What is printed never holds the connection string, however it was given."""
     invoke("migrate", *PLACES, *named, "--quiet")

@@ -109,6 +109,7 @@ class MongoLive(FencedSource):
         refuse_unfit(
             self._target.name,
             examine(MongoDestination(self._target), find_ends(self._target, _SAMPLE), in_place=False),
+            is_filled=True,
         )
         return None
 
