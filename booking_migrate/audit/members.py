@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.audit import routes, shapes
 from booking_migrate.audit.findings import Confidence, Rule
-from booking_migrate.audit.paths import ID, LEGACY_ID, NEW_PATHS, SESSION_ID, SESSIONS, SHARED, TOTALS
+from booking_migrate.audit.paths import ID, LEGACY_ID, NEW_PATHS, SESSION_ID, SESSIONS, SHARED
 from booking_migrate.audit.scopes import Scope
 from booking_migrate.audit.syntax import Node, Place
 from booking_migrate.audit.values import (
@@ -32,6 +32,7 @@ from booking_migrate.audit.values import (
     external,
     union,
 )
+from booking_migrate.domain.contract import TOTALS
 
 if TYPE_CHECKING:
     from booking_migrate.audit.analysis import Analysis

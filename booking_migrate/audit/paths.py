@@ -4,12 +4,11 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from booking_migrate.domain.contract import FIELDS, RESERVED, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, TOTALS, Kind, Presence
 from booking_migrate.domain.session import CLIENT_FIELDS
 
 SESSIONS = "sessions"
 SESSION_ID, LEGACY_ID = RESERVED
-TOTALS = frozenset({"totalSessions", "totalSpent"})
 
 OF_CLIENT = frozenset({"clientId", *CLIENT_FIELDS})
 """The fields that stay where they are."""
@@ -25,7 +24,7 @@ MOVED = {
 """The new path of each field that moved into a session, by its old one."""
 
 ID = "_id"
-_KEPT = OF_CLIENT | SHARED | TOTALS | {ID, "id", "__v", SESSIONS, SESSION_ID, LEGACY_ID}
+_KEPT = OF_CLIENT | SHARED | {*TOTALS, ID, "id", "__v", SESSIONS, SESSION_ID, LEGACY_ID}
 NEW_PATHS = {**MOVED, ID: f"{SESSIONS}[].{SESSION_ID}"}
 
 _CONTRACT = frozenset(rule.name for rule in FIELDS)
@@ -56,7 +55,7 @@ def camel(name: str) -> str:
 def is_new_shape(names: Collection[str]) -> bool:
     """Return whether properties are those of a client document or of a session."""
     known = _CONTRACT.intersection(names)
-    return (SESSIONS in names and bool(known | TOTALS.intersection(names))) or (
+    return (SESSIONS in names and bool(known or set(TOTALS).intersection(names))) or (
         SESSION_ID in names and len(known) >= _FEWEST_IF_NAMED - 1
     )
 

@@ -22,7 +22,7 @@ from booking_migrate.bson.format import Difference, display_id, show_element
 from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
-from booking_migrate.domain.contract import RESERVED, is_client_id
+from booking_migrate.domain.contract import RESERVED, TOTALS, is_client_id
 from booking_migrate.domain.ids import booking_of_session, client_document_id, time_of
 from booking_migrate.domain.rejection import WAIVABLE
 from booking_migrate.domain.rules import Rules
@@ -42,7 +42,7 @@ _KEPT = frozenset(name.encode() for name in DROPPED)
 _LOOKED_UP = frozenset(name.encode() for name in EXPERT_FIELDS)
 _ADDED = {rule.name.encode(): rule for rule in ADDED}
 _OWN_OF_SESSION = frozenset(name.encode() for name in RESERVED)
-_OF_SESSIONS = frozenset({b"sessions", b"totalSessions", b"totalSpent"})
+_OF_SESSIONS = frozenset({b"sessions", *(name.encode() for name in TOTALS)})
 
 
 LISTED = 100

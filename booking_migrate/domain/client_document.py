@@ -28,7 +28,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import describe
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import DOCUMENT_FIELDS, is_client_id
+from booking_migrate.domain.contract import DOCUMENT_FIELDS, TOTALS, is_client_id
 from booking_migrate.domain.ids import client_document_id, time_of
 from booking_migrate.domain.rejection import Fault, Reason
 from booking_migrate.domain.session import CLIENT_FIELDS, Session
@@ -200,7 +200,7 @@ def compose(
     array = Element(ARRAY, b"sessions", _array(kept, added))
     if base is None:
         names = [name for name in DOCUMENT_FIELDS if name in values]
-        before, after = names[: names.index("totalSessions")], names[names.index("totalSessions") :]
+        before, after = names[: names.index(TOTALS[0])], names[names.index(TOTALS[0]) :]
         body = [body_of({name: values[name] for name in before}), array.raw]
         return wrap_bytes(b"".join([*body, body_of({name: values[name] for name in after})]))
     fields = {part.name: part for part in base.parts}

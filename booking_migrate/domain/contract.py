@@ -306,14 +306,16 @@ _PATTERN_NAMES: dict[str | None, str] = {
     CURRENCY: "three capitals",
 }
 
+TOTALS = ("totalSessions", "totalSpent")
+"""The fields of a client document that add up its sessions; single bookings do not have them."""
+
 DOCUMENT_FIELDS = (
     "_id",
     "clientId",
     "clientUserId",
     "clientEmail",
     "sessions",
-    "totalSessions",
-    "totalSpent",
+    *TOTALS,
     "createdAt",
     "updatedAt",
 )

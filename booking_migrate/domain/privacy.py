@@ -8,13 +8,13 @@ from typing import Any
 
 from booking_migrate.bson.document import Opaque
 from booking_migrate.bson.format import describe, shorten, type_name
-from booking_migrate.domain.contract import RESERVED, RULES, Kind
+from booking_migrate.domain.contract import RESERVED, RULES, TOTALS, Kind
 from booking_migrate.quantities import plural
 
 _PUBLIC_TEXTS = frozenset({"startTime", "endTime", "paymentMethod"})
 """Texts of any value that are public; of the others only those whose values are listed in the contract."""
 
-_OWN = frozenset({"_id", "__v", "totalSessions", "totalSpent", *RESERVED})
+_OWN = frozenset({"_id", "__v", *TOTALS, *RESERVED})
 _LONGEST = 40
 
 

@@ -16,11 +16,12 @@ from booking_migrate.bson.format import Difference
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.carried_changes import Change, carry, document_with_sessions
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
+from booking_migrate.domain.contract import TOTALS
 from booking_migrate.domain.ids import session_id
 from booking_migrate.domain.session import CLIENT_FIELDS
 
 _DATES = (b"createdAt", b"updatedAt")
-_DERIVED = frozenset({b"sessions", b"totalSessions", b"totalSpent", b"__v", *_DATES})
+_DERIVED = frozenset({b"sessions", *(name.encode() for name in TOTALS), b"__v", *_DATES})
 
 
 @dataclass(frozen=True, slots=True)

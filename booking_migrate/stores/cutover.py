@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from bson import json_util
 
+from booking_migrate.domain.contract import TOTALS
+
 
 @dataclass(frozen=True, slots=True)
 class IndexNote:
@@ -95,7 +97,7 @@ def options_after(source: Mapping[str, Any], target: Mapping[str, Any] | None) -
     return tuple(notes)
 
 
-_FIELDS_OF_CLIENTS = ("sessions", "totalSessions", "totalSpent")
+_FIELDS_OF_CLIENTS = ("sessions", *TOTALS)
 """Fields that client documents have, and single bookings do not."""
 
 _NAMED = re.compile(rf"""["'.$](?:{"|".join(_FIELDS_OF_CLIENTS)})["'.]""")
