@@ -21,7 +21,7 @@ from booking_migrate.references.changes import Planned, find, plan_change, rever
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.tally import Known, Tally
-from booking_migrate.references.values import occurrences
+from booking_migrate.references.values import Form, occurrences
 from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from booking_migrate.stores.reference_journal import ABSENT, Move, Update
@@ -30,19 +30,37 @@ from booking_migrate.stores.references import NewIds
 Db = Database[dict[str, Any]]
 
 OLD = [ObjectId(f"65f1a00a0b{number:014x}") for number in range(1, 5)]
+OTHER_OLD = Binary(b"y" * 16, 4)
+"""The id of a booking that is not an ObjectId."""
+
 _DOCUMENT = ObjectId("65f0c0000000000000000001")
 _CLIENT = ObjectId("65f0a0000000000000000001")
-KNOWN = Known({sort_key(old): NewIds(session_id(old, 0), _DOCUMENT, _CLIENT) for old in OLD}, frozenset())
+KNOWN = Known(
+    {sort_key(old): NewIds(session_id(old, 0), _DOCUMENT, _CLIENT) for old in [*OLD, OTHER_OLD]}, frozenset()
+)
 
 ids = st.sampled_from(OLD)
-references = st.one_of(
-    ids,
-    ids.map(str),
-    ids.map(lambda each: str(each).upper()),
-    ids.map(lambda each: f"/b/{each}?x={OLD[0]}"),
-    ids.map(lambda each: DBRef("bookings", each, "shop", more=1)),
-    ids.map(lambda each: DBRef("bookings", str(each))),
-)
+
+
+def spelled(form: Form) -> st.SearchStrategy[Any]:
+    """Make values that spell an old id in one form; those of a document's own `_id` have it only there."""
+    match form:
+        case Form.OBJECT_ID:
+            return ids
+        case Form.TEXT:
+            return st.one_of(ids.map(str), ids.map(lambda each: str(each).upper()))
+        case Form.EMBEDDED:
+            return ids.map(lambda each: f"/b/{each}?x={OLD[0]}")
+        case Form.DBREF:
+            whole = ids.map(lambda each: DBRef("bookings", each, "shop", more=1))
+            return st.one_of(whole, ids.map(lambda each: DBRef("bookings", str(each))))
+        case Form.VALUE:
+            return st.just(OTHER_OLD)
+        case Form.DOCUMENT_ID:
+            return st.one_of(ids, ids.map(str))
+
+
+references = st.one_of([spelled(form) for form in Form])
 others = st.one_of(
     st.none(),
     st.booleans(),
@@ -57,7 +75,7 @@ others = st.one_of(
 leaves = st.one_of(references, others, st.lists(st.one_of(references, others), max_size=4))
 documents_inside = st.dictionaries(st.sampled_from(["b", "c", "0", "doc"]), leaves, max_size=4)
 documents = st.fixed_dictionaries(
-    {"_id": st.one_of(st.integers(1, 9), ids, ids.map(str))},
+    {"_id": st.one_of(st.integers(1, 9), spelled(Form.DOCUMENT_ID))},
     optional={
         "b": leaves,
         "items": st.one_of(

@@ -14,8 +14,16 @@ from booking_migrate.references.decoded import put_back, references_in, with_ids
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.tally import Tally
-from booking_migrate.references.values import occurrences, replaced
-from tests.properties.test_rewritten_references import KNOWN, OLD, documents, fields, references
+from booking_migrate.references.values import Form, occurrences, replaced
+from tests.properties.test_rewritten_references import (
+    KNOWN,
+    OLD,
+    OTHER_OLD,
+    documents,
+    fields,
+    references,
+    spelled,
+)
 
 conditions: st.SearchStrategy[dict[str, tuple[int, ...]]] = st.one_of(
     st.just({}),
@@ -43,10 +51,24 @@ def test_it_reads_what_a_rewrite_reads(
         assert read == [tuple(found) for found in references_in(raw, field)]
 
 
+@given(st.sampled_from(Form).flatmap(lambda form: st.tuples(st.just(form), spelled(form))))
+def test_every_form_is_known_to_both(spelling: tuple[Form, Any]) -> None:
+    """A rewrite recognises each form, and verification reads the same old ids in it."""
+    form, value = spelling
+    field = ReferenceField("docs", "_id" if form is Form.DOCUMENT_ID else "b")
+    raw = encode({"_id": 1, field.field: value})
+
+    [found] = occurrences(raw, field)
+
+    assert form is found.form
+    assert [found[:3]] == [tuple(each) for each in references_in(raw, field)]
+    assert any(sort_key(each) in KNOWN.states for each in found.old_ids)
+
+
 @given(ids)
 def test_it_replaces_ids_in_the_same_form(value: Any) -> None:
     """What a value has to become is what a rewrite makes of it."""
-    new: dict[bytes, ObjectId] = {sort_key(old): session_id(old, 0) for old in OLD}
+    new: dict[bytes, ObjectId] = {sort_key(old): session_id(old, 0) for old in [*OLD, OTHER_OLD]}
 
     if not hasattr(value, "as_doc"):
         assert replaced(value, new) == with_ids(value, new)
