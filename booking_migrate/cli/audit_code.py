@@ -14,7 +14,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.annotations import code_annotations
 from booking_migrate.cli.next_steps import same_command
-from booking_migrate.cli.options import OUTPUT, RULES, OutputOptions
+from booking_migrate.cli.options import OUTPUT, RULES, Format, FormatOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.errors import BadConfiguration, MissingExtra
 from booking_migrate.reports.files import check_output_path, replace_file
@@ -41,13 +41,6 @@ The exit code is 3 if a place was found that is neither in the baseline nor supp
 """
 
 
-class Format(StrEnum):
-    """How places are printed beside the report."""
-
-    TEXT = "text"
-    GITHUB = "github"
-
-
 class Least(StrEnum):
     """The least confidence of what is reported."""
 
@@ -72,7 +65,6 @@ class AuditOptions(Group, panel=RULES):
     update_baseline: bool = option(
         False, "Write all places into the baseline file, and exit with 0.", panel=OUTPUT
     )
-    format: Format = option(Format.TEXT, "github: also print annotations for GitHub Actions.", panel=OUTPUT)
 
 
 def audit_code(
@@ -82,18 +74,21 @@ def audit_code(
     ],
     *,
     given: AuditOptions,
+    printed: FormatOptions,
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_audit`."""
 
     def body(context: run.RunContext) -> "AuditReport":
-        return _audit(paths, given, context)
+        return _audit(paths, given, printed, context)
 
     asked = run.Invocation(ctx, output, None, " ".join(map(str, paths)), places=[given.baseline])
     run.execute(asked, body)
 
 
-def _audit(paths: Sequence[Path], given: AuditOptions, context: run.RunContext) -> "AuditReport":
+def _audit(
+    paths: Sequence[Path], given: AuditOptions, printed: FormatOptions, context: run.RunContext
+) -> "AuditReport":
     if find_spec("ast_grep_py") is None or find_spec("pathspec") is None:
         raise MissingExtra("audit-code", "audit")
     # Here and not above: the packages of the extra may not be installed, and the help is there without them.
@@ -119,7 +114,12 @@ def _audit(paths: Sequence[Path], given: AuditOptions, context: run.RunContext) 
         seconds=context.seconds,
         next_steps=_next_steps(context.asked.ctx, outcome, given),
     )
-    if given.format is Format.GITHUB or os.environ.get("GITHUB_ACTIONS") == "true":
+    match printed.format:
+        case Format.TEXT:
+            is_annotated = os.environ.get("GITHUB_ACTIONS") == "true"
+        case Format.GITHUB:
+            is_annotated = True
+    if is_annotated:
         sys.stderr.writelines(f"{line}\n" for line in code_annotations(report))
     return report
 

@@ -341,6 +341,20 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+class Format(StrEnum):
+    """How a result is printed beside its reports."""
+
+    TEXT = "text"
+    GITHUB = "github"
+
+
+@dataclass(frozen=True, slots=True)
+class FormatOptions(Group, panel=OUTPUT):
+    """How the result of a command is printed that offers more than the text for people and ``--json``."""
+
+    format: Format = option(Format.TEXT, "github: also print annotations for GitHub Actions.")
+
+
 @dataclass(frozen=True, slots=True)
 class OutputOptions(Group, panel=OUTPUT):
     """What a command prints and writes about itself."""
