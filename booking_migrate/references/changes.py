@@ -3,17 +3,12 @@
 Values are compared with their type, as bytes would be.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from bson import decode
-from bson.errors import BSONError
-from bson.objectid import ObjectId
-
 from booking_migrate.bson.document import (
-    CODEC,
     element_of,
     elements,
     identity_of,
@@ -23,7 +18,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.order import sort_key
 from booking_migrate.references.fields import NewId, ReferenceField
-from booking_migrate.references.positions import names_in, rebuilt, value_at
+from booking_migrate.references.positions import Places, rebuilt
 from booking_migrate.references.tally import ALREADY, DUPLICATE_NAME, NO_ID, Known, Tally
 from booking_migrate.references.values import (
     Occurrence,
@@ -100,7 +95,7 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
         known: what its ids stand for.
         tally: where its references are counted, but for those that are rewritten: these count once they are written.
     """
-    raw = found.raw
+    raw, places = found.raw, Places(found.raw)
     changes: list[FieldChange] = []
     added: dict[str, _Added] = {}
     guard: list[tuple[str, tuple[Any, ...]]] = []
@@ -121,13 +116,15 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
         else:
             changes.append(FieldChange(of.field, value.path, value.value, after))
         if not is_same or of.add:
-            guard += [(_beside(raw, of, value.path, path)[0], values) for path, values in of.when.items()]
+            guard += [(_beside(places, of, value.path, path)[0], values) for path, values in of.when.items()]
         ids = next(iter(new.values()))
         for path, to in of.add.items():
-            place, is_list = _beside(raw, of, value.path, path)
+            place, is_list = _beside(places, of, value.path, path)
             one = added.setdefault(place, _Added(path, is_list))
             one.values.append((_chosen(ids, to), is_same))
-    changes += _merged([each for place, one in added.items() if (each := one.change(raw, place)) is not None])
+    changes += _merged(
+        [each for place, one in added.items() if (each := one.change(places, place)) is not None]
+    )
     if not changes:
         return None
     change = DocumentChange(identity_of(raw), sha256(raw).digest(), _with_whole_id(raw, changes))
@@ -159,9 +156,9 @@ class _Added:
     values: list[tuple[Any, bool]] = field(default_factory=list)
     """The new ids, each with whether the reference is its own new id: then a second rewrite finds it again."""
 
-    def change(self, raw: bytes, place: str) -> FieldChange | None:
+    def change(self, places: Places, place: str) -> FieldChange | None:
         """Return the change; None if the field has that value already."""
-        before = value_at(raw, place)
+        before = places.at(place)
         after: Any = self.values[0][0]
         if self.is_list:
             there = before if isinstance(before, list) else None
@@ -169,14 +166,14 @@ class _Added:
         if _is_same(before, after):
             return None
         if before is ABSENT:
-            return _with_parents(raw, FieldChange(self.name, place, before, after))
+            return _with_parents(places, FieldChange(self.name, place, before, after))
         return FieldChange(self.name, place, before, after)
 
 
-def _with_parents(raw: bytes, change: FieldChange) -> FieldChange:
+def _with_parents(places: Places, change: FieldChange) -> FieldChange:
     """Return the addition of a field as that of the first document on its path that is missing: an undo removes that."""
     names = change.path.split(".")
-    depth = next(at for at in range(1, len(names) + 1) if value_at(raw, ".".join(names[:at])) is ABSENT)
+    depth = next(at for at in range(1, len(names) + 1) if not places.has(".".join(names[:at])))
     after = change.after
     for name in reversed(names[depth:]):
         after = {name: after}
@@ -242,26 +239,26 @@ def _count_new(of: ReferenceField, raw: bytes, value: Occurrence, known: Known, 
         tally.count(of, ALREADY)
 
 
-def _beside(raw: bytes, of: ReferenceField, path: str, other: str) -> tuple[str, bool]:
+def _beside(places: Places, of: ReferenceField, path: str, other: str) -> tuple[str, bool]:
     """Return the concrete path of a field beside a reference, and whether the reference is an element of an array.
 
     Args:
-        raw: the document.
+        places: the document.
         of: the field of the reference.
         path: the reference's concrete path.
         other: a configured path; one with another parent is its own concrete path.
     """
-    places = path.split(".")
-    names = [at for at, place in enumerate(places) if not place.isdecimal()]
+    parts = path.split(".")
+    names = [at for at, part in enumerate(parts) if not part.isdecimal()]
     if len(names) <= of.field.count("."):
         # A name looks like a position: only the document says which is which.
-        names = names_in(raw, places)
+        names = places.names_in(parts)
     last = names[of.field.count(".")]
-    in_array = any(each.isdigit() for each in places[last + 1 :])
+    in_array = any(each.isdigit() for each in parts[last + 1 :])
     prefix = f"{of.parent}." if of.parent else ""
     if not other.startswith(prefix):
         return other, in_array
-    return ".".join([*places[:last], other[len(prefix) :]]), in_array
+    return ".".join([*parts[:last], other[len(prefix) :]]), in_array
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -270,14 +267,14 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def is_after(raw: bytes, changes: Sequence[FieldChange]) -> bool:
     """Return whether a document has all values that changes make, where they make them."""
-    look = _looker(raw)
-    return all(_is_same(look(each.path), each.after) for each in changes)
+    places = Places(raw)
+    return all(_is_same(places.at(each.path), each.after) for each in changes)
 
 
 def is_before(raw: bytes, changes: Sequence[FieldChange]) -> bool:
     """Return whether a document has all values that changes replace, where they replace them."""
-    look = _looker(raw)
-    return all(_is_same(look(each.path), each.before) for each in changes)
+    places = Places(raw)
+    return all(_is_same(places.at(each.path), each.before) for each in changes)
 
 
 class Reversal(NamedTuple):
@@ -292,12 +289,12 @@ class Reversal(NamedTuple):
 
 def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
     """Return how a document as it is now gets its old references back, wherever its arrays have them now."""
-    look = _looker(raw)
+    places = Places(raw)
     used: set[str] = set()
     back: list[FieldChange] = []
     moved: list[FieldChange] = []
     for each in noted.changes:
-        there = _as_it_is(each, look(each.path))
+        there = _as_it_is(each, places.at(each.path))
         if there is None:
             moved.append(each)
         else:
@@ -306,7 +303,7 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
     kept: list[FieldChange] = []
     by_field: dict[str, _Unused] = {}
     for each in moved:
-        if each.field == each.path and _is_same(look(each.path), each.before):
+        if each.field == each.path and _is_same(places.at(each.path), each.before):
             continue
         if each.field not in by_field:
             by_field[each.field] = _Unused(raw, each.field, used)
@@ -319,7 +316,7 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
             parts = reversal(raw, noted._replace(changes=tuple(_leaves(each))))
             back += [part._replace(before=ABSENT, after=part.before) for part in parts.changes]
             kept += [each] if parts.kept else []
-        elif not _is_same(look(each.path), each.before):
+        elif not _is_same(places.at(each.path), each.before):
             kept.append(each)
     turned = tuple(each._replace(before=each.after, after=each.before) for each in back)
     return Reversal(turned, tuple(kept))
@@ -369,24 +366,3 @@ def _leaves(change: FieldChange) -> Iterator[FieldChange]:
     for name, value in change.after.items():
         part = FieldChange(f"{change.field}.{name}", f"{change.path}.{name}", ABSENT, value)
         yield from _leaves(part) if type(value) is dict else (part,)
-
-
-def _looker(raw: bytes) -> Callable[[str], Any]:
-    """Return what finds the value at a concrete path of a document, as `value_at` does; ids and texts without taking bytes apart."""
-    try:
-        document: Any = decode(raw, CODEC)
-    except (BSONError, OverflowError, RecursionError, UnicodeError):
-        document = None
-
-    def look(path: str) -> Any:
-        found = document
-        for name in path.split("."):
-            if type(found) is dict:
-                found = found.get(name, ABSENT)
-            elif type(found) is list and name.isdecimal() and name == str(int(name)):
-                found = found[int(name)] if int(name) < len(found) else ABSENT
-            else:
-                return value_at(raw, path)
-        return found if type(found) in (ObjectId, str) or found is ABSENT else value_at(raw, path)
-
-    return look

@@ -1,37 +1,88 @@
 """Values at concrete paths of a document, in which arrays have positions: ``items.3.bookingId``; pure."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
 
-from booking_migrate.bson.document import ARRAY, DOCUMENT, Element, element_of, elements, read_value, wrap
+from bson import decode
+from bson.errors import BSONError
+from bson.objectid import ObjectId
+
+from booking_migrate.bson.document import (
+    ARRAY,
+    CODEC,
+    DOCUMENT,
+    Element,
+    element_of,
+    elements,
+    read_value,
+    wrap,
+)
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange
 
-
-def names_in(raw: bytes, places: Sequence[str]) -> list[int]:
-    """Return which parts of a concrete path are names of fields; the others are positions in arrays."""
-    found, kind, inner = [], DOCUMENT, raw
-    for at, place in enumerate(places):
-        if kind == DOCUMENT:
-            found.append(at)
-        element = next(each for each in elements(inner) if each.name == place.encode())
-        kind, inner = element.kind, element.value
-    return found
+_UNKNOWN: Final = object()
+"""What the decoded document does not tell: a value that is in it under other names, or not at all."""
 
 
-def value_at(raw: bytes, path: str) -> Any:
-    """Return the value at a concrete path, decoded (or `Opaque`); `ABSENT` if a document does not have it."""
-    document = raw
-    names = path.split(".")
-    for number, name in enumerate(names):
-        element = next((each for each in elements(document) if each.name == name.encode()), None)
-        if element is None:
-            return ABSENT
-        if number == len(names) - 1:
-            return read_value(element)
-        if element.kind not in (DOCUMENT, ARRAY):
-            return ABSENT
-        document = element.value
-    return ABSENT
+class Places:
+    """The values at concrete paths of one document, however many: no part of it is taken apart twice."""
+
+    def __init__(self, raw: bytes) -> None:
+        """Take the document, BSON."""
+        self._raw = raw
+        self._inside: dict[str, Mapping[bytes, Element]] = {}
+        """The elements of the documents and arrays that were taken apart, by their paths."""
+
+    def at(self, path: str) -> Any:
+        """Return the value at a path, decoded (or `Opaque`); `ABSENT` if the document does not have it."""
+        found = self._decoded(path)
+        if found is ABSENT or type(found) in (ObjectId, str):
+            # Ids and texts are what they were before they were decoded.
+            return found
+        element = self._element(path)
+        return ABSENT if element is None else read_value(element)
+
+    def has(self, path: str) -> bool:
+        """Return whether there is a value at a path."""
+        found = self._decoded(path)
+        return self._element(path) is not None if found is _UNKNOWN else found is not ABSENT
+
+    def names_in(self, parts: Sequence[str]) -> list[int]:
+        """Return which parts of a path that the document has are names of fields; the others are positions in arrays."""
+        above = [self._element(".".join(parts[:at])) for at in range(1, len(parts))]
+        kinds = [DOCUMENT, *(each.kind for each in above if each is not None)]
+        return [at for at, kind in enumerate(kinds) if kind == DOCUMENT]
+
+    @cached_property
+    def _document(self) -> Any:
+        try:
+            return decode(self._raw, CODEC)
+        except (BSONError, OverflowError, RecursionError, UnicodeError):
+            return None
+
+    def _decoded(self, path: str) -> Any:
+        found = self._document
+        for name in path.split("."):
+            if type(found) is dict:
+                found = found.get(name, ABSENT)
+            elif type(found) is list and name.isdecimal() and name == str(int(name)):
+                found = found[int(name)] if int(name) < len(found) else ABSENT
+            else:
+                return _UNKNOWN
+        return found
+
+    def _element(self, path: str) -> Element | None:
+        parent, _, name = path.rpartition(".")
+        if parent not in self._inside:
+            self._inside[parent] = self._taken_apart(parent)
+        return self._inside[parent].get(name.encode())
+
+    def _taken_apart(self, path: str) -> Mapping[bytes, Element]:
+        """Return the elements at a path by their names, of which the first one counts; none if there is no document or array."""
+        above = self._element(path) if path else Element(DOCUMENT, b"", self._raw)
+        if above is None or above.kind not in (DOCUMENT, ARRAY):
+            return {}
+        return {each.name: each for each in reversed([*elements(above.value)])}
 
 
 def rebuilt(raw: bytes, changes: Sequence[FieldChange]) -> bytes:

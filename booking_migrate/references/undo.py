@@ -20,7 +20,7 @@ from booking_migrate.references.changes import Found, reversal
 from booking_migrate.references.computed import compute
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.lookup import look_up
-from booking_migrate.references.positions import value_at
+from booking_migrate.references.positions import Places
 from booking_migrate.references.record import problem_noted
 from booking_migrate.references.restoring import (
     MOST_ROUNDS,
@@ -221,11 +221,12 @@ class _Done(NamedTuple):
 
 def _with_old_ids(old_ids: OldIds, collection: str, others: Sequence[tuple[bytes, FieldChange]]) -> set[int]:
     """Return the positions of changes in whose place there are ids of old bookings now, and no new ones: these lead somewhere."""
+    places = {raw: Places(raw) for raw, _change in others}
     asked = [
         (position, raw, Occurrence(each.path, value, old_ids_of(value), form_of(each.path, value)))
         for position, (raw, each) in enumerate(others)
         if not each.is_document_id
-        for value in [value_at(raw, each.path)]
+        for value in [places[raw].at(each.path)]
         if value is not ABSENT and value is not None and not isinstance(value, bool | dict | list | DBRef)
     ]
     if not asked:

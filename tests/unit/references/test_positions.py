@@ -6,11 +6,12 @@ import bson
 import pytest
 from bson.objectid import ObjectId
 
+from booking_migrate.bson.document import Element
 from booking_migrate.bson.order import sort_key
-from booking_migrate.references import changes
-from booking_migrate.references.changes import find, plan_change
-from booking_migrate.references.fields import ReferenceField
-from booking_migrate.references.positions import names_in, rebuilt
+from booking_migrate.references import positions
+from booking_migrate.references.changes import find, is_after, is_before, plan_change, reversal
+from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.positions import rebuilt
 from booking_migrate.references.tally import Known, Tally
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange
 from booking_migrate.stores.references import NewIds
@@ -49,20 +50,46 @@ def test_many_changes_within_one_array() -> None:
     assert ids[::-1] == done["_id"]["a"]
 
 
-def test_a_condition_does_not_read_the_document_for_each_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which parts of a path are positions is plain unless the name of a field is a number, which is looked up."""
-    calls: list[object] = []
+@pytest.mark.parametrize(
+    ("field", "beside"),
+    [
+        ("many.b", {"add": {"many.c": NewId.SESSION}}),
+        ("many.b", {"add": {"many.c.d": NewId.CLIENT_DOCUMENT, "many.e.d": NewId.SESSION}}),
+        ("many.b", {"when": {"many.t": (5,), "t": (5,)}}),
+        ("many.0", {"add": {"many.c": NewId.SESSION}, "when": {"many.t": (5,)}}),
+    ],
+    ids=["added", "added within a document", "conditions", "a number as a name"],
+)
+def test_a_document_is_not_read_again_for_each_of_its_references(
+    field: str, beside: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many elements of an array have references, to plan and to take back what is written beside them reads it a few times."""
+    many = [{"b": old(number), "0": old(number), "t": 5, "e": {"f": number}} for number in range(300)]
+    raw = bson.encode({"_id": 1, "many": many, "t": 5})
+    known = Known(
+        {sort_key(old(number)): NewIds(new(number), number, 1) for number in range(300)}, frozenset()
+    )
+    read = counted_bytes(monkeypatch)
+    planned = plan_change(find(raw, [ReferenceField("orders", field, **beside)]), known, Tally())
+    assert planned is not None
+    after = rebuilt(raw, planned.change.changes)
+    read.clear()
+    plan_change(find(raw, [ReferenceField("orders", field, **beside)]), known, Tally())
+    assert is_before(raw, planned.change.changes)
+    assert is_after(after, planned.change.changes)
+    assert raw == rebuilt(after, reversal(after, planned.change).changes)
+    assert 30 * len(raw) > sum(read)
 
-    def counted(*given: Any) -> list[int]:
-        calls.append(given)
-        return names_in(*given)
 
-    monkeypatch.setattr(changes, "names_in", counted)
-    known = Known({sort_key(old(1)): NewIds(new(1), 1, 1)}, frozenset())
-    raw = bson.encode({"_id": 1, "a": [[{"b": old(1), "t": 5}] * 9], "0": {"b": old(1)}, "t": 5})
-    for field, condition, expected in [("a.b", "a.t", "a.0.8.t"), ("0.b", "t", "t")]:
-        of = ReferenceField("orders", field, when={condition: (5,)})
-        planned = plan_change(find(raw, [of]), known, Tally())
-        assert planned is not None
-        assert (expected, (5,)) == planned.guard[-1]
-    assert 1 == len(calls)
+def counted_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list of the sizes of all BSON that is decoded or taken apart at paths from now on."""
+    sizes: list[int] = []
+    for name in ("elements", "decode", "read_value"):
+        function = getattr(positions, name)
+
+        def call(given: Any, *more: Any, function: Any = function) -> Any:
+            sizes.append(len(given.value if isinstance(given, Element) else given))
+            return function(given, *more)
+
+        monkeypatch.setattr(positions, name, call)
+    return sizes

@@ -34,7 +34,7 @@ def test_the_document_is_not_read_again_for_each_reference(
     shift: int, spelled: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Arrays of references are restored whole, also shifted, and the bytes are taken apart a few times only."""
-    read = [*counted(monkeypatch, "value_at"), *counted(monkeypatch, "occurrences")]
+    read = [*counted(monkeypatch, "Places"), *counted(monkeypatch, "occurrences")]
     before = bson.encode({"_id": 1, "many": [{"b": spelled(old(number))} for number in range(COUNT)]})
     now = bson.encode({"_id": 1, "many": [{"b": spelled(new(number))} for number in range(shift, COUNT)]})
     noted = tuple(
