@@ -3,12 +3,14 @@
 Values are compared with their type, as bytes would be.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import (
+    DOCUMENT,
     element_of,
     elements,
     identity_of,
@@ -23,6 +25,7 @@ from booking_migrate.references.tally import ALREADY, DUPLICATE_NAME, NO_ID, Kno
 from booking_migrate.references.values import (
     Occurrence,
     all_occurrences,
+    documents_at,
     has_duplicates,
     is_id_like,
     occurrences,
@@ -292,30 +295,32 @@ def reversal(raw: bytes, noted: DocumentChange) -> Reversal:
     places = Places(raw)
     used: set[str] = set()
     back: list[FieldChange] = []
-    moved: list[FieldChange] = []
+    moved: deque[FieldChange] = deque()
     for each in noted.changes:
         there = _as_it_is(each, places.at(each.path))
         if there is None:
             moved.append(each)
         else:
-            used.add(each.path)
+            used |= _all_paths(each)
             back.append(there)
     kept: list[FieldChange] = []
     by_field: dict[str, _Unused] = {}
-    for each in moved:
+    while moved:
+        each = moved.popleft()
         if each.field == each.path and _is_same(places.at(each.path), each.before):
             continue
         if each.field not in by_field:
             by_field[each.field] = _Unused(raw, each.field, used)
         place = by_field[each.field].take(each.after)
         if place is not None:
-            back.append(each._replace(path=place))
+            there = each._replace(path=place)
+            used |= _all_paths(there)
+            back.append(there)
         elif by_field[each.field].take(each.before) is not None:
             continue
         elif each.before is ABSENT and type(each.after) is dict:
-            parts = reversal(raw, noted._replace(changes=tuple(_leaves(each))))
-            back += [part._replace(before=ABSENT, after=part.before) for part in parts.changes]
-            kept += [each] if parts.kept else []
+            # Others have added to it, or changed some of it.
+            moved += _fields_of(each)
         elif not _is_same(places.at(each.path), each.before):
             kept.append(each)
     turned = tuple(each._replace(before=each.after, after=each.before) for each in back)
@@ -341,8 +346,10 @@ class _Unused:
     def __init__(self, raw: bytes, field: str, used: set[str]) -> None:
         self._used = used
         self._paths: dict[tuple[int, bytes], list[str]] = {}
-        for each in reversed(occurrences(raw, ReferenceField("", field))):
-            self._paths.setdefault(_spelled(each.value), []).append(each.path)
+        found = [(each.path, _spelled(each.value)) for each in occurrences(raw, ReferenceField("", field))]
+        found += [(path, (DOCUMENT, inner)) for path, inner in documents_at(raw, field)]
+        for path, spelled in reversed(found):
+            self._paths.setdefault(spelled, []).append(path)
 
     def take(self, value: Any) -> str | None:
         """Return the first place with a value, and use it up; None if all of them are used, or it is `ABSENT`."""
@@ -361,8 +368,20 @@ def _spelled(value: Any) -> tuple[int, bytes]:
     return element.kind, element.value
 
 
-def _leaves(change: FieldChange) -> Iterator[FieldChange]:
-    """Yield the addition of a document as those of its fields: others have added to it, or an array has it elsewhere."""
-    for name, value in change.after.items():
-        part = FieldChange(f"{change.field}.{name}", f"{change.path}.{name}", ABSENT, value)
-        yield from _leaves(part) if type(value) is dict else (part,)
+def _fields_of(change: FieldChange) -> list[FieldChange]:
+    """Return the addition of a document as those of its fields."""
+    return [
+        FieldChange(f"{change.field}.{name}", f"{change.path}.{name}", ABSENT, value)
+        for name, value in change.after.items()
+    ]
+
+
+def _all_paths(change: FieldChange) -> set[str]:
+    """Return where a change is, and where the fields are of a document that it adds."""
+    paths, pending = {change.path}, [change]
+    while pending:
+        each = pending.pop()
+        if each.before is ABSENT and type(each.after) is dict:
+            pending += (inner := _fields_of(each))
+            paths.update(one.path for one in inner)
+    return paths

@@ -9,7 +9,8 @@ import pytest
 
 from booking_migrate.references import changes
 from booking_migrate.references.changes import reversal
-from booking_migrate.stores.reference_journal import DocumentChange, FieldChange
+from booking_migrate.references.positions import rebuilt
+from booking_migrate.stores.reference_journal import ABSENT, DocumentChange, FieldChange
 from tests.support.references import new, old
 
 COUNT = 500
@@ -61,3 +62,31 @@ def test_a_restored_document_needs_no_change(monkeypatch: pytest.MonkeyPatch) ->
 
     assert ((), ()) == (back.changes, back.kept)
     assert 1 == len(read)
+
+
+@pytest.mark.parametrize("doc", [lambda _number: 7, lambda number: number], ids=["equal", "different"])
+def test_documents_that_were_added_are_removed_wherever_they_are(doc: Callable[[int], int]) -> None:
+    """A document that a rewrite has added to an element is gone after the undo, also in another position, and no other one is."""
+    many = [{"b": old(number), "n": number} for number in range(4)]
+    now = [{"b": new(number), "n": number, "more": {"doc": doc(number)}} for number in range(4)]
+    noted = [FieldChange("many.b", f"many.{number}.b", old(number), new(number)) for number in range(4)]
+    noted += [
+        FieldChange("many.more", f"many.{number}.more", ABSENT, {"doc": doc(number)}) for number in range(4)
+    ]
+    other: list[dict[str, Any]] = [{"x": 1}, {"x": {"doc": 7}}]
+    raw = bson.encode({"_id": 1, "many": [*other, *now]})
+    back = reversal(raw, DocumentChange(bson.encode({"_id": 1}), b"", tuple(noted)))
+
+    assert {"_id": 1, "many": [*other, *many]} == bson.decode(rebuilt(raw, back.changes))
+    assert () == back.kept
+    assert len(noted) == len({each.path for each in back.changes})
+
+
+def test_a_document_that_others_have_added_to_keeps_what_is_theirs() -> None:
+    """Of a document that a rewrite has added, an undo removes its own fields, in another position too."""
+    change = FieldChange("many.more", "many.0.more", ABSENT, {"doc": 7, "s": {"id": new(0)}})
+    raw = bson.encode({"_id": 1, "many": [{"x": 1}, {"more": {"doc": 7, "s": {"id": new(0)}, "own": 1}}]})
+    back = reversal(raw, DocumentChange(bson.encode({"_id": 1}), b"", (change,)))
+
+    assert {"many.1.more.doc", "many.1.more.s"} == {each.path for each in back.changes}
+    assert () == back.kept
