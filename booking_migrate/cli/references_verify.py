@@ -15,9 +15,15 @@ from booking_migrate.cli.references_fields import FieldOptions, named_fields
 from booking_migrate.cli.references_rewrite import ChosenRun, choose_run
 from booking_migrate.errors import NoReferences, NotPermitted
 from booking_migrate.events import Warned
-from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.fields import NewId, ReferenceField, each_place_once
 from booking_migrate.references.in_effect import RewriteInEffect
-from booking_migrate.references.proof import Fate, Kind, Proof, VerifyPlan, fields_of_rewrites
+from booking_migrate.references.proof import (
+    Fate,
+    Kind,
+    Proof,
+    VerifyPlan,
+    fields_of_rewrites,
+)
 from booking_migrate.references.verify import verify_references
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.verified_references import (
@@ -101,7 +107,8 @@ def _verify(
     rewrites = journal.rewrites()
     of_this = [each for each in rewrites if each.live == live.source]
     stand = in_effect(of_this)
-    fields = tuple(named or of_file) or fields_of_rewrites(stand) or fields_of_rewrites(of_this)
+    rewritten = fields_of_rewrites(stand) or fields_of_rewrites(of_this)
+    fields = tuple(named or of_file) or each_place_once(rewritten)
     if not fields:
         raise NoReferences("references verify")
     opened = open_references(connection, source=live.source, target=live.target)

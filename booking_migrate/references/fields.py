@@ -1,7 +1,7 @@
 """Where references are: the tables ``[[references]]`` of the config file, as values."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -56,3 +56,15 @@ class ReferenceField:
     def full_name(self) -> str:
         """Return collection and path, for messages."""
         return f"{self.collection}.{self.field}"
+
+
+def each_place_once(fields: Sequence[ReferenceField]) -> tuple[ReferenceField, ...]:
+    """Return fields without those of a place that an earlier one names, whatever a rewrite writes there."""
+    found: list[ReferenceField] = []
+    for each in fields:
+        same = [one for one in fields if one.full_name == each.full_name]
+        # A condition says nothing if one of them has none.
+        whole = next((one for one in same if not one.when), each)
+        if not any(one.full_name == whole.full_name and one.when == whole.when for one in found):
+            found.append(whole)
+    return tuple(found)

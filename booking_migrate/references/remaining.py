@@ -19,8 +19,8 @@ from booking_migrate.references.values import occurrences
 from booking_migrate.stores.references import KnownIds, NewIds, OldIds, ReferringCollection
 
 _SESSION, _BOOKING = "sessionId", "legacyBookingId"
-_OF_CLIENT_DOCUMENTS = frozenset({f"sessions.{_SESSION}", f"sessions.{_BOOKING}"})
-"""The fields by which a collection of client documents is recognised."""
+_OF_CLIENT_DOCUMENTS = f"sessions.{_BOOKING}"
+"""The field by which a collection of client documents is recognised: `sessions.sessionId` alone may be a reference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ def sampled_fields(
     outcome = find_references(collections, ids, new_ids=new_ids, sample=SAMPLED, listener=listener)
     fields = (*outcome.fields, *outcome.only_new)
     # A copy of client documents, which is not a reference to them.
-    copies = {each.collection for each in fields if each.field in _OF_CLIENT_DOCUMENTS}
+    copies = {each.collection for each in fields if each.field == _OF_CLIENT_DOCUMENTS}
     named = {(each.collection, each.field) for each in fields}
     found = sorted(
         f"{each.collection}.{each.field}"

@@ -14,7 +14,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
-from booking_migrate.references.fields import NewId, ReferenceField
+from booking_migrate.references.fields import NewId, ReferenceField, each_place_once
 from booking_migrate.references.values import occurrences
 from booking_migrate.stores.references import OldIds, ReferringCollection
 
@@ -56,6 +56,8 @@ def stranded_references(
         ConnectionProblem, NotPermitted, UnusablePlace: a collection cannot be read.
     """
     found: list[Stranded] = []
+    # Both kinds of new ids may be in one field.
+    fields = [one for to in NewId for one in each_place_once([each for each in fields if each.to is to])]
     for name in dict.fromkeys(each.collection for each in fields):
         collection = referring(name)
         facts = collection.facts()

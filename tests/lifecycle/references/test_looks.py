@@ -133,6 +133,16 @@ def test_old_ids_stay_while_references_need_them(cut_over: Db, command: Run) -> 
     assert 0 == command("finalize", "--yes", "--quiet").returncode
 
 
+def test_a_reference_named_like_that_of_a_session_is_one(cut_over: Db, command: Run) -> None:
+    """Copies of client documents are no references; a field that is only called as theirs is one, and all others beside it."""
+    cut_over.bookings.aggregate([{"$out": "copied"}])
+    cut_over.payments.update_many({}, {"$unset": {"bookingId": ""}})
+    cut_over.decks.insert_one({"sessions": [{"sessionId": IDS[2]}, {"sessionId": IDS[3]}], "first": IDS[2]})
+    message, _hint = refused(command(*FINALIZE))
+
+    assert message.startswith("decks.first, decks.sessions.sessionId still hold ids of old bookings")
+
+
 def test_fields_of_the_config_file_are_read_whole(cut_over: Db, command: Run, tmp_path: Path) -> None:
     """A field that the config file names is found whatever its share, and the command takes it from there."""
     cut_over.payments.delete_many({})

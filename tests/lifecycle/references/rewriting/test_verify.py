@@ -289,6 +289,29 @@ def test_a_document_that_two_rewrites_changed_is_compared_with_both(database: Db
     assert 2 == len(report["rewrites"])
 
 
+def test_a_field_that_several_rewrites_name_is_read_once(database: Db, command: Run) -> None:
+    """A field has one entry with all its values, whatever each rewrite wrote, and under which condition."""
+    for more in (
+        ("--when", "n=1", "--add", "s=session"),
+        ("--add", "d=client-document"),
+        ("--to", "client-document"),
+    ):
+        # The bookings of the first two are rewritten before the next ones come.
+        start = database.orders.count_documents({}) + 1
+        database.orders.insert_many({"b": old(n), "n": n} for n in (start, start + 1))
+        assert 0 == command(*REWRITE, *ORDERS, *more).returncode
+    database.orders.insert_one({"b": old(9)})
+    report = verified(command, code=4)
+
+    assert [("b", 6, 1)] == [(each["field"], each["new"], each["unrewritten"]) for each in report["fields"]]
+    assert 0 == command(*UNDO).returncode
+    database.orders.insert_one({"b": new(1)})
+    assert 3 == (done := command("rollback", "--target", "clients", "--yes", "--json")).returncode
+    assert [("orders.b", 1)] == [
+        (each["field"], each["values"]) for each in json.loads(done.stdout)["undone"]["stranded"]
+    ]
+
+
 @pytest.mark.usefixtures("rewritten")
 def test_after_an_undo_old_ids_are_kept(command: Run) -> None:
     """When a rewrite is undone, its fields are read, their old ids are found by the index, and no note is left to compare."""
