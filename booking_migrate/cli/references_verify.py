@@ -115,6 +115,7 @@ def _verify(
     check_fields(connection, opened, fields, fields_of_rewrites(rewrites), is_excludable=False)
     index = open_legacy_index(connection, live.source)
     kept = index.found()
+    has_old_ids = kept is not None or index.has_old_ids()
     proof = verify_references(
         VerifyPlan(
             live=live.source,
@@ -123,13 +124,13 @@ def _verify(
             journal=journal,
             referring=opened.referring,
             old_ids=opened.ids,
-            has_old_ids=kept is not None or index.has_old_ids(),
+            has_old_ids=has_old_ids,
             kept_index=kept,
             following=_following(connection, fields, stand, context),
             listener=context.listener,
         )
     )
-    steps = _next_steps(proof, live, is_from_file=bool(of_file and not named))
+    steps = _next_steps(proof, live, has_old_ids=has_old_ids, is_from_file=bool(of_file and not named))
     return report_of_verified_references(proof, live, seconds=context.seconds, next_steps=list(steps))
 
 
@@ -157,7 +158,9 @@ def _following(
     return None
 
 
-def _next_steps(proof: Proof, live: RunRecord, *, is_from_file: bool) -> Iterator[NextStep]:
+def _next_steps(
+    proof: Proof, live: RunRecord, *, has_old_ids: bool, is_from_file: bool
+) -> Iterator[NextStep]:
     undo = "booking-migrate rollback --references"
     unfinished = next((each for each in proof.rewrites if each.state is not RewriteState.DONE), None)
     if unfinished is not None:
@@ -176,6 +179,9 @@ def _next_steps(proof: Proof, live: RunRecord, *, is_from_file: bool) -> Iterato
                 text="Or keep old ids usable, by an index:",
                 command=shlex.join(["booking-migrate", "references", "keep", "--source", live.source]),
             )
+    if not has_old_ids:
+        # Nothing can be undone after finalize --drop-legacy-ids, which is the end of the migration, too.
+        return
     if proof.mismatches[Kind.LOST] or proof.mismatches[Kind.WRONG] or proof.mismatches[Kind.COUNT]:
         yield NextStep(text="To restore the old ids:", command=undo)
     if proof.rewrites and not proof.mismatch_count and unfinished is None:

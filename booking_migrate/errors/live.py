@@ -183,9 +183,13 @@ class WindowUnavailable(Refused):
 class StillRunning(Refused):
     """A command that an earlier process has sent does not end."""
 
-    collection: str
+    what: str
+    """What it writes: a collection, or references."""
+
     operation: str
-    message = "a command about {collection} that an earlier process has sent is still running: operation {operation}"
+    message = (
+        "a command about {what} that an earlier process has sent is still running: operation {operation}"
+    )
     hint = (
         f"First end it, in mongosh: db.killOp({{operation}})\nThen run the same command again: {SAME_COMMAND}"
     )

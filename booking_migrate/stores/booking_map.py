@@ -41,7 +41,7 @@ class BookingMap(Protocol):
         """Prepare the place, before anything is read.
 
         Raises:
-            UnusablePlace, MapExists, NotAMap: it cannot take a map.
+            UnusablePlace, NotAMap: it cannot take a map.
             NotPermitted, ConnectionProblem, WriteFailed: it cannot be written.
         """
 

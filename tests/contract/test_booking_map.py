@@ -173,13 +173,14 @@ def test_an_earlier_map_is_replaced_only_on_request(place: MapAt) -> None:
     assert (_as_held(place, entries(3)), []) == (place.held(), place.beside())
 
 
-@pytest.mark.parametrize("place", FILES, indirect=True)
+@everywhere
 def test_the_same_map_again(place: MapAt) -> None:
-    """A file that holds this very map is left as it is."""
+    """A place that holds this very map is left as it is."""
     written(place.open(), entries(3))
 
     assert not written(place.open(), entries(3))
     assert not written(place.open(overwrite=True), entries(3))
+    assert (_as_held(place, entries(3)), []) == (place.held(), place.beside())
 
 
 def test_a_collection_of_others_is_never_replaced(server: Server, database: Db) -> None:

@@ -112,8 +112,9 @@ def _remarks(field: FoundFieldPart) -> Iterator[Item]:
         yield Item(f"{name} refers to bookings where {field.condition.field} is {values}")
     elif field.others:
         dangling = ", ".join(field.dangling)
+        which = "is the id" if field.others == 1 else "are ids"
         yield Item(
-            f"{name} has {plural(field.others, 'value')} that are ids of no booking, such as {dangling}"
+            f"{name} has {plural(field.others, 'value')} that {which} of no booking, such as {dangling}"
         )
     if field.sessions or field.client_documents:
         yield Item(f"{name} has new ids already: {_new_ids(field)}")

@@ -4,6 +4,7 @@ It is written under another name and renamed, so that readers never see half of 
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from typing_extensions import override
@@ -14,7 +15,7 @@ from booking_migrate.stores.booking_map import NAMES, BookingMap, MapEntry
 from booking_migrate.stores.mongo.administration import create, rename
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, write
-from booking_migrate.stores.mongo.raw import insert_absent
+from booking_migrate.stores.mongo.raw import find_raw, insert_absent
 from booking_migrate.stores.own_collections import map_beside
 
 _FIELDS = ("_id", *NAMES[1:])
@@ -46,6 +47,7 @@ class MapCollection(BookingMap):
         self._beside = collection.database[map_beside(collection.name)]
         self._overwrite = overwrite
         self._has_begun = False
+        self._is_there = False
         self._written = 0
         self.repeated = 0
 
@@ -54,20 +56,19 @@ class MapCollection(BookingMap):
         listed = describe(self._collection)
         if listed is not None and listed["type"] != "collection":
             raise UnusablePlace(self.name, f"it is a {listed['type']}")
-        self._refuse_other()
+        self._is_there = self._holds_map()
         self._has_begun = True
         # What a killed process has left.
         write(self._beside, self._beside.drop)
         create(self._beside, validator=_VALIDATOR)
 
-    def _refuse_other(self) -> None:
-        """Refuse a collection that holds a map, without --overwrite; and one that holds anything else, in any case."""
+    def _holds_map(self) -> bool:
+        """Return whether the collection holds a map; refuse one that holds anything else."""
         if read(self._collection, lambda: self._collection.find_one({}, {"_id": 1})) is None:
-            return
+            return False
         if read(self._collection, lambda: self._collection.find_one({"$nor": [_ENTRY]}, {"_id": 1})):
             raise NotAMap(self.name)
-        if not self._overwrite:
-            raise MapExists(self.name)
+        return True
 
     @override
     def write(self, entries: Sequence[MapEntry]) -> None:
@@ -82,9 +83,20 @@ class MapCollection(BookingMap):
         if there > self._written:
             raise WriteFailed(self.name, f"another process wrote to {self._beside.name}")
         self.repeated = self._written - there
+        if self._is_there:
+            if read(self._beside, self._is_same):
+                self.abandon()
+                return False
+            if not self._overwrite:
+                raise MapExists(self.name)
         rename(self._beside, self._collection)
         self._has_begun = False
         return True
+
+    def _is_same(self) -> bool:
+        """Return whether the collection holds this very map."""
+        both = (find_raw(each, {}, by_id=True) for each in (self._beside, self._collection))
+        return all(one == other for one, other in zip_longest(*both))
 
     @override
     def abandon(self) -> None:

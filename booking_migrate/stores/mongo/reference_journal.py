@@ -55,7 +55,7 @@ class MongoReferenceJournal:
         self._rewrites: Collection[dict[str, Any]] = rewrites.with_options(codec_options=TIMES)
         self._notes = notes
         self._number = 0
-        self.sessions: Final = Sessions(rewrites)
+        self.sessions: Final = Sessions(rewrites, "references")
         """Those in which this process writes notes and documents: one, since it never does both at a time."""
 
         self.latest: RewriteRecord | None = None

@@ -24,9 +24,10 @@ _WAIT_SECONDS, _LOOK_SECONDS = 30.0, 0.1
 class Sessions:
     """Sessions that are taken in turn by the threads of a process."""
 
-    def __init__(self, collection: DriverCollection) -> None:
-        """Take a collection of the server."""
+    def __init__(self, collection: DriverCollection, what: str | None = None) -> None:
+        """Take a collection of the server, and what the sessions write, as users call it; None: this collection."""
         self._collection: Final = collection
+        self._what = what or collection.name
         self._sessions: list[ClientSession] = []
         self._idle: SimpleQueue[ClientSession] = SimpleQueue()
 
@@ -69,7 +70,7 @@ class Sessions:
         try:
             while running := self._ended(identities):
                 if time.monotonic() > deadline:
-                    raise StillRunning(self._collection.name, str(running[0]["opid"]))
+                    raise StillRunning(self._what, str(running[0]["opid"]))
                 time.sleep(_LOOK_SECONDS)
         except OperationFailure:
             # Then the server ends transactions, after its limit on their life.

@@ -233,7 +233,7 @@ def test_on_request_they_are_left(cut_over: Db, command: Run) -> None:
 
 
 def test_the_command_that_is_named_helps(shop: Db, command: Run) -> None:
-    """The command of the refusal rewrites every form that is in the way, and the same finalize then drops the old ids."""
+    """The command of the refusal rewrites every form that is in the way, and the same finalize then drops the old ids, which ends it."""
     for arguments in (("migrate", *PLACES), ("verify", *PLACES), CUTOVER):
         command(*arguments, "--quiet")
     _, hint = refused(command(*FINALIZE))
@@ -243,6 +243,9 @@ def test_the_command_that_is_named_helps(shop: Db, command: Run) -> None:
     assert 0 == rewritten.returncode, rewritten.stderr
     assert 0 == command(*FINALIZE).returncode
     assert 0 == with_legacy_ids(shop)
+    verified = json.loads(command("references", "verify", "--json").stdout)
+    # The undo would be refused now.
+    assert (0, []) == (verified["exit_code"], verified["next_steps"])
 
 
 def test_in_place_likewise(shop: Db, command: Run) -> None:
