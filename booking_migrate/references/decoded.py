@@ -5,6 +5,7 @@ A property test compares what is read here with what a rewrite reads.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from bson import decode
@@ -18,6 +19,7 @@ from booking_migrate.bson.document import (
     DB_POINTER,
     DOCUMENT,
     SYMBOL,
+    Element,
     Opaque,
     element_of,
     read_exactly,
@@ -189,15 +191,49 @@ def with_ids(value: Any, new: Mapping[bytes, Any]) -> Any:
     return "".join(parts)
 
 
+def parts_of(change: FieldChange) -> Iterator[FieldChange]:
+    """Yield the addition of a document as those of its fields, and any other change as it is."""
+    if change.before is not ABSENT or not isinstance(change.after, dict):
+        yield change
+        return
+    for name, value in change.after.items():
+        yield from parts_of(FieldChange(f"{change.field}.{name}", f"{change.path}.{name}", ABSENT, value))
+
+
 def within_id(change: FieldChange) -> list[Reference]:
     """Return the references of a change of a document's `_id`, of which they may be fields; before the change."""
     raw = write_fields({_DOCUMENT_ID: change.before})
     return references_in(raw, ReferenceField("", change.field))
 
 
-def value_now(raw: bytes, path: str) -> Any:
-    """Return the value at a path with positions, decoded (or `Opaque`); `ABSENT` if the document does not have it."""
-    return _value_at(read_fields(raw), path)
+class Values:
+    """The values of one document, which is decoded once, however many are asked for."""
+
+    def __init__(self, raw: bytes) -> None:
+        """Take the document, BSON."""
+        self._raw = raw
+        self._in_fields: list[tuple[ReferenceField, set[Element]]] = []
+        """The values of fields that were asked for."""
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Any]:
+        return read_fields(self._raw)
+
+    def at(self, path: str) -> Any:
+        """Return the value at a path with positions, decoded (or `Opaque`); `ABSENT` if the document does not have it."""
+        return _value_at(self._fields, path)
+
+    def has(self, change: FieldChange) -> bool:
+        """Return whether what was written is still there."""
+        return is_same(self.at(change.path), change.after)
+
+    def has_anywhere(self, field: ReferenceField, value: Any) -> bool:
+        """Return whether a field has a value where its condition holds, wherever its arrays have it."""
+        found = next((each for of, each in self._in_fields if of == field), None)
+        if found is None:
+            found = {element_of("", each.value) for each in references_in(self._raw, field)}
+            self._in_fields.append((field, found))
+        return element_of("", value) in found
 
 
 def _value_at(value: Any, path: str) -> Any:

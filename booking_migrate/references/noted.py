@@ -3,13 +3,21 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
-from itertools import product
+from itertools import accumulate, product
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import write_fields
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted
-from booking_migrate.references.decoded import ids_of, is_same, put_back, value_now, with_ids, within_id
+from booking_migrate.references.decoded import (
+    Values,
+    ids_of,
+    is_same,
+    parts_of,
+    put_back,
+    with_ids,
+    within_id,
+)
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.meaning import Meaning, Meanings
 from booking_migrate.references.proof import (
@@ -164,13 +172,14 @@ class NotesCheck:
         new = self._meanings.resolved(
             old for one, _raw in there for each in one.changes for old in _ids_before(each)
         )
-        unknown: list[tuple[FieldChange, bytes]] = []
+        unknown: list[tuple[FieldChange, bytes, Values]] = []
         for one, raw in there:
-            for each in one.changes:
-                expected = list(_expected(each, one.changes, fields, new))
+            values, beside = Values(raw), _by_place(one.changes)
+            for each in (part for change in one.changes for part in parts_of(change)):
+                expected = list(_expected(each, one.changes, beside, fields, new))
                 if not expected:
-                    unknown.append((each, raw))
-                elif not any(is_same(each.after, value) for value in expected) and _has(raw, each):
+                    unknown.append((each, raw, values))
+                elif not any(is_same(each.after, value) for value in expected) and values.has(each):
                     self._proof.fail(
                         Mismatch(
                             Kind.WRONG,
@@ -184,12 +193,12 @@ class NotesCheck:
                     )
         yield from self._gone(collection, unknown)
 
-    def _gone(self, collection: str, unknown: Sequence[tuple[FieldChange, bytes]]) -> Iterator[Gone]:
+    def _gone(self, collection: str, unknown: Sequence[tuple[FieldChange, bytes, Values]]) -> Iterator[Gone]:
         """Yield what nothing has any more, of fields that are not read as a whole."""
         asked = [
             (each, raw)
-            for each, raw in unknown
-            if (collection, each.field) not in self._read and _has(raw, each)
+            for each, raw, values in unknown
+            if (collection, each.field) not in self._read and values.has(each)
         ]
         meanings = self._meanings.look_up(found for each, _raw in asked for found in _ids_after(each))
         known = {key for key, meaning in meanings.items() if meaning is not Meaning.UNKNOWN}
@@ -216,9 +225,16 @@ def _identity(document_id: Any) -> bytes:
     return write_fields({DOCUMENT_ID: document_id})
 
 
-def _has(raw: bytes, change: FieldChange) -> bool:
-    """Return whether a document still has what was written."""
-    return is_same(value_now(raw, change.path), change.after)
+_Beside = Mapping[tuple[str, str], Sequence[FieldChange]]
+"""The changes of a document, by their fields and every place that they are in or at."""
+
+
+def _by_place(changes: Sequence[FieldChange]) -> _Beside:
+    found: dict[tuple[str, str], list[FieldChange]] = {}
+    for each in changes:
+        for place in accumulate(each.path.split("."), "{}.{}".format):
+            found.setdefault((each.field, place), []).append(each)
+    return found
 
 
 def _ids_before(change: FieldChange) -> Sequence[Any]:
@@ -237,6 +253,7 @@ def _ids_after(change: FieldChange) -> Sequence[Any]:
 def _expected(
     change: FieldChange,
     together: Sequence[FieldChange],
+    by_place: _Beside,
     fields: Sequence[ReferenceField],
     new: Mapping[bytes, NewIds],
 ) -> Iterator[Any]:
@@ -245,6 +262,7 @@ def _expected(
     Args:
         change: what was noted.
         together: everything that was changed in the document.
+        by_place: the same, by where it is.
         fields: the rewrite's fields of the collection.
         new: the new ids of old bookings, by the sort keys of the old ones.
     """
@@ -260,7 +278,7 @@ def _expected(
             yield with_ids(change.before, {key: _chosen(ids, field.to) for key, ids in olds.items()})
     adding = [field for field in fields if change.field in field.add]
     for field in adding:
-        beside = [each for each in together if each.field == field.field and _is_beside(each, field, change)]
+        beside = by_place.get((field.field, _place(field, change)), ())
         found = [_first(each, new) for each in beside]
         ids = [_chosen(each, field.add[change.field]) for each in found if each is not None]
         if not ids or len(ids) < len(found):
@@ -300,19 +318,14 @@ def _whole_id(inside: Sequence[tuple[FieldChange, ReferenceField]], new: Mapping
             for each in within_id(change)
         ]
     changed = put_back(write_fields({DOCUMENT_ID: before}), [back])
-    return before if changed is None else value_now(changed, DOCUMENT_ID)
+    return before if changed is None else Values(changed).at(DOCUMENT_ID)
 
 
 def _place(field: ReferenceField, added: FieldChange) -> str:
-    """Return the path at which a reference would be beside an added field."""
-    parent = added.path.rpartition(".")[0]
-    name = field.field.rpartition(".")[2]
-    return f"{parent}.{name}" if parent else name
-
-
-def _is_beside(reference: FieldChange, field: ReferenceField, added: FieldChange) -> bool:
-    place = _place(field, added)
-    return reference.path == place or reference.path.startswith(f"{place}.")
+    """Return the path at which a reference would be beside an added field, which may be deeper."""
+    parent, _, name = field.field.rpartition(".")
+    below = added.field.removeprefix(f"{parent}.").count(".") + 1
+    return ".".join([*added.path.split(".")[:-below], name])
 
 
 def _behind(reference: FieldChange, field: ReferenceField, added: FieldChange) -> Sequence[str]:

@@ -21,7 +21,7 @@ from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.errors import HistoryLost
 from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead
-from booking_migrate.references.decoded import Reference, ids_of, is_same, references_in, value_now
+from booking_migrate.references.decoded import Reference, Values, ids_of, is_same, references_in
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.meaning import Meaning, Meanings
 from booking_migrate.references.noted import NotesCheck
@@ -228,20 +228,21 @@ class _Verifying:
         self, collection: str, suspects: Sequence[_Suspect], changed: set[tuple[str, bytes]]
     ) -> None:
         ids = {sort_key(each.document_id): each.document_id for each in suspects}
-        now = {id_key(raw): raw for raw in self._plan.referring(collection).find(list(ids.values()))}
+        found = {id_key(raw): raw for raw in self._plan.referring(collection).find(list(ids.values()))}
+        now = {key: (sha256(raw).digest(), Values(raw)) for key, raw in found.items()}
         asked = {sort_key(each): each for one in suspects for each in _ids_in(one.value)}
         meanings = self._meanings.look_up(asked.values())
         unknown = [each for key, each in asked.items() if meanings[key] is Meaning.UNKNOWN]
         for key in self._meanings.sessions_among(unknown):
             meanings[key] = Meaning.NEW
         for one in suspects:
-            raw = now.get(sort_key(one.document_id))
+            digest, values = now.get(sort_key(one.document_id), (None, None))
             fate = None
-            if raw is not None and _has_value(raw, one):
+            if values is not None and _has_value(values, one):
                 fate = self._fate_again(one, {meanings[sort_key(each)] for each in _ids_in(one.value)})
-            if fate in _BAD and raw is not None:
+            if fate in _BAD:
                 document = (collection, sort_key(one.document_id))
-                if document in changed or sha256(raw).digest() != one.digest:
+                if document in changed or digest != one.digest:
                     fate = Fate.BEHIND
                 else:
                     self._proof.fail(one.mismatch)
@@ -332,8 +333,8 @@ def _ids_in(value: Any) -> Sequence[Any]:
     return [found for each in values for found in ids_of(each)]
 
 
-def _has_value(raw: bytes, suspect: _Suspect) -> bool:
+def _has_value(values: Values, suspect: _Suspect) -> bool:
     """Return whether a document still has a value, at its path or wherever its arrays have it now."""
-    if is_same(value_now(raw, suspect.path), suspect.value):
+    if is_same(values.at(suspect.path), suspect.value):
         return True
-    return any(is_same(each.value, suspect.value) for each in references_in(raw, suspect.field))
+    return values.has_anywhere(suspect.field, suspect.value)

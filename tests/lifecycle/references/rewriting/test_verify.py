@@ -207,17 +207,24 @@ def test_a_mutant_that_writes_another_client_is_found(
 
 
 @pytest.mark.parametrize(
-    ("field", "added", "path"),
-    [("orders.items.b", "client", "items.1.client"), ("orders.ids", "clients", "clients")],
-    ids=["in an array", "of an array"],
+    ("field", "added", "path", "below"),
+    [
+        ("orders.items.b", "client", "items.1.client", ""),
+        ("orders.items.b", "items.of.client", "items.1.of", "client"),
+        ("orders.ids", "clients", "clients", ""),
+    ],
+    ids=["in an array", "below a document that was missing", "of an array"],
 )
-def test_a_wrong_field_beside_is_found(database: Db, command: Run, field: str, added: str, path: str) -> None:
+def test_a_wrong_field_beside_is_found(
+    database: Db, command: Run, field: str, added: str, path: str, below: str
+) -> None:
     """What is set beside references in arrays is compared, one by one or as an array; a wrong one in document and note is found."""
     items = [{"b": old(1)}, {"b": old(2), "client": "x"}]
     database.orders.insert_one({"_id": 1, "items": items, "ids": [old(1), old(2)], "clients": ["x"]})
     command(*REWRITE, "--field", field, "--add", f"{added}=client-document")
     clean = verified(command)
     wrong: Any = ["x", ObjectId()] if path == "clients" else ObjectId()
+    wrong = {below: wrong} if below else wrong
     database.orders.update_one({"_id": 1}, {"$set": {path: wrong}})
     note = database.booking_migrate_reference_notes.find_one() or {}
     (change,) = [each for each in note["documents"][0]["c"] if each["p"] == path]
@@ -225,8 +232,11 @@ def test_a_wrong_field_beside_is_found(database: Db, command: Run, field: str, a
     database.booking_migrate_reference_notes.replace_one({"_id": note["_id"]}, note)
     report = verified(command, code=4)
 
-    assert 1 == clean["notes"]["identical"] == report["notes"]["identical"]
-    assert [("wrong", path)] == [(each["kind"], each["path"]) for each in report["reference_mismatches"]]
+    assert (1, 0) == (clean["notes"]["identical"], clean["looked_again"])
+    assert 1 == report["notes"]["identical"]
+    assert [("wrong", f"{path}.{below}" if below else path)] == [
+        (each["kind"], each["path"]) for each in report["reference_mismatches"]
+    ]
 
 
 @pytest.mark.usefixtures("orders")
