@@ -273,31 +273,36 @@ def put_back(raw: bytes, changes: Sequence[Sequence[FieldChange]]) -> bytes | No
     for made_together in reversed(changes):
         if not all(is_same(_value_at(fields, each.path), each.after) for each in made_together):
             return None
-        for each in made_together:
-            fields = _with(fields, each.path.split("."), each.before)
+        fields = _with(fields, [(each.path.split("."), each.before) for each in made_together])
     return write_fields(fields)
 
 
-def _with(value: Any, names: Sequence[str], before: Any) -> Any:
-    """Return a document or an array with one value of it replaced, or removed; unchanged if it does not have that place."""
-    if not names:
-        return before
+def _with(value: Any, befores: Sequence[tuple[Sequence[str], Any]]) -> Any:
+    """Return a document or an array with some values of it replaced, or removed; places that it does not have are passed over.
+
+    Args:
+        value: the document or the array.
+        befores: the names on the path to each of them, and what it was.
+    """
     if isinstance(value, Opaque) and value.kind in (DOCUMENT, ARRAY):
-        return Opaque(value.kind, write_fields(_with(read_fields(value.value), names, before)))
+        return Opaque(value.kind, write_fields(_with(read_fields(value.value), befores)))
     if isinstance(value, DBRef):
         value = value.as_doc()
-    there = _part(value, names[0])
-    if there is ABSENT:
+    by_name: dict[str, list[tuple[Sequence[str], Any]]] = {}
+    for names, before in befores:
+        if _part(value, names[0]) is not ABSENT:
+            by_name.setdefault(names[0], []).append((names[1:], before))
+    if not by_name:
         return value
-    if isinstance(value, list):
-        position = int(names[0])
-        return [*value[:position], _packed(_with(there, names[1:], before)), *value[position + 1 :]]
-    fields = dict(value)
-    if len(names) == 1 and before is ABSENT:
-        del fields[names[0]]
-    else:
-        fields[names[0]] = _packed(_with(there, names[1:], before))
-    return fields
+    changed: Any = list(value) if isinstance(value, list) else dict(value)
+    for name, inner in by_name.items():
+        key: Any = int(name) if isinstance(changed, list) else name
+        whole = [before for names, before in inner if not names]
+        if whole and whole[-1] is ABSENT and not isinstance(changed, list):
+            del changed[key]
+        else:
+            changed[key] = _packed(whole[-1] if whole else _with(changed[key], inner))
+    return changed
 
 
 def _packed(value: Any) -> Any:

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import bson
 import pytest
 from bson import DBRef
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
-from booking_migrate.bson.document import ARRAY, DB_POINTER, SYMBOL, Element, element_of, wrap
-from booking_migrate.references import changes
+from booking_migrate.bson.document import ARRAY, DB_POINTER, SYMBOL, Element, element_of, read_fields, wrap
+from booking_migrate.references import changes, decoded
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.support.booking_lines import booking
@@ -237,6 +238,25 @@ def test_a_wrong_field_beside_is_found(
     assert [("wrong", f"{path}.{below}" if below else path)] == [
         (each["kind"], each["path"]) for each in report["reference_mismatches"]
     ]
+
+
+def test_a_document_is_not_decoded_for_each_of_its_references(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many references a document has, with fields beside them, it is decoded a few times only."""
+    database.orders.insert_one({"_id": 1, "items": [{"b": old(n % COUNT), "n": n} for n in range(300)]})
+    command(*REWRITE, "--field", "orders.items.b", "--add", "items.of.doc=client-document")
+    size, read = len(bson.encode(database.orders.find_one() or {})), []
+
+    def counted(raw: bytes) -> Any:
+        read.append(len(raw))
+        return read_fields(raw)
+
+    monkeypatch.setattr(decoded, "read_fields", counted)
+    report = verified(command)
+
+    assert (1, 300) == (report["notes"]["identical"], counts(report, "new"))
+    assert 0 < sum(read) < 20 * size
 
 
 @pytest.mark.usefixtures("orders")
