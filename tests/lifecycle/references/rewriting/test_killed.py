@@ -16,6 +16,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.references import drain, rewrite
+from booking_migrate.stores.mongo import sessions
 from booking_migrate.stores.mongo.referring_writes import MongoReferringWrites
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
@@ -372,3 +373,16 @@ def test_an_error_that_ends_the_continuation_at_once_is_noted(
     assert json.loads(done.stdout)["error"]["message"] == rewritten["problem"]
     assert 0 == command(*REWRITE, *SMALL, "--config", tables).returncode
     assert expected(COUNT) == found(database)
+
+
+def test_what_does_not_end_is_named(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the server still carries out what a killed rewrite has sent, the next one says that it is about references, and is refused."""
+    database.orders.insert_one({"b": old(1)})
+    monkeypatch.setattr(sessions, "_WAIT_SECONDS", -1)
+    monkeypatch.setattr(sessions.Sessions, "_ended", lambda *_given: [{"opid": 5}])
+    done = command(*REWRITE, "--field", "orders.b")
+
+    assert 5 == done.returncode
+    assert json.loads(done.stdout)["error"]["message"].startswith(
+        "a command about references that an earlier process has sent"
+    )

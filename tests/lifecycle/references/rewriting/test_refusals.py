@@ -19,7 +19,6 @@ from pymongo.database import Database
 from booking_migrate.bson.document import STRING, Opaque, element_of, wrap
 from booking_migrate.bson.format import display_id
 from booking_migrate.domain.ids import session_id
-from booking_migrate.stores.mongo import sessions
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import REWRITE, UNDO
 from tests.lifecycle.references.rewriting.test_pitfalls import between_read_and_write
@@ -47,18 +46,6 @@ def test_before_the_cut_over(database: Db, command: Run) -> None:
     assert 5 == done.returncode
     assert "cutover" in json.loads(done.stdout)["error"]["hint"]
     assert old(1) == database.orders.find_one({}, {"_id": 0})["b"]  # type: ignore[index]
-
-
-@pytest.mark.usefixtures("cut_over")
-def test_what_does_not_end_is_named(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the server still carries out what a killed rewrite has sent, the next one says that it is about references, and is refused."""
-    database.orders.insert_one({"b": old(1)})
-    monkeypatch.setattr(sessions, "_WAIT_SECONDS", -1)
-    monkeypatch.setattr(sessions.Sessions, "_ended", lambda *_given: [{"opid": 5}])
-    done = command(*REWRITE, *FIELD)
-
-    assert 5 == done.returncode
-    assert message(done).startswith("a command about references that an earlier process has sent")
 
 
 def test_after_a_migration_in_place(database: Db, command: Run) -> None:
