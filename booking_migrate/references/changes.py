@@ -20,12 +20,11 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.order import sort_key
 from booking_migrate.references.fields import NewId, ReferenceField
-from booking_migrate.references.positions import Places, rebuilt
+from booking_migrate.references.positions import Places, documents_at, rebuilt
 from booking_migrate.references.tally import ALREADY, DUPLICATE_NAME, NO_ID, Known, Tally
 from booking_migrate.references.values import (
     Occurrence,
     all_occurrences,
-    documents_at,
     has_duplicates,
     is_id_like,
     occurrences,

@@ -85,6 +85,27 @@ class Places:
         return {each.name: each for each in reversed([*elements(above.value)])}
 
 
+def documents_at(raw: bytes, field: str) -> list[tuple[str, bytes]]:
+    """Return the documents that a field has, also those within arrays, each with its path and in the document's order."""
+    found = [("", raw)]
+    for name in field.split("."):
+        pending = [
+            (f"{above}.{name}" if above else name, element)
+            for above, document in found
+            for element in elements(document)
+            if element.name == name.encode()
+        ][::-1]
+        found = []
+        while pending:
+            path, element = pending.pop()
+            if element.kind == DOCUMENT:
+                found.append((path, element.value))
+            elif element.kind == ARRAY:
+                inner = [(f"{path}.{each.name.decode()}", each) for each in elements(element.value)]
+                pending += reversed(inner)
+    return found
+
+
 def rebuilt(raw: bytes, changes: Sequence[FieldChange]) -> bytes:
     """Return a document with changes made to its `_id` and its other fields, byte for byte as the server would make them.
 

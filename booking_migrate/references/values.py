@@ -158,20 +158,6 @@ def all_occurrences(raw: bytes, field: ReferenceField) -> list[Occurrence]:
     return found
 
 
-def documents_at(raw: bytes, path: str) -> Iterator[tuple[str, bytes]]:
-    """Yield the documents that a field has, also those within arrays, each with its path and in the document's order."""
-    found = [(raw, "")]
-    for name in path.split("."):
-        found = [
-            (inner, where)
-            for document, above in found
-            for element in elements(document)
-            if element.name == name.encode()
-            for inner, where in _documents(element, f"{above}.{name}" if above else name)
-        ]
-    yield from ((where, inner) for inner, where in found)
-
-
 def has_duplicates(raw: bytes, path: str) -> bool:
     """Return whether a name on a path occurs twice in a document that has it: the server and drivers take one of them."""
     for terminated in _terminated(path):
