@@ -21,7 +21,7 @@ from booking_migrate.bson.document import (
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange
 
 _UNKNOWN: Final = object()
-"""What the decoded document does not tell: a value that is in it under other names, or not at all."""
+"""What the decoded document does not say: a value that it has under other names, or not at all."""
 
 
 class Places:
@@ -37,7 +37,7 @@ class Places:
         """Return the value at a path, decoded (or `Opaque`); `ABSENT` if the document does not have it."""
         found = self._decoded(path)
         if found is ABSENT or type(found) in (ObjectId, str):
-            # Ids and texts are what they were before they were decoded.
+            # Ids and texts do not change when they are decoded.
             return found
         element = self._element(path)
         return ABSENT if element is None else read_value(element)
@@ -78,7 +78,7 @@ class Places:
         return self._inside[parent].get(name.encode())
 
     def _taken_apart(self, path: str) -> Mapping[bytes, Element]:
-        """Return the elements at a path by their names, of which the first one counts; none if there is no document or array."""
+        """Return the elements at a path by their names, of which the first one counts; none if another value is there."""
         above = self._element(path) if path else Element(DOCUMENT, b"", self._raw)
         if above is None or above.kind not in (DOCUMENT, ARRAY):
             return {}
