@@ -45,6 +45,7 @@ from booking_migrate.rollback.window_parts import close_window
 from booking_migrate.runs.commands import command_of, conversion_of
 from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
+from booking_migrate.runs.states import ENDED
 from booking_migrate.stores.connection import (
     find_old_bookings,
     open_journal,
@@ -81,9 +82,6 @@ they are, and so do the records of runs, which status shows: the report names th
     booking-migrate finalize --source bookings --archive bookings_legacy --drop-legacy-ids --yes --json
 """
 
-
-_ENDED = frozenset({RunState.FINALIZED, RunState.ROLLED_BACK, RunState.UNCHANGED})
-"""The states of a run of which only its record is left."""
 
 _COUNTING_SECONDS = 2.0
 """How long old bookings are counted for a message that only refuses."""
@@ -217,7 +215,7 @@ def _report(
         outcome,
         seconds=context.seconds,
         records=records_left(connection),
-        is_last=all(each.state in _ENDED for each in runs),
+        is_last=all(each.state in ENDED for each in runs),
         unseen=() if outcome.was_finalized or not outcome.is_done else unseen,
     )
 

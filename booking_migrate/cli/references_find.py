@@ -19,7 +19,8 @@ from booking_migrate.references.outcome import FindOutcome
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.references import FindReport, report_of_find
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.runs.states import has_live_ids
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_references import OpenReferences, open_references
 from booking_migrate.stores.open_rewriting import open_referring_writes
@@ -172,9 +173,7 @@ def _next_steps(
     if not outcome.fields or section.output is None or _is_stream(section):
         return
     rewrite = f"booking-migrate references rewrite --config {quote(str(section.output))}"
-    if migration is not None and (
-        migration.state in _LIVE or (migration.archive is not None and migration.state is RunState.DONE)
-    ):
+    if migration is not None and has_live_ids(migration):
         yield NextStep(text="Look through the file; then write new ids into these fields:", command=rewrite)
         return
     if migration is None:
@@ -185,7 +184,3 @@ def _next_steps(
             command=f"booking-migrate status --run {migration.run_id}",
         )
     yield NextStep(text="After the cut-over, write new ids into these fields:", command=rewrite)
-
-
-_LIVE = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
-"""The states of a run whose new ids can be written into references."""

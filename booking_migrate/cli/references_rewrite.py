@@ -42,9 +42,9 @@ from booking_migrate.reports.rewriting import RewriteReport, report_of_rewrite
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.control import REWRITE
 from booking_migrate.runs.regulator import Regulator
-from booking_migrate.runs.states import WITHOUT_RESULT
+from booking_migrate.runs.states import WITHOUT_RESULT, has_live_ids
 from booking_migrate.stores.connection import Connection, JournalPlaces, open_inspector, open_journal
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open_references import OpenReferences, open_references
 from booking_migrate.stores.open_rewriting import (
     index_old_ids,
@@ -76,8 +76,6 @@ twice, it changes nothing. To undo it: rollback --references.
   All but money that is signed:
     booking-migrate references rewrite --config references.toml --exclude ledger --exclude payments.audit.bookingId
 """
-
-_LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +155,7 @@ def choose_run(journal: JournalPlaces, chosen: ChosenRun) -> RunRecord:
     if not runs:
         raise NotLiveYet(where, "", "booking-migrate status")
     newest = runs[0]
-    is_live = newest.state in _LIVE_STATES or (newest.archive is not None and newest.state is RunState.DONE)
-    if not is_live:
+    if not has_live_ids(newest):
         command = "booking-migrate status" if newest.archive else command_of(newest, "cutover")
         raise NotLiveYet(newest.target, newest.state.value, command)
     return newest

@@ -30,7 +30,7 @@ from booking_migrate.reports.lifecycle import LifeReport
 from booking_migrate.reports.rewriting import report_of_undo
 from booking_migrate.runs.control import RESTORE
 from booking_migrate.runs.regulator import Regulator
-from booking_migrate.runs.states import LIVE
+from booking_migrate.runs.states import LASTING, LIVE
 from booking_migrate.stores.connection import Connection, open_inspector, open_journal, open_legacy_index
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open_references import OpenReferences, open_references
@@ -135,7 +135,7 @@ def _live(
     return found, open_references(connection, source=found.source, target=found.target)
 
 
-_LIVE_STATES = frozenset({RunState.CUT_OVER, RunState.FINALIZED, RunState.DONE})
+_LIVE_STATES = LASTING | {RunState.DONE}
 """The states of a run whose new ids may have been written elsewhere; after its rollback, they may still be there."""
 
 

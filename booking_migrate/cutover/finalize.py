@@ -19,7 +19,7 @@ from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.reopening import Exists, reopen
 from booking_migrate.runs.session import RunStores
-from booking_migrate.runs.states import check_transition
+from booking_migrate.runs.states import FINALIZABLE, check_transition
 from booking_migrate.stores.changes import DirtyStore
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
@@ -29,8 +29,6 @@ from booking_migrate.verify.outcome import VerificationOutcome
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
     from booking_migrate.stores.mongo.in_place import MongoInPlace
-
-_ENDING = frozenset({RunState.CUT_OVER, RunState.FINALIZING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +72,7 @@ def run_to_finalize(journal: RunJournal, source: str) -> RunRecord | None:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
     """
     runs = (run for run in journal.runs() if run.source == source and run.archive is None and run.legacy)
-    return next((run for run in runs if run.state in _ENDING), None)
+    return next((run for run in runs if run.state in FINALIZABLE), None)
 
 
 def finalize(plan: FinalizePlan) -> FinalizeOutcome:
@@ -96,7 +94,7 @@ def finalize(plan: FinalizePlan) -> FinalizeOutcome:
         now = next(each for each in stores.journal.runs(run.target) if each.run_id == run.run_id)
         if now.state is RunState.FINALIZED:
             return FinalizeOutcome(now, None, is_done=True, was_finalized=True)
-        if now.state not in _ENDING:
+        if now.state not in FINALIZABLE:
             raise NoRun(f"cut-over of {run.source} to finalize")
         return _finalize(plan, runs_of_live(stores.journal, run), locks)
 

@@ -20,7 +20,7 @@ from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Session
 from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
 from booking_migrate.runs.provenance import Trace
-from booking_migrate.runs.states import RESUMABLE
+from booking_migrate.runs.states import RESUMABLE, WITHOUT_ARCHIVE
 from booking_migrate.stores.in_place import Move, Unit
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RunJournal, RunRecord, RunState
 
@@ -154,9 +154,6 @@ def _read(raw: bytes) -> ClientDocument:
 _COMPLETE = RESUMABLE | {RunState.DONE}
 """The states of a run whose moved bookings are all in the archive: a rollback moves them back."""
 
-_UNDONE = frozenset({RunState.ROLLED_BACK, RunState.FINALIZED})
-"""The states of a run whose bookings have left the archive."""
-
 _LOOKED_AT = 100
 """How many of a run's bookings are looked up: `verify` finds single ones that were deleted by hand."""
 
@@ -175,7 +172,7 @@ def check_archive(collection: "MongoInPlace", journal: RunJournal) -> None:
     own = [run for run in journal.runs(collection.name) if run.archive == collection.archive_name]
     for run in own:
         check_archive_of(run, collection, journal)
-    is_known = any(run.state not in _UNDONE for run in own)
+    is_known = any(run.state not in WITHOUT_ARCHIVE for run in own)
     if not is_known and collection.archive_exists() and not collection.is_archive_empty():
         raise ArchiveNotOwn(collection.archive_name, None)
 

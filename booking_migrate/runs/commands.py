@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from booking_migrate.runs.plan import MigrationPlan
-from booking_migrate.runs.states import FINAL, LIVE, RESUMABLE, UNDOABLE, options_as_text
+from booking_migrate.runs.states import options_as_text
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.own_collections import default_archive
@@ -99,21 +99,26 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
     if run.archive is not None:
         return _possible_in_place(run, is_newest=is_newest)
     back = PossibleCommand(UNDO, rollback_of(run))
-    if run.state in RESUMABLE:
-        return [*_continued(run), back]
-    if run.state is RunState.DONE:
-        ready = is_newest and run.verified_clean and run.legacy is None
-        # What an earlier run wrote is proven together with what the newest one did.
-        return [_verify(run), *(_cutovers(run) if ready else []), back] if is_newest else []
-    if run.state is RunState.CUTTING_OVER:
-        return [
-            PossibleCommand(_finishing(run), command_of(run, "cutover")),
-            PossibleCommand(_aborting(run), abort_of(run)),
-            *([back._replace(purpose=f"{UNDO}; {_undoing(run)}")] if is_newest else []),
-        ]
-    if run.state in LIVE | FINAL:
-        return _possible_live(run) if is_newest or run.state is RunState.FINALIZING else []
-    return [_completed(back)] if run.state in UNDOABLE else [_migrate(run)]
+    found: Sequence[PossibleCommand] = []
+    match run.state:
+        case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
+            found = [*_continued(run), back]
+        case RunState.DONE if is_newest:
+            ready = run.verified_clean and run.legacy is None
+            found = [_verify(run), *(_cutovers(run) if ready else []), back]
+        case RunState.DONE:
+            pass  # What an earlier run wrote is proven together with what the newest one did.
+        case RunState.CUTTING_OVER:
+            undo = [back._replace(purpose=f"{UNDO}; {_undoing(run)}")] if is_newest else []
+            abort = PossibleCommand(_aborting(run), abort_of(run))
+            found = [PossibleCommand(_finishing(run), command_of(run, "cutover")), abort, *undo]
+        case RunState.CUT_OVER | RunState.RESTORING | RunState.FINALIZING | RunState.FINALIZED as state:
+            found = _possible_live(run) if is_newest or state is RunState.FINALIZING else []
+        case RunState.ROLLING_BACK:
+            found = [_completed(back)]
+        case RunState.PLANNED | RunState.UNCHANGED | RunState.ROLLED_BACK:
+            found = [_migrate(run)]
+    return found
 
 
 def _finishing(run: RunRecord) -> str:
@@ -168,8 +173,11 @@ def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleC
         case RunState.FINALIZED:
             # Its archive was dropped: a new run chooses its own.
             return []
-        case _:
-            return [_migrate(run)]
+        case RunState.CUTTING_OVER | RunState.CUT_OVER | RunState.RESTORING:
+            pass  # No run in place has these.
+        case RunState.PLANNED | RunState.UNCHANGED | RunState.ROLLED_BACK:
+            pass
+    return [_migrate(run)]
 
 
 def _migrate(run: RunRecord) -> PossibleCommand:

@@ -25,7 +25,14 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.noted_ranges import SettledHistory
 from booking_migrate.runs.provenance import JournalHistory, runs_in_effect
 from booking_migrate.runs.regulator import Regulator
-from booking_migrate.runs.states import RESUMABLE, check_transition, differences, newest_result
+from booking_migrate.runs.states import (
+    RESUMABLE,
+    SWITCHING,
+    WORKING,
+    check_transition,
+    differences,
+    newest_result,
+)
 from booking_migrate.runs.status import not_finished, refuse_other_mode
 from booking_migrate.stores.journal import (
     JOURNAL_VERSION,
@@ -47,18 +54,6 @@ CHECKPOINT_SECONDS = 1.0
 """How often the progress of a run is recorded; its ranges are recorded one by one."""
 
 _REJECTS_AT_ONCE = 500
-
-_UNFINISHED = frozenset(
-    {
-        RunState.PLANNED,
-        RunState.CUTTING_OVER,
-        RunState.RESTORING,
-        RunState.FINALIZING,
-        RunState.ROLLING_BACK,
-    }
-)
-_ENDING = frozenset({RunState.CUTTING_OVER, RunState.RESTORING, RunState.FINALIZING})
-"""The states that only another command can end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +190,7 @@ class RunSession:
             # It was killed before it wrote anything; what it recorded about the target may be outdated.
             self._stores.journal.remove(unfinished.run_id)
             unfinished = None
-        if unfinished is not None and unfinished.state in _ENDING:
+        if unfinished is not None and unfinished.state in SWITCHING:
             raise not_finished(unfinished)
         if unfinished is not None and request.restart:
             self._undo(unfinished, self._lock)
@@ -203,7 +198,7 @@ class RunSession:
             self._continue(unfinished)
 
     def _unfinished(self) -> RunRecord | None:
-        open_states = RESUMABLE | _UNFINISHED
+        open_states = RESUMABLE | WORKING
         runs = self._stores.journal.runs(self._request.target)
         return next((run for run in runs if run.state in open_states), None)
 

@@ -109,6 +109,36 @@ UNFINISHED = RESUMABLE | {RunState.ROLLING_BACK}
 FOLLOWED = frozenset({RunState.DONE, RunState.CUTTING_OVER})
 """The states of a run whose source is followed, or would be by the next command."""
 
+WORKING = frozenset(
+    {
+        RunState.PLANNED,
+        RunState.RUNNING,
+        RunState.CUTTING_OVER,
+        RunState.RESTORING,
+        RunState.FINALIZING,
+        RunState.ROLLING_BACK,
+    }
+)
+"""The states of a run while a process works on it; it stays in them if that process is killed."""
+
+SWITCHING = frozenset({RunState.CUTTING_OVER, RunState.RESTORING, RunState.FINALIZING})
+"""The states in which what is live, or can become live again, is changed: `migrate` cannot end them."""
+
+FINALIZABLE = frozenset({RunState.CUT_OVER, RunState.FINALIZING})
+"""The states in which `finalize` has a cut-over to end."""
+
+LASTING = frozenset({RunState.CUT_OVER, RunState.FINALIZED})
+"""The states of a run side by side whose new ids are live, and stay so if no command is run."""
+
+WITHOUT_ARCHIVE = frozenset({RunState.ROLLED_BACK, RunState.FINALIZED})
+"""The states of a run in place whose bookings have left the archive."""
+
+ENDED = frozenset({RunState.FINALIZED, RunState.ROLLED_BACK, RunState.UNCHANGED})
+"""The states of a run of which only its record is left."""
+
+VERIFIABLE = frozenset({RunState.DONE, RunState.CUT_OVER})
+"""The states of a run whose record takes the result of a verification."""
+
 WITHOUT_RESULT = frozenset({RunState.PLANNED, RunState.UNCHANGED, RunState.ROLLED_BACK})
 """The states of a run that left nothing of its own: an earlier one may have a result."""
 
@@ -121,6 +151,11 @@ def check_transition(run: RunRecord, state: RunState) -> None:
     """
     if state not in TRANSITIONS[run.state]:
         raise IllegalTransition(run.run_id, run.state.value, state.value)
+
+
+def has_live_ids(run: RunRecord) -> bool:
+    """Return whether the new ids of a run can be written into references: they are those of the live collection."""
+    return run.state in LASTING or (run.archive is not None and run.state is RunState.DONE)
 
 
 def in_words(state: RunState) -> str:
@@ -168,10 +203,6 @@ def newest_result(journal: RunJournal, target: str) -> RunRecord | None:
     return next((run for run in runs if run.state in IN_EFFECT), None)
 
 
-_VERIFIED = frozenset({RunState.DONE, RunState.CUT_OVER})
-"""The states of a run whose record takes the result of a verification."""
-
-
 class VerifiedRun:
     """Records the result of a verification with the run that was verified.
 
@@ -202,7 +233,7 @@ class VerifiedRun:
         self.problem: str | None = None
         try:
             run = newest_result(journal, target)
-            if run is None or run.state not in _VERIFIED or run.source != source:
+            if run is None or run.state not in VERIFIABLE or run.source != source:
                 return
             if may_write():
                 self._run, self._began, self._time = run, journal.now(), cluster_time()

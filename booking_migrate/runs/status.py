@@ -25,25 +25,13 @@ from booking_migrate.runs.followed import Reach, follow_facts, window_facts
 from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.reopening import Exists, before_finalize
-from booking_migrate.runs.states import IN_EFFECT, LIVE, NOT_ENDED, RESUMABLE, in_words
+from booking_migrate.runs.states import IN_EFFECT, LIVE, NOT_ENDED, RESUMABLE, WORKING, in_words
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import HeldLockView, LockStore
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
-
-_ACTIVE = frozenset(
-    {
-        RunState.PLANNED,
-        RunState.RUNNING,
-        RunState.CUTTING_OVER,
-        RunState.RESTORING,
-        RunState.FINALIZING,
-        RunState.ROLLING_BACK,
-    }
-)
-"""The states of a run while a process works on it; it stays in them if that process is killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +151,11 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
     """
     for each in status(journal, locks, target=target):
         run = each.run
-        if each.is_alive and run.state in _ACTIVE - {RunState.PLANNED}:
+        if each.is_alive and run.state in WORKING - {RunState.PLANNED}:
             advice = "See its progress: booking-migrate status --watch"
             title = f"run that is writing to {target} at this moment"
             return Finding(RUN_IS_WRITING, title, 1, (run.run_id,), advice)
-        if run.state in _ACTIVE | RESUMABLE and run.state is not RunState.PLANNED:
+        if run.state in WORKING | RESUMABLE and run.state is not RunState.PLANNED:
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
                 refused = f"{run.source} may refuse writes until it is continued"
@@ -185,7 +173,7 @@ def file_status(run: RunRecord, *, is_alive: bool, is_here: bool = True) -> RunS
         is_alive: whether its process is still alive.
         is_here: whether that is a process of this machine.
     """
-    is_open = run.state in _ACTIVE
+    is_open = run.state in WORKING
     back = [PossibleCommand(UNDO, f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
     possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
     return RunStatus(
@@ -215,7 +203,7 @@ def _status(
 ) -> RunStatus:
     is_followed = run.state is RunState.DONE and is_newest and _is_held_for(held, FOLLOW_COMMAND)
     is_kept = run.state is RunState.CUT_OVER and bool(run.window) and _is_held_for(held, WINDOW_COMMAND)
-    is_open = run.state in _ACTIVE or is_followed or is_kept
+    is_open = run.state in WORKING or is_followed or is_kept
     is_alive = is_open and held is not None and held.is_live
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.

@@ -18,15 +18,13 @@ from booking_migrate.reports.rewrite_status import LockReport
 from booking_migrate.reports.text import duration
 from booking_migrate.runs.control import Setting
 from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
-from booking_migrate.runs.states import FOLLOWED, LIVE, in_words
+from booking_migrate.runs.states import FOLLOWED, LIVE, UNFINISHED, in_words
 from booking_migrate.stores.journal import RunState
 
 _KEPT = frozenset({BUILDING, FOLLOWING})
 """The states of a reverse window that a process keeps."""
 
-_COUNTING = frozenset(
-    {RunState.PLANNED, RunState.RUNNING, RunState.INTERRUPTED, RunState.FAILED, RunState.ROLLING_BACK}
-)
+_COUNTING = UNFINISHED | {RunState.PLANNED}
 """The states of a run that may not have counted its bookings: one that was done has."""
 
 _ENDINGS = {"killed": "its process is gone"}

@@ -10,6 +10,8 @@ from booking_migrate.errors import IllegalTransition
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import (
+    ENDED,
+    NOT_ENDED,
     RESUMABLE,
     TRANSITIONS,
     UNDOABLE,
@@ -42,8 +44,9 @@ def run(state: RunState) -> RunRecord:
 
 
 def test_every_state_has_its_edges() -> None:
-    """No state is forgotten in the table, and what can be continued or undone has an edge that says so."""
+    """No state is forgotten in the table and its groups, and what can be continued or undone has an edge that says so."""
     assert set(RunState) == set(TRANSITIONS)
+    assert set(RunState) == {RunState.PLANNED} | NOT_ENDED | ENDED
     assert all(RunState.RUNNING in TRANSITIONS[state] for state in RESUMABLE)
     assert all(RunState.ROLLING_BACK in TRANSITIONS[state] for state in UNDOABLE)
 
