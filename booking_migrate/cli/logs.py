@@ -18,6 +18,7 @@ from booking_migrate.events import (
     Event,
     Listener,
     Paused,
+    PhaseEnded,
     PhaseStarted,
     ReadingChosen,
     Resumed,
@@ -133,11 +134,9 @@ def _asked(event: Paused | Resumed | Adjusted) -> tuple[LogLevel, str]:
 def _described(event: Event) -> tuple[LogLevel, str]:  # noqa: PLR0911 - one line for each kind
     """Return how important an event is, and what it says."""
     match event:
-        case PhaseStarted(label):
-            return LogLevel.INFO, label
         case Warned(message):
             return LogLevel.WARNING, message
-        case Announced(message):
+        case Announced(message) | PhaseStarted(message):
             return LogLevel.INFO, message
         case ReadingChosen(place, way, reason):
             return LogLevel.INFO, f"{place} is read by {way.value}: {reason}"
@@ -151,5 +150,5 @@ def _described(event: Event) -> tuple[LogLevel, str]:  # noqa: PLR0911 - one lin
             return LogLevel.WARNING, f"run {run_id} is continued, taken over from {before}"
         case Checkpointed(documents):
             return LogLevel.DEBUG, f"checkpoint after {plural(documents, 'booking')}"
-        case _:
+        case PhaseEnded() | Advanced() | Waiting() | WaitEnded():
             return LogLevel.DEBUG, _name(event).replace("-", " ")

@@ -10,14 +10,19 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, write_to_textfi
 
 from booking_migrate import __version__
 from booking_migrate.events import (
+    Adjusted,
     Advanced,
+    Announced,
     Checkpointed,
     Event,
     Listener,
     Paused,
+    PhaseEnded,
     PhaseStarted,
+    ReadingChosen,
     Resumed,
     Retried,
+    RunOpened,
     WaitEnded,
     Waiting,
     Warned,
@@ -86,7 +91,7 @@ class Metrics(Listener):
                 self._waiting.labels(command).set(seconds)
             case WaitEnded() | Resumed():
                 self._waiting.labels(command).set(0)
-            case _:
+            case PhaseEnded() | Announced() | ReadingChosen() | Adjusted() | RunOpened():
                 pass
 
     def end(self, report: Report) -> None:

@@ -14,13 +14,17 @@ from booking_migrate.events import (
     Adjusted,
     Advanced,
     Announced,
+    Checkpointed,
     Event,
     Listener,
     NullListener,
     Paused,
     PhaseEnded,
     PhaseStarted,
+    ReadingChosen,
     Resumed,
+    Retried,
+    RunOpened,
     WaitEnded,
     Waiting,
     Warned,
@@ -67,15 +71,13 @@ class Bar:
                 self.close()
             case Warned(message):
                 self._warn(f"warning: {self._redact(message)}")
-            case Announced(message):
-                self._warn(self._redact(message))
-            case Adjusted():
-                self._warn(event.text)
+            case Announced(text) | Adjusted(text=text):
+                self._warn(self._redact(text))
             case Paused() | Resumed():
                 self._pause(event)
             case Waiting() | WaitEnded():
                 self._wait(event)
-            case _:
+            case ReadingChosen() | Retried() | RunOpened() | Checkpointed():
                 pass
 
     def _pause(self, event: Paused | Resumed) -> None:
@@ -204,17 +206,15 @@ class Heartbeat:
                 self._done += documents
             case Warned(message):
                 self._say(f"warning: {message}")
-            case Announced(message):
-                self._say(message)
-            case Adjusted():
-                self._say(event.text)
+            case Announced(text) | Adjusted(text=text):
+                self._say(text)
             case Paused() | Resumed():
                 if line := self._pauses.line(event):
                     self._say(line)
             case Waiting() | WaitEnded():
                 if line := self._waits.line(event):
                     self._say(line)
-            case _:
+            case PhaseEnded() | ReadingChosen() | Retried() | RunOpened() | Checkpointed():
                 pass
         self.beat()
 

@@ -245,7 +245,7 @@ def _close(
         report = _write_reports(asked, report, paths)
     for line in annotations(report):
         sys.stderr.write(f"{asked.redact(line)}\n")
-    if report.exit_code in (ExitCode.DONE, ExitCode.REJECTED):
+    if report.exit_code.is_good:
         return report
     try:
         with signals_raise(None):
@@ -360,7 +360,7 @@ def _with_loss(
     failed_with = print_error(asked, failure)
     if report.error is not None:
         return report
-    is_good = report.exit_code in (ExitCode.DONE, ExitCode.REJECTED)
+    is_good = report.exit_code.is_good
     failed = exit_code_of(failure) if code is None else code
     return report.model_copy(
         update={"error": failed_with, "exit_code": failed if is_good else report.exit_code}

@@ -60,6 +60,11 @@ class ExitCode(IntEnum):
         member._value_, member.meaning = code, meaning
         return member
 
+    @property
+    def is_good(self) -> bool:
+        """Return whether the command did what it was asked for, and nothing has to be looked at before the next one."""
+        return self in (ExitCode.DONE, ExitCode.REJECTED)
+
 
 class _TextFormatter(Formatter):
     """Formats templates with attributes of an error.

@@ -186,7 +186,9 @@ class Repository:
             for number, stored in enumerate(document.sessions):
                 if stored.fields.get("sessionId") == seen.session_id:
                     fields = {f"sessions.{number}.{name}": value for name, value in changed.items()}
-                    totals = totals_of(document.sessions)
+                    sessions = [one.fields for one in document.sessions]
+                    sessions[number] = {**sessions[number], **changed}
+                    totals = totals_of(sessions)
                     update = {**fields, **totals, "updatedAt": changed["updatedAt"]}
                     bookings.update_one(
                         any_of("_id", [document.document_id]), {"$set": update}, session=session

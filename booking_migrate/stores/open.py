@@ -92,15 +92,17 @@ def _open_reader(
     listener: Listener,
     start_pool: "StartPool | None" = None,
 ) -> "FileReader | MongoReader":
-    if isinstance(place, CollectionPlace):
-        collection = connection.collection(place.name)
-        from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
+    match place:
+        case CollectionPlace():
+            collection = connection.collection(place.name)
+            from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
 
-        address = connection.address(place.name)
-        return MongoReader(collection, required=required, address=address, listener=listener)
-    from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415
+            address = connection.address(place.name)
+            return MongoReader(collection, required=required, address=address, listener=listener)
+        case FilePlace() | StreamPlace():
+            from booking_migrate.stores.files.reader import FileReader  # noqa: PLC0415
 
-    return FileReader(place, json_format, listener, start_pool)
+            return FileReader(place, json_format, listener, start_pool)
 
 
 def sample(whole: DocumentReader, place: Place, connection: Connection, size: int) -> "SampledReader":
@@ -184,10 +186,12 @@ def open_target(
 
     path = rejects or rejects_beside(place)
     kept = FileRejects(path, source=last_part(source_name), target=last_part(place.name), overwrite=overwrite)
-    if isinstance(place, StreamPlace):
-        return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept, start_pool)
-    output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
-    return FileTarget(place.name, place.format, output, kept, start_pool)
+    match place:
+        case StreamPlace():
+            return FileTarget(place.name, FileFormat.JSON_LINES, StandardOutput, kept, start_pool)
+        case FilePlace():
+            output = partial(open_output, place.name, place.path, compressed=place.gzip, overwrite=overwrite)
+            return FileTarget(place.name, place.format, output, kept, start_pool)
 
 
 def _open_collection_target(
@@ -224,13 +228,16 @@ def check_writable(place: Place, *, rejects: Path | None) -> None:
     from booking_migrate.stores.files.atomic import check_standard_output, check_usable  # noqa: PLC0415
 
     paths = {} if rejects is None else {str(rejects): rejects}
-    if isinstance(place, StreamPlace):
-        check_standard_output()
-    if isinstance(place, FilePlace):
-        beside = written_beside(place)
-        if rejects is not None:
-            del beside["--rejects"]
-        paths |= {place.name: place.path, **{str(path): path for path in beside.values()}}
+    match place:
+        case StreamPlace():
+            check_standard_output()
+        case FilePlace():
+            beside = written_beside(place)
+            if rejects is not None:
+                del beside["--rejects"]
+            paths |= {place.name: place.path, **{str(path): path for path in beside.values()}}
+        case CollectionPlace():
+            pass
     for name, path in paths.items():
         check_usable(name, path)
 

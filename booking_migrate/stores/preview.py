@@ -35,6 +35,7 @@ from booking_migrate.stores.files.target import FilePreview, FileRejects, Previe
 from booking_migrate.stores.places import (
     CollectionPlace,
     FileFormat,
+    FilePlace,
     Place,
     StreamPlace,
     last_part,
@@ -363,10 +364,12 @@ def open_preview(
         return _open_collection(place.name, connection, chosen, source_name, tries_out=tries_out)
     beside = rejects_beside(place)
     kept = PreviewRejects(beside, source=source, target=target, overwrite=overwrite, also=chosen)
-    if isinstance(place, StreamPlace):
-        return FilePreview(place.name, FileFormat.JSON_LINES, PreviewOutput(place.name, None), kept)
-    compared = PreviewOutput(place.name, place.path, compressed=place.gzip, overwrite=overwrite)
-    return FilePreview(place.name, place.format, compared, kept)
+    match place:
+        case StreamPlace():
+            return FilePreview(place.name, FileFormat.JSON_LINES, PreviewOutput(place.name, None), kept)
+        case FilePlace():
+            compared = PreviewOutput(place.name, place.path, compressed=place.gzip, overwrite=overwrite)
+            return FilePreview(place.name, place.format, compared, kept)
 
 
 def _open_collection(
