@@ -95,7 +95,10 @@ def _repairs(
         yield NextStep(text=text, command=migrate)
         yield NextStep(text="Then verify again:", command=verify)
     else:
-        yield NextStep(text=f"In case bookings have changed since the run: {_KEEPING}", command=migrate)
+        yield NextStep(
+            text=f"Safe in any case, and enough if only bookings have changed since the run: {_KEEPING}",
+            command=migrate,
+        )
         yield NextStep(text="Then verify again:", command=verify)
         if may_take:
             text = f"Only if it still differs, and the bookings are right: {overwriting}"
@@ -150,8 +153,8 @@ def _look(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
         command=f"{collection}.find({{clientId: {named}}})",
     )
     yield NextStep(
-        text="Only if nothing that others put there is needed: copy that output first, then delete the document, which loses that; then migrate and verify as above. "
-        "In mongosh:",
+        text="Only if nothing that others put there is needed, or, where a session was right, once its booking is corrected: copy that output "
+        "first, then delete the document, which loses what only it has; then migrate, which derives it again, and verify as above. In mongosh:",
         command=f"{collection}.deleteOne({{clientId: {named}}})",
     )
 

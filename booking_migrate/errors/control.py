@@ -25,12 +25,12 @@ class NothingAtWork(NothingToDo):
     """Whether any run is recorded there."""
 
     effect = "Nothing was changed."
-    message = "no command is working on a run in {where}"
+    message = either("has_runs", "no command is working on a run in {where}", "no run is recorded in {where}")
     hint = either(
         "has_runs",
         "A pause or a setting needs a migrate, verify, rollback or references rewrite that is running, or a run that was interrupted. To "
         "see every run: booking-migrate status",
-        "No run is recorded in {where}. Is it the right database and host (--db, or the connection string)? To see the runs of another one, "
+        "Is it the right database and host (--db, or the connection string)? To see the runs of another one, "
         "with its name for DB: booking-migrate status --db DB",
     )
 

@@ -30,13 +30,18 @@ class NoRun(NothingToDo):
 def without_records(target: str | None) -> str:
     """Return what can be done where a run is to be undone whose records are lost, as further lines of a hint."""
     records = (
-        f"\nIf its collections booking_migrate_* were dropped, restore them from a backup, then roll back. {_DUMP_AND_URI}\n"
-        f"To restore them: mongorestore --uri 'URI' --nsInclude '*.booking_migrate_*' DUMP\nThen: {SAME_COMMAND}"
+        f"\nIf its collections booking_migrate_* were dropped, restore them from the newest backup made after the run's last command: "
+        f"an older one does not know what was written since, and a rollback would leave that. Then roll back. {_DUMP_AND_URI}\n"
+        f"To restore them: mongorestore --uri 'URI' --nsInclude '*.booking_migrate_*' DUMP\n"
+        f"See whether the run has its last state: booking-migrate status\nThen: {SAME_COMMAND}"
     )
     if target is None:
         return records
     return (
-        f"{records}\nIf no backup has them: a migration side by side that was not cut over has not changed the bookings. Only if all "
+        f"{records}\nIf no backup has them, and it was cut over: its old bookings, as they were then, are in a collection SOURCE_legacy_RUN, "
+        "which is to be kept. To see whether there is one, in mongosh: "
+        'db.getCollectionNames().filter(name => name.includes("_legacy_"))\n'
+        "If it was not cut over: a migration side by side has not changed the bookings then. Only if all "
         f"of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"
     )
 

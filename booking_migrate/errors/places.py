@@ -286,7 +286,12 @@ class TargetInOldShape(Refused):
             "To see the first of such documents, in mongosh: "
             f'db.getCollection("{self.place}").find({{sessions: {{$exists: false}}}}).limit(5)'
         )
-        looks = [look] if self.is_written else []
+        mistaken = (
+            "Or, if one is there by mistake, delete it, with its _id for ID, which loses what it holds; in mongosh: "
+            f'db.getCollection("{self.place}").deleteOne({{_id: ID}})'
+        )
+        again = f"Then run the same command again: {SAME_COMMAND}"
+        looks = [look, mistaken, again] if self.is_written else []
         return "\n".join([start, *(f"Or, {each}" for each in others), *looks])
 
 

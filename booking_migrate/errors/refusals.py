@@ -193,7 +193,7 @@ class UniqueIndexViolated(DuplicateKeys):
     effect = "What was written before is kept, and need not be removed."
 
     hint = (
-        "Several clients have the same value in {fields}, or none. Usual: correct it in the bookings.{finding}\n{finding_users}"
+        "Several clients have the same value in {fields}, or none. Usual: correct it in the bookings, which are live data.{finding}\n{finding_all}{finding_users}"
         "Or, if clients may share a value, drop the index. First see its definition, with which createIndex makes it again, in "
         'mongosh: db.getCollection("{place}").getIndexes()\n'
         'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
@@ -210,6 +210,15 @@ class UniqueIndexViolated(DuplicateKeys):
         if not (self.source and self.query):
             return ""
         return f' To see those with the first value, in mongosh: db.getCollection("{self.source}").find({self.query})'
+
+    @property
+    def finding_all(self) -> str:
+        """Return how to see every value that bookings of several clients have, as a line; empty if that is not one field."""
+        field = self.fields.removeprefix("sessions.")
+        if not (self.source and self.query) or ", " in field:
+            return ""
+        stages = f'[{{$group: {{_id: "${field}", clients: {{$addToSet: "$clientId"}}}}}}, {{$match: {{"clients.1": {{$exists: true}}}}}}]'
+        return f'To see all such values with their clients, in mongosh: db.getCollection("{self.source}").aggregate({stages})\n'
 
     @property
     def finding_users(self) -> str:

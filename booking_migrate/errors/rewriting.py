@@ -136,7 +136,7 @@ class ReferencesStand(Refused):
     )
     changed = either("values", ", which changes {values:reference|references}")
     hint = (
-        "First restore the old ids{changed}: booking-migrate rollback --references\n"
+        "First restore the old ids in all these fields{changed}: booking-migrate rollback --references --run {run_id}\n"
         f"Then run the same command again: {SAME_COMMAND}"
     )
 

@@ -39,8 +39,8 @@ class PlanDiffers(Refused):
     effect = "Nothing was written."
     message = "data or options have changed since {plan} was made: {differences:; }"
     hint = (
-        "{planned}If data and options are right as they are now, replace the plan, and read its report: {command}\n"
-        f"Then run the same command again: {SAME_COMMAND}"
+        "{planned}If data and options are right as they are now, let dry-run replace the plan, and read its report: {command}\n"
+        f"Then run the same command again, which reads the new plan: {SAME_COMMAND}"
     )
 
 
@@ -157,7 +157,7 @@ class StoppedByHook(Refused):
     command: str = ""
     """What the config file says is to be run."""
 
-    effect = "Nothing was changed."
+    effect = "Nothing was changed, but for what the hook itself has done."
     config: str = ""
     """The config file that names it."""
 

@@ -200,8 +200,9 @@ class NoTransactions(Refused):
     hint = (
         "If the application reads the old shape, which is usual, migrate side by side, which works on a standalone server: "
         f"{SAME_COMMAND} without --in-place\n"
-        "Only if it reads both shapes and writes the new one: make the server a replica set. With access control, set security.keyFile in "
-        "mongod.conf first, or mongod does not start. Restart mongod with --replSet rs0; it takes no writes until you type, in mongosh: rs.initiate()\n"
+        "Only if it reads both shapes and writes the new one: make the server a replica set. Set replication.replSetName to rs0 in "
+        "mongod.conf, and with access control security.keyFile, too, or mongod does not start; then restart mongod. It takes no writes until "
+        "you type, in mongosh: rs.initiate()\n"
         f"Then run the same command again: {SAME_COMMAND}\n"
         f"Or, for such an application too, migrate without transactions; stop it first, and start it again when the command has ended: {SAME_COMMAND} --without-transactions"
     )

@@ -256,9 +256,7 @@ def _contract_settings(
             if refused
             else ""
         )
-        reason = (
-            f"Sampled: {seen}. Say which ones the new application accepts; all others are then rejected{now}"
-        )
+        reason = f"Sampled: {seen}. Say which ones the new application accepts; with this line, all others are rejected; without it, any three capitals are accepted{now}"
         capitals = tuple(sorted(name for name in found.currencies if _is_currency(name)))
         if capitals:
             yield Setting("currencies", capitals, reason, "contract", is_set=False)
@@ -268,7 +266,7 @@ def _contract_settings(
         allowed = getattr(contract, rule.allowed)
         if outside := values_outside(bookings, rule.name, allowed):
             seen = ", ".join(f"{name} {grouped(count)}" for name, count in outside.items())
-            reason = f"Sampled values of {rule.name} that are rejected: {seen}. Allow only what the new application accepts"
+            reason = f"Sampled values of {rule.name} that are rejected without this line, and accepted with it: {seen}. Allow only what the new application accepts"
             yield Setting(rule.allowed, (*allowed, *outside), reason, "contract", is_set=False)
 
 

@@ -45,20 +45,22 @@ class RewriteInEffect:
         """Yield the commands that are possible."""
         if self.held is not None:
             return
+        alone = f"{_UNDO} --run {self.record.rewrite_id}"
         match self.record.state:
             case RewriteState.UNDOING:
-                yield PossibleCommand("Continue to restore the old ids", _UNDO)
+                yield PossibleCommand("Continue to restore the old ids", alone)
             case RewriteState.DONE:
                 yield PossibleCommand("Prove it", "booking-migrate references verify")
-                yield PossibleCommand(
-                    "To restore the old ids, which a rollback of the run needs first", _UNDO
-                )
+                restoring = "To restore the old ids in every field that was rewritten for the run, which a rollback of it needs first"
+                yield PossibleCommand(restoring, f"{_UNDO} --run {self.record.run_id}")
             case RewriteState.WRITING | RewriteState.UNDONE:
                 again = f"booking-migrate references rewrite --run {self.record.run_id}"
                 yield PossibleCommand(
                     "Continue it, the usual choice; it continues with these fields only", again
                 )
-                yield PossibleCommand("Only to undo it instead, and restore the old ids", _UNDO)
+                yield PossibleCommand(
+                    "Only to undo this rewrite instead, and no other one, and restore the old ids", alone
+                )
 
 
 def restoring_first(
@@ -72,7 +74,8 @@ def restoring_first(
     if any(each.record.state is not RewriteState.DONE for each in existing):
         return tuple(each._replace(purpose=_after_rewrite(each, back)) for each in possible)
     first = PossibleCommand(
-        "Before a rollback, which is refused otherwise: restore the old ids in references", _UNDO
+        "Before a rollback, which is refused otherwise: restore the old ids in all references that were rewritten for the run",
+        f"{_UNDO} --run {run.run_id}",
     )
     return tuple(each for one in possible for each in ([first, one] if one.command == back else [one]))
 

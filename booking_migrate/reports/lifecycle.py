@@ -50,6 +50,10 @@ class RunReport(Part):
     refuses_writes_since: datetime | None = Field(
         default=None, description="since when the source refuses writes for the run; null if it does not"
     )
+    refused_seconds: float = Field(
+        default=0.0,
+        description="for how long its cut-overs have refused writes, those that did not complete, too",
+    )
     swapped: bool = Field(
         default=False,
         description="of a cut-over that is not complete: whether the client documents are live under the source's name already",

@@ -14,7 +14,7 @@ __all__ = [
     "samples",
 ]
 
-_COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|export |mongorestore ).*)$")
+_COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|rs\.|export |kill |mongorestore ).*)$")
 """A line that ends with a command for a shell: this program's, the server's, or the system's."""
 
 

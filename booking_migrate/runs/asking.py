@@ -197,8 +197,10 @@ def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) 
     if not chosen.is_alive:
         return f"{alone}. Continue it with another number; {differs}: {command}"
     whose = f" (it was started by {chosen.process})" if chosen.process else ""
+    number = chosen.process.rpartition(" ")[2]
+    elsewhere = f" Or, on that machine: kill -INT {number}" if number.isdigit() else ""
     return (
-        f"{alone}, which cannot change while it runs. Stop it with Ctrl-C in its terminal{whose}; what was written is kept.\n"
+        f"{alone}, which cannot change while it runs. Stop it with Ctrl-C in its terminal{whose}; what was written is kept.{elsewhere}\n"
         f"Then continue it; {differs}: {command}"
     )
 

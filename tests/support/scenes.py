@@ -35,6 +35,7 @@ _SETTLED: tuple[tuple[str, str], ...] = (
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?( UTC|Z)?", "2026-11-23 15:11:00 UTC"),
     (r"\d{4}-\d\d-\d\d(?=\n)", "2026-11-23"),
     (r"\b\d\d:\d\d:\d\d( UTC)?", "15:11:00 UTC"),
+    (r"kill -INT \d+", "kill -INT 4711"),
     (r"by \S+@\S+ (since|at)", r"by ann@machine \1"),
     (r"by \S+ on \S+, process \d+", "by ann on machine, process 4711"),
     (r"\(\S+@\S+, process \d+\)|by \S+ on \S+ \(process \d+\)", "(ann@machine, process 4711)"),

@@ -88,7 +88,7 @@ def _samples(problems: Sequence[Mapping[str, Any]]) -> str:
     """Return the first few keys, each with how many documents were refused for it if that is more than one."""
     counted = Counter(map(_key_text, problems))
     shown = [
-        f"{key} ({grouped(count)} times)" if count > 1 else key
+        f"{key} ({grouped(count)} times)" if count > 1 and len(counted) > 1 else key
         for key, count in counted.most_common(_MOST_KEYS)
     ]
     more = f" and {grouped(len(counted) - len(shown))} more" if len(counted) > len(shown) else ""

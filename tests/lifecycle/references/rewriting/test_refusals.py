@@ -80,7 +80,7 @@ def test_a_rollback_waits_for_the_references(database: Db, command: Run) -> None
     assert "1 reference was" in message(refused)
     assert "in orders.b" in message(refused)
     assert [
-        "booking-migrate rollback --references",
+        f"booking-migrate rollback --references --run {run['run_id']}",
         f"booking-migrate rollback --run {run['run_id']}",
     ] == ways
     assert 0 == command(*UNDO).returncode
