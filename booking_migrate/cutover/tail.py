@@ -197,12 +197,17 @@ def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> TailChanges:
         for change in batch.changes:
             if change.role is Role.TARGET and change.operation == "rename":
                 return late
-            if change.role is Role.TARGET and change.is_of_document and change.time > fenced:
-                late.documents[sort_key(change.document_id)] = change.document_id
-            if change.role is Role.COPY and change.is_of_document and change.time > fenced:
-                late.copies[sort_key(change.document_id)] = change.document_id
-            if change.role is Role.SOURCE and change.is_of_document and change.time > fenced:
-                late.take(change)
+            if not change.is_of_document or change.time <= fenced:
+                continue
+            match change.role:
+                case Role.TARGET:
+                    late.documents[sort_key(change.document_id)] = change.document_id
+                case Role.COPY:
+                    late.copies[sort_key(change.document_id)] = change.document_id
+                case Role.SOURCE:
+                    late.take(change)
+                case Role.USERS | Role.EXPERTS | Role.REFERRING:
+                    pass
         if batch.position.time > until:
             return late
 
