@@ -205,6 +205,32 @@ def test_others_who_write_to_the_document_of_a_client_that_changes(
     assert 0 == database.bookings.count_documents({"by": "others"})
 
 
+def test_a_booking_that_was_corrected_by_a_session_of_others(database: Db, command: Run) -> None:
+    """Where migrate keeps what others changed, and it is right, the printed deletion of that document leads to the cut-over."""
+    database.bookings.insert_many(map(booking, range(8)))
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    right = {"sessions.0.notes": "right"}
+    of_first = {"sessions.legacyBookingId": booking(0)["_id"]}
+    database.clients.update_one(of_first, {"$set": right})
+    database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "right"}})
+    for _ in range(2):
+        assert 0 == command("migrate", *PLACES, "--quiet").returncode
+        assert 0 == command(*VERIFY).returncode
+        refused = command(*CUTOVER)
+        assert 5 == refused.returncode, refused.stdout
+    kept = database.clients.find_one(of_first, {"_id": True})
+    assert kept is not None
+    assert (
+        f'.getCollection("clients").deleteOne({{_id: ObjectId("{kept["_id"]}")}})'
+        in refused.stdout.replace("\\", "")
+    )
+    database.clients.delete_one(kept)
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command(*VERIFY).returncode
+    assert 0 == command(*CUTOVER).returncode
+    assert 1 == database.bookings.count_documents({**of_first, **right})
+
+
 @pytest.mark.usefixtures("migrated")
 def test_others_who_write_to_the_target(database: Db, command: Run) -> None:
     """A write of others to the target after the whole verification ends the cut-over; the source stays live."""
