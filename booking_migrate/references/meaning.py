@@ -98,7 +98,11 @@ class Meanings:
 def _meaning(key: bytes, state: NewIds | BookingState) -> Meaning:
     if isinstance(state, NewIds):
         return Meaning.OLD if state.replaces(key) else Meaning.NEW
-    return Meaning.UNKNOWN if state is BookingState.UNKNOWN else Meaning.REJECTED
+    match state:
+        case BookingState.UNKNOWN:
+            return Meaning.UNKNOWN
+        case BookingState.REJECTED | BookingState.UNMIGRATED:
+            return Meaning.REJECTED
 
 
 def _unknown(asked: Mapping[bytes, Any], found: Mapping[bytes, Meaning]) -> dict[bytes, Any]:

@@ -48,6 +48,9 @@ _AT_ONCE = 1000
 _READ_SECONDS = 0.5
 _CHANGES_AT_ONCE = 10_000
 
+_TELLING = (Meaning.OLD, Meaning.REJECTED, Meaning.NEW)
+"""What a value counts as of which several ids are known: the first of these."""
+
 _BAD = {Fate.UNREWRITTEN: Kind.UNREWRITTEN, Fate.LOST: Kind.LOST}
 
 
@@ -144,14 +147,18 @@ class _Verifying:
 
     def _fate(self, proof: FieldProof, meanings: set[Meaning]) -> Fate | None:
         """Return what a value is whose ids mean this; None if that is not known."""
-        if Meaning.OLD in meanings:
-            if proof.of.exclude:
-                return Fate.EXCLUDED
-            is_kept = self._plan.kept_index is not None and not proof.is_rewritten
-            return Fate.KEPT if is_kept else Fate.UNREWRITTEN
-        if Meaning.REJECTED in meanings:
-            return Fate.REJECTED
-        return Fate.NEW if Meaning.NEW in meanings else None
+        match next((each for each in _TELLING if each in meanings), Meaning.UNKNOWN):
+            case Meaning.OLD:
+                if proof.of.exclude:
+                    return Fate.EXCLUDED
+                is_kept = self._plan.kept_index is not None and not proof.is_rewritten
+                return Fate.KEPT if is_kept else Fate.UNREWRITTEN
+            case Meaning.REJECTED:
+                return Fate.REJECTED
+            case Meaning.NEW:
+                return Fate.NEW
+            case Meaning.UNKNOWN:
+                return None
 
     def _flush(self) -> None:
         """Look the pending values up among all sessions, and in the notes."""

@@ -45,9 +45,6 @@ from booking_migrate.stores.mongo.servers import (
 )
 from booking_migrate.stores.own_collections import is_own
 
-_OUT_OF_REACH = frozenset({Trouble.PRIMARY, Trouble.SERVER})
-"""Other members, or the primary, cannot be reached."""
-
 _LONGEST_TEXT = 200
 _ASKING_SECONDS = 2.0
 """How long to ask who is logged in: it belongs into a message about something else."""
@@ -139,12 +136,14 @@ def _passing_trouble(error: OperationFailure, collection: Collection[Any]) -> Bo
     trouble = trouble_of(error)
     if trouble is None:
         return None
-    if trouble is Trouble.MAJORITY:
-        return NoMajority(described(members_of(collection.database.client)))
     text = bulk_text(error) if isinstance(error, BulkWriteError) else server_text(error)
-    if trouble in _OUT_OF_REACH:
-        return without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
-    return StillFailing(collection.full_name, hosts_of(collection), retry.RETRY_TIMEOUT, text)
+    match trouble:
+        case Trouble.MAJORITY:
+            return NoMajority(described(members_of(collection.database.client)))
+        case Trouble.PRIMARY | Trouble.SERVER:
+            return without_primary(collection) or ServerUnreachable(hosts_of(collection), text)
+        case Trouble.CURSOR | Trouble.CONTENTION | Trouble.OVERLOAD:
+            return StillFailing(collection.full_name, hosts_of(collection), retry.RETRY_TIMEOUT, text)
 
 
 def _refused_operation(
