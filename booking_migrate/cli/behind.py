@@ -77,7 +77,9 @@ def plan_in_use(
     if run is None or begin is None:
         plan = _reading_twice(plan, places, connection)
         if plan.both_sides is None:
-            listener.notify(Announced(f"{_PLAIN}: the server cannot read both sides at one cluster time"))
+            listener.notify(
+                Announced(f"note: {_PLAIN}: the server cannot read both sides at one cluster time")
+            )
         return plan
     reason = following_unavailable(connection, places.source)
     if reason is None:
@@ -94,10 +96,10 @@ def plan_in_use(
     plan = _reading_twice(plan, places, connection)
     said = f"the changes since the run cannot be read ({reason})"
     if plan.both_sides is None:
-        listener.notify(Announced(f"{said}; {_PLAIN}"))
+        listener.notify(Announced(f"note: {said}; {_PLAIN}"))
         return plan
     listener.notify(
-        Announced(f"{said}: clients with a difference are read again, both sides at one cluster time")
+        Announced(f"note: {said}: clients with a difference are read again, both sides at one cluster time")
     )
     began = begin.time if isinstance(begin, Position) else begin
 
