@@ -101,17 +101,19 @@ def test_what_it_was_made_of(command: Run, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("bookings")
 def test_as_a_collection(command: Run, database: Db) -> None:
-    """A collection has the old id as `_id`; another map there is replaced with --overwrite only."""
-    first = command(*MAP, "booking_ids")
+    """A collection has the old id as `_id`; the same map again changes nothing, another one there is replaced with --overwrite only."""
+    first = command(*MAP, "booking_ids", "--json")
     kept = database.booking_ids.distinct("bookingId", {"clientId": client(2)})
-    refused = command(*MAP, "booking_ids")
+    same = command(*MAP, "booking_ids", "--json")
     database.bookings.delete_one({"_id": booking(0)["_id"]})
+    refused = command(*MAP, "booking_ids")
     again = command(*MAP, "booking_ids", "--overwrite")
     (found,) = database.booking_ids.find({"_id": booking(1)["_id"]})
 
     # The client has a client document already.
     assert [1] == kept
-    assert [3, 5, 3] == [done.returncode for done in (first, refused, again)]
+    assert [3, 3, 5, 3] == [done.returncode for done in (first, same, refused, again)]
+    assert [True, False] == [json.loads(done.stdout)["changed"] for done in (first, same)]
     assert "--overwrite" in refused.stderr
     assert {"_id", "bookingId", "sessionId", "clientId"} == set(found)
     assert 27 == database.booking_ids.count_documents({})
