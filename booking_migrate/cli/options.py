@@ -19,7 +19,7 @@ from booking_migrate.cli.config_file import OwnTable, read_config_option
 from booking_migrate.cli.parameters import Group, is_from, option
 from booking_migrate.domain.contract import Contract
 from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
-from booking_migrate.domain.rules import DEFAULT_MAXIMUM_DOCUMENT_SIZE, PeopleFields, Rules
+from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.quantities import grouped
 from booking_migrate.runs.control import NUMBERS, Setting
@@ -29,7 +29,7 @@ from booking_migrate.stores.open import Connection, JsonFormat
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION, default_archive
 from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
 
-_NAMES = PeopleFields()
+_NAMES = DEFAULT_PEOPLE_FIELDS
 
 PLACES = "Places"
 PEOPLE = "Users and experts, for bookings without user ids and emails"
@@ -124,13 +124,25 @@ def accept_option(text: str) -> Any:
 
 def document_size_option(text: str) -> Any:
     """Return the option ``--max-document-size``."""
-    return option(
-        DEFAULT_MAXIMUM_DOCUMENT_SIZE,
-        text,
-        metavar="SIZE",
-        parser=parse_size,
-        show_default=f"{DEFAULT_MAXIMUM_DOCUMENT_SIZE // MEBIBYTE}MiB",
-    )
+    default = DEFAULT_RULES.maximum_document_size
+    return option(default, text, metavar="SIZE", parser=parse_size, show_default=f"{default // MEBIBYTE}MiB")
+
+
+def _in_words(policy: ConflictPolicy) -> str:
+    """Return what is done about a conflict, with the value that asks for it, for the help of ``--on-conflict``."""
+    match policy:
+        case ConflictPolicy.REJECT:
+            what = "reject it"
+        case ConflictPolicy.SOURCE:
+            what = "derive the session from the booking again"
+        case ConflictPolicy.TARGET:
+            what = "keep the session and record that decision"
+    named = [] if policy in what.split() else [policy.value]
+    named += ["default"] if policy is DEFAULT_RULES.on_conflict else []
+    return f"{what} ({', '.join(named)})" if named else what
+
+
+_CONFLICTS = [_in_words(each) for each in ConflictPolicy]
 
 
 def workers_option(text: str) -> Any:
@@ -270,9 +282,9 @@ class RuleOptions(Group, panel=RULES):
         negatable=True,
     )
     on_conflict: ConflictPolicy = option(
-        ConflictPolicy.REJECT,
-        "A booking differs from its session in a client document that another program wrote or changed: reject it "
-        "(default), derive the session from the booking again (source), or keep the session and record that decision (target).",
+        DEFAULT_RULES.on_conflict,
+        "A booking differs from its session in a client document that another program wrote or changed: "
+        f"{', '.join(_CONFLICTS[:-1])}, or {_CONFLICTS[-1]}.",
         metavar="POLICY",
         show_default=False,
     )

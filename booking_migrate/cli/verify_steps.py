@@ -9,6 +9,8 @@ import typer
 from booking_migrate.bson.format import display_id, in_mongosh
 from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.parameters import is_from
+from booking_migrate.domain.rejection import ConflictPolicy
+from booking_migrate.domain.rules import DEFAULT_RULES
 from booking_migrate.reports.model import NextStep
 from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
@@ -83,12 +85,21 @@ def _repairs(
     """Yield the ways to make the target right again, the mildest first."""
     migrate = similar_command(ctx, "migrate") if run is None else command_of(run, "migrate")
     verify = _again(ctx, run)
-    may_take = any(each.kind is Kind.CONTENT for each in found) and "--on-conflict" not in migrate
+    differs = any(each.kind is Kind.CONTENT for each in found)
+    match _policy(ctx, run):
+        case ConflictPolicy.REJECT:
+            # It would only keep these sessions again.
+            plain = migrate if run else similar_command(ctx, "migrate", without={"--on-conflict"})
+            taking = f"{plain} --on-conflict source" if differs else None
+        case ConflictPolicy.SOURCE:
+            taking = migrate
+        case ConflictPolicy.TARGET:
+            taking = None
     overwriting = "overwrite these sessions from the bookings; what others changed in these sessions is lost:"
-    if knows_behind and may_take:
-        # Without the option, migrate would only keep these sessions again.
-        text = f"{_NOT_BEHIND} If the bookings are right: migrate again, and {overwriting}"
-        yield NextStep(text=text, command=f"{migrate} --on-conflict source")
+    if taking is not None and (knows_behind or taking == migrate):
+        condition = f"{_NOT_BEHIND} If" if knows_behind else "Only if"
+        again = f"migrate again, {_TAKING if taking == migrate else f'and {overwriting}'}"
+        yield NextStep(text=f"{condition} the bookings are right: {again}", command=taking)
         yield NextStep(text="Then verify again:", command=verify)
     elif knows_behind:
         text = f"{_NOT_BEHIND} {_KEEPING[0].upper()}{_KEEPING[1:]}"
@@ -100,16 +111,30 @@ def _repairs(
             command=migrate,
         )
         yield NextStep(text="Then verify again:", command=verify)
-        if may_take:
+        if taking is not None:
             text = f"Only if it still differs, and the bookings are right: {overwriting}"
-            yield NextStep(text=text, command=f"{migrate} --on-conflict source")
+            yield NextStep(text=text, command=taking)
             yield NextStep(text="Then verify once more:", command=verify)
     yield from _look(found, str(ctx.params["target"]))
+
+
+def _policy(ctx: typer.Context, run: RunRecord | None) -> ConflictPolicy:
+    """Return what the command that migrates again does about conflicts: as the run, or as the verification was asked."""
+    if run is None:
+        return ConflictPolicy(ctx.params["on_conflict"])
+    recorded = run.options.get("on-conflict")
+    return ConflictPolicy(recorded) if recorded in set(ConflictPolicy) else DEFAULT_RULES.on_conflict
 
 
 _KEEPING = (
     "migrate again, which brings in what the target lacks, and keeps client documents that others changed:"
 )
+
+_TAKING = (
+    "which brings in what the target lacks, and overwrites sessions that differ from their bookings; what others changed in these sessions "
+    "is lost:"
+)
+"""What the same does where conflicts are decided for the source."""
 
 _NOT_BEHIND = "Bookings that have changed since the run are not the cause: their clients would count as behind. The target itself was changed."
 """What is known of a mismatch where the changes since the run are."""

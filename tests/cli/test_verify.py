@@ -95,6 +95,26 @@ def test_reports(run: Run, workspace: Path) -> None:
     assert "sessions-hold-what-the-bookings-held" in workspace.joinpath("v.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.usefixtures("harmed")
+@pytest.mark.parametrize(("policy", "ways"), [("reject", (1, 1)), ("source", (0, 1)), ("target", (1, 0))])
+@pytest.mark.parametrize("from_environment", [False, True], ids=["typed", "environment"])
+def test_how_conflicts_are_decided_counts_for_what_is_safe(
+    run: Run, monkeypatch: pytest.MonkeyPatch, policy: str, ways: tuple[int, int], *, from_environment: bool
+) -> None:
+    """To migrate again is called safe only where it keeps what others changed, however that is decided."""
+    if from_environment:
+        monkeypatch.setenv("BOOKING_MIGRATE_ON_CONFLICT", policy)
+    typed = [] if from_environment else ["--on-conflict", policy]
+    steps = json.loads(run(*VERIFY, *typed, "--json").stdout)["next_steps"]
+    migrations = [each for each in steps if " migrate " in (each["command"] or "")]
+    safe = [each for each in migrations if "Safe in any case" in each["text"]]
+    losing = [each for each in migrations if "is lost" in each["text"]]
+
+    assert ways == (len(safe), len(losing))
+    assert all(1 >= each["command"].count("--on-conflict") for each in migrations)
+    assert all("--on-conflict source" not in each["command"] for each in safe)
+
+
 def test_options_of_the_migration_count(run: Run) -> None:
     """A rule that is waived for verify but was not for migrate makes the rejected booking a mismatch."""
     result = run(*VERIFY, "--accept", "duration-too-short", "--json")
