@@ -26,7 +26,6 @@ from booking_migrate.stores.open_follow import (
     open_kept_copy,
     open_swap,
 )
-from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome
 
 
@@ -49,7 +48,7 @@ def open_following(
         feed, is_lost = context.begin(run)
         finished = FinishedRun(context.stores, run, lock, HeldHistory)
         journal = context.stores.journal
-        copy = kept_copy(run.source, run.run_id)
+        copy = run.legacy or ""
 
         def prepare() -> None:
             places.links.prepare()
@@ -84,7 +83,7 @@ def open_tail(context: FollowContext) -> Callable[[RunRecord, HeldLock], TailPar
 
     def opened(run: RunRecord, lock: HeldLock) -> TailParts:
         connection, names = context.sides.connection, context.names
-        copy = kept_copy(run.source, run.run_id)
+        copy = run.legacy or ""
         places = context.open_places(after_swap=copy)
         finished = FinishedRun(context.stores, run, lock, HeldHistory)
         return TailParts(

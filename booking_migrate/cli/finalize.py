@@ -62,7 +62,7 @@ from booking_migrate.stores.own_collections import default_archive
 from booking_migrate.stores.privilege import Privilege
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
-HELP = """
+HELP = f"""
 It ends the cut-over of the source with every later run in place, or else the migration in place within it. The kept copy of the old collection, or the
 archive, is dropped, and so is what a reverse window keeps ready: nothing can be undone after that.
 
@@ -79,7 +79,7 @@ they are, and so do the records of runs, which status shows: the report names th
   When the team is sure:
     MONGODB_URI=mongodb://localhost booking-migrate finalize --db shop --source bookings
   A migration in place, in a script:
-    booking-migrate finalize --source bookings --archive bookings_legacy --drop-legacy-ids --yes --json
+    booking-migrate finalize --source bookings --archive {default_archive("bookings")} --drop-legacy-ids --yes --json
 """
 
 

@@ -16,7 +16,6 @@ from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import check_transition, newest_result
 from booking_migrate.stores.cutover import IndexNote, OptionNote
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.own_collections import kept_copy
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -105,7 +104,8 @@ def recover(
     run = _lifted(run, live, stores)
     live.remove_carried(bookings_of(stores.target.rejects()))
     live.unguard()
-    live.drop(run.legacy or kept_copy(run.source, run.run_id))
+    if run.legacy is not None:
+        live.drop(run.legacy)
     check_transition(run, RunState.DONE)
     return stores.journal.save(
         run.run_id,

@@ -27,8 +27,14 @@ class NoRun(NothingToDo):
     )
 
 
-def without_records(target: str | None) -> str:
-    """Return what can be done where a run is to be undone whose records are lost, as further lines of a hint."""
+def without_records(target: str | None, kept: str, part: str) -> str:
+    """Return what can be done where a run is to be undone whose records are lost, as further lines of a hint.
+
+    Args:
+        target: the target of the run, if it is known.
+        kept: how a kept copy is called.
+        part: what the name of every kept copy contains.
+    """
     records = (
         f"\nIf its collections booking_migrate_* were dropped, restore them from the newest backup made after the run's last command: "
         f"an older one does not know what was written since, and a rollback would leave that. Then roll back. {_DUMP_AND_URI}\n"
@@ -38,9 +44,9 @@ def without_records(target: str | None) -> str:
     if target is None:
         return records
     return (
-        f"{records}\nIf no backup has them, and it was cut over: its old bookings, as they were then, are in a collection SOURCE_legacy_RUN, "
+        f"{records}\nIf no backup has them, and it was cut over: its old bookings, as they were then, are in a collection {kept}, "
         "which is to be kept. To see whether there is one, in mongosh: "
-        'db.getCollectionNames().filter(name => name.includes("_legacy_"))\n'
+        f"db.getCollectionNames().filter(name => name.includes({json.dumps(part)}))\n"
         "If it was not cut over: a migration side by side has not changed the bookings then. Only if all "
         f"of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"
     )

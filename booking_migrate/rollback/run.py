@@ -28,6 +28,7 @@ from booking_migrate.runs.reopening import Exists, before_finalize, reopen
 from booking_migrate.runs.states import FINAL, IN_EFFECT, LIVE
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
+from booking_migrate.stores.own_collections import KEPT_COPY_PART, kept_copy
 
 
 def choose_runs(
@@ -58,7 +59,8 @@ def choose_runs(
     known = IN_EFFECT | FINAL | {RunState.ROLLED_BACK}
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
-        raise NoRun(f"run{named}{where} to roll back", by_hand="" if run_id else without_records(target))
+        by_hand = "" if run_id else without_records(target, kept_copy("SOURCE", "RUN"), KEPT_COPY_PART)
+        raise NoRun(f"run{named}{where} to roll back", by_hand=by_hand)
     if run_id is None:
         undoable = [run for run in chosen if run.state in IN_EFFECT]
         chosen = undoable or chosen[:1]

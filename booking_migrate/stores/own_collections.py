@@ -34,7 +34,10 @@ SLOTS = f"{_PREFIX}slots"
 
 _RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 _ARCHIVE = "_legacy"
-_WITH_OLD_BOOKINGS = re.compile(rf"{_ARCHIVE}(_{_RUN_ID})?\Z")
+KEPT_COPY_PART = f"{_ARCHIVE}_"
+"""What the name of every kept copy has between those of source and run."""
+
+_WITH_OLD_BOOKINGS = re.compile(rf"({_ARCHIVE}|{KEPT_COPY_PART}{_RUN_ID})\Z")
 
 
 def new_run_id() -> str:
@@ -48,8 +51,11 @@ def default_archive(source: str) -> str:
 
 
 def kept_copy(source: str, run_id: str) -> str:
-    """Return the collection that keeps the copy of a source after the cut-over of a run."""
-    return f"{source}{_ARCHIVE}_{run_id}"
+    """Return the collection that is to keep the copy of a source after the cut-over of a run.
+
+    For a cut-over that has begun, `RunRecord.legacy` is the name: another version of the program may have chosen it.
+    """
+    return f"{source}{KEPT_COPY_PART}{run_id}"
 
 
 def restored(run_id: str) -> str:

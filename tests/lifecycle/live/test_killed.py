@@ -235,6 +235,25 @@ def test_deletes_behind_the_fence_of_a_killed_cut_over(
         check_cut_over(database, command, ledger)
 
 
+def test_the_kept_copy_is_the_recorded_one(
+    database: Db, command: Run, environment: Mapping[str, str], tmp_path: Path, ledger: Ledger
+) -> None:
+    """What passed the fence is taken out of the copy that the record names, as another version may have called it."""
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.SETTLED, environment, gate, *CUTOVER)
+    ledger.delete(30)
+    assert -9 == dies_at(process, gate, Step.SWAPPED)
+    (kept,) = copies(database)
+    database[kept].rename("bookings_before")
+    database.booking_migrate_runs.update_one({"legacy": kept}, {"$set": {"legacy": "bookings_before"}})
+    done = command(*CUTOVER)
+
+    assert 0 == done.returncode, done.stderr
+    assert not copies(database)
+    assert ledger.expected == old_bookings(database.bookings_before)
+    assert (ledger.expected, 0) == sessions_of(database.bookings)
+
+
 @pytest.mark.parametrize("next_command", [CUTOVER, ABORT, ROLLBACK], ids=["cutover", "abort", "rollback"])
 def test_history_lost_behind_the_swap(
     next_command: tuple[str, ...],

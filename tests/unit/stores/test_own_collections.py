@@ -1,9 +1,11 @@
 """The names of the program's own collections."""
 
+import json
 import re
 
 import pytest
 
+from booking_migrate.errors import without_records
 from booking_migrate.stores import own_collections as own
 
 
@@ -14,6 +16,15 @@ def test_archives_and_kept_copies_are_recognised(name: str) -> None:
 
     assert [True, True] == [own.has_old_bookings(each) for each in made]
     assert [False, False] == [own.is_own(each) for each in made]
+
+
+def test_a_kept_copy_is_found_by_the_hint_where_records_are_lost() -> None:
+    """The query that looks for kept copies without records finds each that is made, and no archive."""
+    part = own.KEPT_COPY_PART
+
+    assert part in own.kept_copy("bookings", own.new_run_id())
+    assert part not in own.default_archive("bookings")
+    assert f".includes({json.dumps(part)})" in without_records("clients", "bookings_legacy_RUN", part)
 
 
 def test_other_names_are_not_recognised() -> None:
