@@ -1,7 +1,7 @@
 """Counts and sizes as text, and the words that agree with them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _CHOICES = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 """The words of a text for one thing and for several."""
@@ -32,6 +32,14 @@ def alternatives(words: Sequence[str]) -> str:
     """Return ``a``, ``a or b``, ``a, b or c``."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
+
+
+_SPANS: Mapping[float, str] = {30: "half a minute", 60: "a minute"}
+
+
+def span(seconds: float) -> str:
+    """Return a limit of time as sentences have it: ``half a minute``, ``45 s``."""
+    return _SPANS.get(seconds, f"{seconds:g} s")
 
 
 def size(number: int) -> str:

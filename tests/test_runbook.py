@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,14 @@ import typer.main
 from typer.core import TyperGroup
 
 from booking_migrate.cli.app import app
+from booking_migrate.quantities import span
+from booking_migrate.runs import control
+from booking_migrate.stores.locks import LEASE_SECONDS
+from booking_migrate.stores.mongo.retry import RETRY_TIMEOUT
 from tests.support.readme import ROOT, pages
 
 RUNBOOK = ROOT / "examples" / "runbook.md"
+CONTAINERS = ROOT / "examples" / "containers.md"
 IN_PLACE = ROOT / "examples" / "in-place.md"
 
 
@@ -45,6 +51,25 @@ def test_every_command_in_a_page_is_one(line: str) -> None:
 
     with command.make_context(name, arguments, parent=parent) as context:
         assert name == context.info_name
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        (RUNBOOK, f"The lock of a process that has ended expires after {span(LEASE_SECONDS)}"),
+        (CONTAINERS, f"once the lock of the killed run has expired ({LEASE_SECONDS:g} s;"),
+        (RUNBOOK, f"or without a majority, for longer than {span(RETRY_TIMEOUT)};"),
+        (RUNBOOK, f"refused at the start, or ends after {span(RETRY_TIMEOUT)}."),
+    ],
+)
+def test_the_limits_of_time_are_those_of_the_program(page: Path, sentence: str) -> None:
+    """For how long a lock lasts and a server is waited for is said as it is."""
+    assert sentence in " ".join(page.read_text(encoding="utf-8").split())
+
+
+def test_a_process_that_waits_for_the_server_does_not_count_as_ended() -> None:
+    """One without a lock gives a sign of life between two chunks, and may be waiting for the server within one."""
+    assert timedelta(seconds=RETRY_TIMEOUT) <= control._SIGN_OF_LIFE_TIMEOUT
 
 
 @pytest.mark.parametrize(

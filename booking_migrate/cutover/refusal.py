@@ -9,9 +9,10 @@ from booking_migrate.errors import FenceBlocked, LeaseLost
 from booking_migrate.events import Listener, Warned
 from booking_migrate.runs.background import in_background
 from booking_migrate.runs.plan import Limits
+from booking_migrate.stores.locks import LEASE_SECONDS
 
-_LATE_SECONDS = 5.0
-"""Shorter than any lease."""
+_LATE_SECONDS = LEASE_SECONDS / 6
+"""Shorter than the lease: no other process has taken the lock over by then."""
 
 _BACKOFF_SECONDS, _LONGEST_BACKOFF = 0.5, 30.0
 _LOOK_SECONDS = 0.1

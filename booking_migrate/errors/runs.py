@@ -10,7 +10,7 @@ from booking_migrate.errors.base import (
     Unexpected,
     either,
 )
-from booking_migrate.quantities import plural
+from booking_migrate.quantities import plural, span
 
 
 class JournalTooNew(Refused):
@@ -182,12 +182,17 @@ class TargetBusy(Locked):
 
     place: str
     holder: str
+    lease_seconds: float = 0.0
+    """After how long the lock of a killed process expires; 0: at once."""
+
     effect = "Nothing was changed."
     message = "another run is writing {place}: {holder}"
 
     @property
     def hint(self) -> str:
-        again = f"run the same command again; the lock of a killed process expires after half a minute: {SAME_COMMAND}"
+        expired = f"; the lock of a killed process expires after {span(self.lease_seconds)}"
+        expiry = expired if self.lease_seconds else ""
+        again = f"run the same command again{expiry}: {SAME_COMMAND}"
         if self.holder.startswith("migrate --follow "):
             end = "It follows the application until Ctrl-C in its terminal, or until a cutover takes over."
         elif self.holder.startswith("cutover --reverse-window "):

@@ -8,9 +8,6 @@ from typing import Self
 from booking_migrate.errors import BookingMigrateError, LeaseLost, NoMajority
 from booking_migrate.stores.locks import Holder, Lease, LockStore
 
-LEASE_SECONDS = 30.0
-"""How long a run counts as alive after its last heartbeat, unless its process is known to have ended."""
-
 FOLLOW_COMMAND = "migrate --follow"
 """The command of a holder that hands its lock over on request."""
 
@@ -35,22 +32,21 @@ class HeldLock:
     finished within that interval is harmed; its proof covers only what it read.
     """
 
-    def __init__(self, store: LockStore, lease: Lease, seconds: float) -> None:
+    def __init__(self, store: LockStore, lease: Lease) -> None:
         """Take a lease that was acquired; see `acquire`."""
         self._store = store
         self._lease = lease
-        self._seconds = seconds
         self._stopped = Event()
         self._thread = Thread(target=self._renew, name="lease", daemon=True)
 
     @classmethod
-    def acquire(cls, store: LockStore, name: str, holder: Holder, seconds: float = LEASE_SECONDS) -> Self:
+    def acquire(cls, store: LockStore, name: str, holder: Holder) -> Self:
         """Take the lock and keep it.
 
         Raises:
             TargetBusy: another run holds it.
         """
-        lock = cls(store, store.acquire(name, holder, seconds), seconds)
+        lock = cls(store, store.acquire(name, holder))
         lock._thread.start()
         return lock
 
@@ -60,7 +56,6 @@ class HeldLock:
         store: LockStore,
         name: str,
         holder: Holder,
-        seconds: float = LEASE_SECONDS,
         *,
         notify: Callable[[str], None],
         giver: str = FOLLOW_COMMAND,
@@ -71,7 +66,6 @@ class HeldLock:
             store: the locks.
             name: the lock's name.
             holder: this process.
-            seconds: how long the lease lasts unless it is renewed.
             notify: called with whom this process waits for.
             giver: the command that is asked.
 
@@ -84,12 +78,12 @@ class HeldLock:
             store.request_hand_over(name, holder)
             try:
                 _await_release(store, name)
-                return cls.acquire(store, name, holder, seconds)
+                return cls.acquire(store, name, holder)
             except BaseException:
                 # Otherwise it would end for a process that no longer exists.
                 store.request_hand_over(name, None)
                 raise
-        return cls.acquire(store, name, holder, seconds)
+        return cls.acquire(store, name, holder)
 
     def requested_by(self) -> Holder | None:
         """Return who has asked for the lock; None: no process has."""
@@ -106,7 +100,7 @@ class HeldLock:
         Raises:
             LeaseLost: another run has taken it over.
         """
-        if not self._store.renew(self._lease, self._seconds):
+        if not self._store.renew(self._lease):
             raise LeaseLost(self._lease.name)
 
     def stop(self) -> None:
@@ -134,9 +128,9 @@ class HeldLock:
             error.add_note(f"The lock could not be released: {trouble.message}")
 
     def _renew(self) -> None:
-        while not self._stopped.wait(self._seconds / _RENEWALS):
+        while not self._stopped.wait(self._store.lease_seconds / _RENEWALS):
             try:
-                if not self._store.renew(self._lease, self._seconds):
+                if not self._store.renew(self._lease):
                     return
             except BookingMigrateError:
                 # The working thread meets the same error and reports it; the server may be back at the next attempt.

@@ -315,7 +315,7 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
             held = locks.look(run.target)
             if held is not None and held.is_live:
                 does = "migrates it in place" if run.archive is not None else f"reads it into {run.target}"
-                raise TargetBusy(source, f"{held.holder}, which {does}")
+                raise TargetBusy(source, f"{held.holder}, which {does}", locks.lease_seconds)
             raise other_mode(run)
 
 
@@ -362,4 +362,4 @@ def refuse_readers(collection: str, journal: RunJournal, locks: LockStore) -> No
     for target in sorted(targets - {collection}):
         held = locks.look(target)
         if held is not None and held.is_live:
-            raise TargetBusy(collection, f"{held.holder}, which reads it into {target}")
+            raise TargetBusy(collection, f"{held.holder}, which reads it into {target}", locks.lease_seconds)

@@ -10,6 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+LEASE_SECONDS = 30.0
+"""How long a run counts as alive after its last heartbeat, unless its process is known to have ended; `LockStore.lease_seconds`."""
+
 
 class Holder(NamedTuple):
     """The process that holds a lock."""
@@ -55,14 +58,17 @@ class LockStore(Protocol):
         ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked (any method).
     """
 
-    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
+    lease_seconds: float
+    """How long a lease lasts unless it is renewed."""
+
+    def acquire(self, name: str, holder: Holder) -> Lease:
         """Take a lock that is free, or whose holder is dead or has not renewed it for longer than its lease.
 
         Raises:
             TargetBusy: another process holds it.
         """
 
-    def renew(self, lease: Lease, seconds: float) -> bool:
+    def renew(self, lease: Lease) -> bool:
         """Prolong a lease; return False if it was taken over. Not durable until something else is written after it."""
 
     def holds(self, lease: Lease) -> bool:

@@ -221,7 +221,7 @@ def test_a_worker_without_the_lock_writes_nothing(database: Db, server: Server) 
     connection = Connection(server.uri, database.name)
     stores = open_journal(connection)
     holder = Holder("run", "migrate", "user", "host", 0, "")
-    lease = stores.locks.acquire("clients", holder, 30)
+    lease = stores.locks.acquire("clients", holder)
     database.booking_migrate_locks.update_one({}, {"$set": {"pid": 1}})
     places = SharedPlaces(server.uri, database.name, "bookings", "clients", {Kind.USERS: "users"})
     chunk_worker.begin(

@@ -38,7 +38,7 @@ def test_a_lock_whose_run_is_not_recorded_is_shown(database: Db, command: Run, s
     """A process that holds a lock and has not recorded its run yet is named, as messages about that lock name it."""
     with closing(Connection(server_uri, database.name)) as connection:
         locks = open_journal(connection).locks
-        lease = locks.acquire("clients", current_process("migrate", "20261129T151100Z-ab12cd"), 30)
+        lease = locks.acquire("clients", current_process("migrate", "20261129T151100Z-ab12cd"))
         page = " ".join(command("status").stdout.split())
         (lock,) = json.loads(command("status", "--json").stdout)["locks"]
         locks.release(lease)

@@ -11,7 +11,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.cutover import IndexNote, OptionNote
 from booking_migrate.stores.journal import NoteKind, RangeNote, RunRecord, RunState
-from booking_migrate.stores.locks import HeldLockView, Holder, Lease
+from booking_migrate.stores.locks import LEASE_SECONDS, HeldLockView, Holder, Lease
 from tests.simulation.adapters import id_of
 from tests.simulation.world import FENCE, GUARD, SOURCE, TARGET, World
 
@@ -296,18 +296,20 @@ class Journal:
 class Locks:
     """The lock of the target: the process before has ended, so it is always free."""
 
+    lease_seconds = LEASE_SECONDS
+
     def __init__(self, world: World) -> None:
         """Take the world."""
         self._world = world
         self.rounds = 0
 
-    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:  # noqa: ARG002 - it does not expire
+    def acquire(self, name: str, holder: Holder) -> Lease:  # noqa: ARG002 - it does not expire
         """Take the lock."""
         self._world.step("lock")
         self._world.token += 1
         return Lease(name, self._world.token)
 
-    def renew(self, lease: Lease, seconds: float) -> bool:  # noqa: ARG002 - it does not expire
+    def renew(self, lease: Lease) -> bool:
         """Return whether the lock is held."""
         self._world.step("renew lock")
         return lease.token == self._world.token

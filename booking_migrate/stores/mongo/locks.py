@@ -11,7 +11,7 @@ from pymongo.write_concern import WriteConcern
 from typing_extensions import override
 
 from booking_migrate.errors import TargetBusy
-from booking_migrate.stores.locks import HeldLockView, Holder, Lease, LockStore, is_dead
+from booking_migrate.stores.locks import LEASE_SECONDS, HeldLockView, Holder, Lease, LockStore, is_dead
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, write, writing
 from booking_migrate.stores.mongo.replica_set import await_majority
@@ -23,34 +23,35 @@ _EXPIRED = {"$lt": ["$until", "$$NOW"]}
 class MongoLocks(LockStore):
     """See `LockStore` for the promises."""
 
-    def __init__(self, collection: DriverCollection) -> None:
+    def __init__(self, collection: DriverCollection, lease_seconds: float = LEASE_SECONDS) -> None:
         self._collection = collection
+        self.lease_seconds = lease_seconds
 
     @override
-    def acquire(self, name: str, holder: Holder, seconds: float) -> Lease:
+    def acquire(self, name: str, holder: Holder) -> Lease:
         # A holder on this machine that has died need not be waited for.
         read(self._collection, lambda: self._collection.find_one({"_id": name}, {"_id": 1}), waits=False)
         await_majority(self._collection)
         with writing(self._collection):
             self._ensure(name)
-            taken = self._take({"_id": name, "$expr": _EXPIRED}, holder, seconds)
+            taken = self._take({"_id": name, "$expr": _EXPIRED}, holder)
             if taken is None:
                 there = with_retry(lambda: self._collection.find_one({"_id": name})) or {}
                 if there.get("birth") and is_dead(there["pid"], there["birth"]):
                     # The token makes sure that no other process has taken it over in between.
-                    taken = self._take({"_id": name, "token": there["token"]}, holder, seconds)
+                    taken = self._take({"_id": name, "token": there["token"]}, holder)
                 if taken is None:
                     known = str(_holder(there)) if "run_id" in there else "a process that has just started"
-                    raise TargetBusy(name, known)
+                    raise TargetBusy(name, known, self.lease_seconds)
         return Lease(name, int(taken["token"]))
 
     @override
-    def renew(self, lease: Lease, seconds: float) -> bool:
+    def renew(self, lease: Lease) -> bool:
         # Not waiting for a majority saves a round trip a batch. A primary that has been deposed may accept
         # it, but then the batch that follows it is not acknowledged by a majority either and is rolled back
         # by the servers.
         quick = self._collection.with_options(write_concern=WriteConcern(w=1))
-        held, longer = {"_id": lease.name, "token": lease.token}, [{"$set": _until(seconds)}]
+        held, longer = {"_id": lease.name, "token": lease.token}, [{"$set": _until(self.lease_seconds)}]
         return write(self._collection, lambda: quick.update_one(held, longer)).matched_count == 1
 
     @override
@@ -106,7 +107,7 @@ class MongoLocks(LockStore):
         with suppress(DuplicateKeyError):
             with_retry(lambda: self._collection.update_one({"_id": name}, [{"$set": kept}], upsert=True))
 
-    def _take(self, condition: Mapping[str, Any], holder: Holder, seconds: float) -> Mapping[str, Any] | None:
+    def _take(self, condition: Mapping[str, Any], holder: Holder) -> Mapping[str, Any] | None:
         fields = {key: {"$literal": value} for key, value in holder._asdict().items()}
         for attempt in attempts():
             with attempt:
@@ -119,7 +120,13 @@ class MongoLocks(LockStore):
                 taken: Mapping[str, Any] | None = self._collection.find_one_and_update(
                     condition,
                     [
-                        {"$set": {**fields, **_until(seconds), "token": {"$add": ["$token", Int64(1)]}}},
+                        {
+                            "$set": {
+                                **fields,
+                                **_until(self.lease_seconds),
+                                "token": {"$add": ["$token", Int64(1)]},
+                            }
+                        },
                         {"$unset": "wanted"},
                     ],
                     return_document=ReturnDocument.AFTER,
