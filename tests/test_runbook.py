@@ -19,6 +19,7 @@ from booking_migrate.stores.mongo.retry import RETRY_TIMEOUT
 from tests.support.readme import ROOT, pages
 
 RUNBOOK = ROOT / "examples" / "runbook.md"
+STORES = ROOT / "booking_migrate" / "stores" / "README.md"
 CONTAINERS = ROOT / "examples" / "containers.md"
 IN_PLACE = ROOT / "examples" / "in-place.md"
 
@@ -59,6 +60,7 @@ def test_every_command_in_a_page_is_one(line: str) -> None:
         (RUNBOOK, f"The lock of a process that has ended expires after {span(LEASE_SECONDS)}"),
         (CONTAINERS, f"once the lock of the killed run has expired ({LEASE_SECONDS:g} s;"),
         (RUNBOOK, f"or without a majority, for longer than {span(RETRY_TIMEOUT)};"),
+        (STORES, f"are waited out for up to {span(RETRY_TIMEOUT)}."),
         (RUNBOOK, f"refused at the start, or ends after {span(RETRY_TIMEOUT)}."),
     ],
 )

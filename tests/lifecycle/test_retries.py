@@ -146,21 +146,43 @@ def test_a_cutover_is_troubled(server: Server, database: Db, command: Run, name:
     assert {} == own_validator(database.bookings)
 
 
-@pytest.mark.parametrize(
-    "failure", [LOST_BEFORE, NO_PRIMARY, NOT_ACKNOWLEDGED], ids=["lost", "no-primary", "unknown"]
-)
-def test_a_commit_is_troubled(server: Server, database: Db, command: Run, failure: dict[str, Any]) -> None:
-    """A transaction whose commit fails, or whose outcome is not known, has happened once when the run is done."""
+def with_two_documents_of_a_client(database: Db) -> ObjectId:
+    """Add bookings, and a client's document on both sides, which a transaction joins; return the `_id` that stays."""
     database.bookings.insert_many(map(booking, range(8)))
     older, newer = ObjectId("5" * 24), ObjectId("6" * 24)
     database.bookings.insert_one({"_id": older, "clientId": client(1), "sessions": [], "by": "the source"})
     database.clients.insert_one({"_id": newer, "clientId": client(1), "sessions": [], "by": "the target"})
+    return older
+
+
+@pytest.mark.parametrize(
+    "failure", [LOST_BEFORE, NO_PRIMARY, NOT_ACKNOWLEDGED], ids=["lost", "no-primary", "unknown"]
+)
+def test_a_commit_is_troubled(server: Server, database: Db, command: Run, failure: dict[str, Any]) -> None:
+    """A transaction whose commit fails, or whose outcome is not known, has happened once when the run is done, and that is logged."""
+    older = with_two_documents_of_a_client(database)
     with failing(server, ["commitTransaction"], failure, times=3):
-        done = command(*MIGRATE, "--merge-client-documents")
+        done = command(*MIGRATE, "--merge-client-documents", "--log-file", "-")
 
     assert 0 == done.returncode, done.stderr
+    assert "failed and is repeated" in done.stderr
     assert [older] == [each["_id"] for each in database.clients.find({"clientId": client(1)})]
     assert [2] * 4 == [len(each["sessions"]) for each in database.clients.find()]
+
+
+def test_a_transaction_that_never_commits(
+    server: Server, database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried for as long as anything else, then the run ends with 10; the same command completes it."""
+    older = with_two_documents_of_a_client(database)
+    monkeypatch.setattr(retry, "RETRY_TIMEOUT", 0.5)
+    with failing(server, ["commitTransaction"], NOT_ACKNOWLEDGED, times=1000):
+        broken = command(*MIGRATE, "--merge-client-documents")
+    completed = command(*MIGRATE, "--merge-client-documents")
+
+    assert (10, 0) == (broken.returncode, completed.returncode), completed.stderr
+    assert "no majority" in broken.stderr
+    assert [older] == [each["_id"] for each in database.clients.find({"clientId": client(1)})]
 
 
 @pytest.mark.usefixtures("bookings")

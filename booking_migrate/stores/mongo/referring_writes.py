@@ -37,7 +37,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, without_content, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
-from booking_migrate.stores.mongo.retry import majority_written, with_retry
+from booking_migrate.stores.mongo.retry import in_transaction, majority_written, with_retry
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange, Move, Update
 
@@ -221,9 +221,7 @@ class MongoReferringWrites:
     def _in_transaction(self, moves: Sequence[Move]) -> MovesDone:
         with self._sessions.one() as session:
             try:
-                return session.with_transaction(
-                    lambda inside: self._moved(moves, inside), write_concern=majority_written()
-                )
+                return in_transaction(session, lambda inside: self._moved(moves, inside))
             except OperationFailure as error:
                 if error.code in NO_TRANSACTIONS:
                     raise _WithoutTransactions from None

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import stamina
+from pymongo import ReadPreference
+from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from pymongo.errors import (
     BulkWriteError,
@@ -18,11 +20,18 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
 )
+from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 from stamina.instrumentation import set_on_retry_hooks
 
 from booking_migrate.events import Retried
-from booking_migrate.stores.mongo.codes import DUPLICATE_KEY, PASSING_LABELS, Trouble
+from booking_migrate.stores.mongo.codes import (
+    DUPLICATE_KEY,
+    PASSING_LABELS,
+    TRANSIENT_TRANSACTION,
+    UNKNOWN_COMMIT,
+    Trouble,
+)
 from booking_migrate.stores.mongo.codes import PASSING as _PASSING
 from booking_migrate.stores.waits import WAITS, Wait
 
@@ -135,6 +144,36 @@ def with_retry(action: Callable[[], T], *, waits: bool = True) -> T:
 
 def _is_trouble_with_a_server(error: Exception) -> bool:
     return is_transient(error) and not isinstance(error, ServerSelectionTimeoutError)
+
+
+def in_transaction(
+    session: ClientSession, work: Callable[[ClientSession], T], read_concern: ReadConcern | None = None
+) -> T:
+    """Return the result of a transaction with majority writes; it, or its commit alone, is tried again as the server's labels ask for.
+
+    The driver's own `with_transaction` has a limit of two minutes that cannot be changed, and says nothing while it waits.
+
+    Args:
+        session: where it runs; one transaction at a time.
+        work: reads and writes with the session; it may be called more than once.
+        read_concern: of what it reads; None: that of the client.
+    """
+    for attempt in attempts(_is_labelled(TRANSIENT_TRANSACTION)):
+        with attempt:
+            session.start_transaction(read_concern, majority_written(), ReadPreference.PRIMARY)
+            try:
+                result = work(session)
+            except BaseException:
+                session.abort_transaction()
+                raise
+            for commit in attempts(_is_labelled(UNKNOWN_COMMIT)):
+                with commit:
+                    session.commit_transaction()
+    return result
+
+
+def _is_labelled(label: str) -> Callable[[Exception], bool]:
+    return lambda error: isinstance(error, PyMongoError) and error.has_error_label(label)
 
 
 def settled(collection: Collection[Any]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from pymongo import ReadPreference, ReplaceOne
+from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -47,8 +47,8 @@ from booking_migrate.stores.mongo.refusals import duplicates as duplicate_keys
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.retry import (
     attempts,
+    in_transaction,
     is_transient,
-    majority_written,
     settled,
     with_retry,
 )
@@ -345,12 +345,7 @@ class MongoTarget(TargetWriter):
                 self._collection.insert_many(documents, session=transaction)
 
             try:
-                session.with_transaction(
-                    exchange,
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=majority_written(),
-                    read_preference=ReadPreference.PRIMARY,
-                )
+                in_transaction(session, exchange, ReadConcern("snapshot"))
             except OperationFailure as error:
                 if error.code != ILLEGAL_OPERATION:
                     raise
