@@ -33,7 +33,7 @@ from booking_migrate.cutover.finalize import finalize as finalize_cut_over
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import NotConfirmed, PartOfCutover
-from booking_migrate.events import Listener
+from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.in_place.finalize import FinalizeOutcome
 from booking_migrate.quantities import grouped, plural
@@ -200,7 +200,7 @@ def _finalize_in_place(
             )
         )
         outcome = _with_index(outcome, opened, given)
-        return _report(outcome, opened, context, unseen)
+        return _report(outcome, opened, context, unseen, given)
 
 
 def _report(
@@ -208,8 +208,19 @@ def _report(
     connection: Connection,
     context: run.RunContext,
     unseen: Sequence[Unseen],
+    given: FinalizeOptions,
 ) -> Report:
     """Make the report, with what stays of the program's own in the database."""
+    if (
+        given.drop_legacy_ids
+        and outcome.was_finalized
+        and "drop-legacy-ids" not in outcome.run.ending_options
+    ):
+        context.listener.notify(
+            Warned(
+                f"the old ids stay in {given.source}: only the finalize that drops the old bookings removes them"
+            )
+        )
     runs = open_journal(connection).journal.runs()
     return report_of_finalize(
         outcome,
@@ -378,4 +389,4 @@ def _finalize_cut_over(
             )
         )
         outcome = _with_index(outcome, opened, given)
-        return _report(outcome, opened, context, unseen)
+        return _report(outcome, opened, context, unseen, given)

@@ -69,6 +69,13 @@ def steps_after_verify(
         text="First look at one booking and its session, which changes nothing:",
         command=similar_command(ctx, "explain", booking_id),
     )
+    in_collection = isinstance(parse_place(str(ctx.params["target"])), CollectionPlace)
+    if in_collection and not is_live and any(each.kind is Kind.CONTENT for each in found):
+        yield NextStep(
+            text="If the session is right, and not the booking: overwrite nothing, but correct the booking. Then delete the client document as the "
+            "last command below does, and migrate, which derives it again:",
+            command=_migrate(ctx, run),
+        )
     if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):
         yield NextStep(text="See every mismatch with its values:", command=again)
     if any(each.kind is Kind.TOTALS for each in found):
@@ -83,8 +90,7 @@ def _repairs(
     found: Sequence[Mismatch], ctx: typer.Context, run: RunRecord | None, *, knows_behind: bool
 ) -> Iterator[NextStep]:
     """Yield the ways to make the target right again, the mildest first."""
-    migrate = similar_command(ctx, "migrate") if run is None else command_of(run, "migrate")
-    verify = _again(ctx, run)
+    migrate, verify = _migrate(ctx, run), _again(ctx, run)
     differs = any(each.kind is Kind.CONTENT for each in found)
     match _policy(ctx, run):
         case ConflictPolicy.REJECT:
@@ -138,6 +144,10 @@ _TAKING = (
 
 _NOT_BEHIND = "Bookings that have changed since the run are not the cause: their clients would count as behind. The target itself was changed."
 """What is known of a mismatch where the changes since the run are."""
+
+
+def _migrate(ctx: typer.Context, run: RunRecord | None) -> str:
+    return similar_command(ctx, "migrate") if run is None else command_of(run, "migrate")
 
 
 def _again(ctx: typer.Context, run: RunRecord | None) -> str:

@@ -121,7 +121,7 @@ def check_ready(
             f"Verify again: {command_of(run, 'verify')}\n"
             f"Then run the same command again, which does not ask about rejected bookings if none is left: {SAME_COMMAND}\n"
             f"{_accepting(run, example)}"
-            f"Or cut over without them: {CARRYING}: {carry}\n"
+            f"Or cut over with them as they are: {CARRYING}: {carry}\n"
             f"{LEAVING}: {leave}"
         )
         such = "" if example is None else f", such as {rejection_in_words(example)}"

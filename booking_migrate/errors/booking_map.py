@@ -57,7 +57,10 @@ class ReferencesRemain(Refused):
     @property
     def hint(self) -> str:
         first, *more = self.commands
-        kept = "Then, because of the warning above, drop the old bookings and keep the old ids; the drop cannot be undone"
+        kept = (
+            "Then, because of the warning above, drop the old bookings and keep the old ids; the drop cannot be undone, and after it "
+            "--drop-legacy-ids does not remove the old ids any more"
+        )
         sure = f"Or, only if you know that {self.unseen} hold no ids of bookings, run the same command again"
         removes = "it drops the old bookings and removes the old ids, which cannot be undone"
         left = "Only if nothing reads these references: leave them, and they lead nowhere afterwards, which cannot be undone"

@@ -22,8 +22,13 @@ class NoRun(NothingToDo):
 
     message = "found no {what}"
     hint = (
-        "Is --db right? To see every run of the database: booking-migrate status\n"
+        "{harmless}s --db right? To see every run of the database: booking-migrate status\n"
         "Or of another one, with its name for DB: booking-migrate status --db DB{by_hand}"
+    )
+    harmless = either(
+        "by_hand",
+        "If no migration was ever run in this database, nothing has to be undone: stop here.\nIf one was, i",
+        "I",
     )
 
 
@@ -37,15 +42,17 @@ def without_records(target: str | None, kept: str, part: str) -> str:
     """
     records = (
         f"\nIf its collections booking_migrate_* were dropped, restore them from the newest backup made after the run's last command: "
-        f"an older one does not know what was written since, and a rollback would leave that. Then roll back. {_DUMP_AND_URI}\n"
+        f"an older one does not know what was written since, and a rollback would leave that. {_DUMP_AND_URI}\n"
         f"To restore them: mongorestore --uri 'URI' --nsInclude '*.booking_migrate_*' DUMP\n"
-        f"See whether the run has its last state: booking-migrate status\nThen: {SAME_COMMAND}"
+        "See whether it shows what the run's last command did, such as a cut-over; if it shows less, do not roll back, but look for a newer "
+        f"backup: booking-migrate status\nOnly if it shows that, roll back: {SAME_COMMAND}"
     )
     if target is None:
         return records
     return (
-        f"{records}\nIf no backup has them, and it was cut over: its old bookings, as they were then, are in a collection {kept}, "
-        "which is to be kept. To see whether there is one, in mongosh: "
+        f"{records}\nIf no backup has them, and it was cut over: a rollback is not possible, and the collection that it made live stays live "
+        f"with its client documents. The old bookings, as they were then, are in a collection {kept}, which is to be kept. To see "
+        "whether there is one, in mongosh: "
         f"db.getCollectionNames().filter(name => name.includes({json.dumps(part)}))\n"
         "If it was not cut over: a migration side by side has not changed the bookings then. Only if all "
         f"of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"

@@ -58,6 +58,7 @@ class MissingUri(UsageProblem):
     databases: Sequence[str] = ()
     """The databases of the server, as far as the user may know."""
 
+    effect = "Nothing was changed."
     lacking = either("has_server", "database", "server")
     sought = either("place", ", so the collection {place} cannot be found")
     message = "no {lacking} was given{sought}"
@@ -87,6 +88,7 @@ class BadConfiguration(UsageProblem):
 
     problem: str
     advice: str = ""
+    effect = "Nothing was changed."
     message = "{where}: {problem}"
 
     @property
@@ -131,7 +133,7 @@ class PlaceNotFound(Refused):
         if not self.database:
             return "Check the path."
         if self.near_database:
-            return f"This user sees no collection in {self.database}. By its name, the database {self.near_database} may be meant:"
+            return f"This user sees no collection in {self.database}. By its name, the database {self.near_database} may be meant; only if you know that it is:"
         if self.near:
             return f"Did you mean {self.near}?"
         return "Check the names of the collection and of the database (--db or the connection string)."
@@ -150,6 +152,7 @@ class NoBookings(Refused):
     others: Sequence[str]
     """The other databases of the server, as far as the user may know."""
 
+    effect = "Nothing was written."
     message = either(
         "count",
         "no collection of database {database} holds bookings; {count:collection has|collections have} documents: "
@@ -287,7 +290,7 @@ class TargetInOldShape(Refused):
             f'db.getCollection("{self.place}").find({{sessions: {{$exists: false}}}}).limit(5)'
         )
         mistaken = (
-            "Or, if one is there by mistake, delete it, with its _id for ID, which loses what it holds; in mongosh: "
+            "Or, if one is there by mistake, delete it, with its _id, as mongosh shows it, for ID, which loses what it holds; in mongosh: "
             f'db.getCollection("{self.place}").deleteOne({{_id: ID}})'
         )
         again = f"Then run the same command again: {SAME_COMMAND}"
@@ -328,7 +331,7 @@ class DuplicateClientDocuments(Refused):
             f"{SAME_COMMAND} --merge-client-documents"
         )
         deletes = [
-            "Or, if one of them should not be there: delete it, with its _id for ID, which loses what it holds; in mongosh: "
+            "Or, if one of them should not be there: delete it, with its _id, as mongosh shows it, for ID, which loses what it holds; in mongosh: "
             f"{find.partition('.find(')[0]}.deleteOne({{_id: ID}})"
             for find in self.finds
         ]

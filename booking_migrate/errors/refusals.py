@@ -6,6 +6,20 @@ from shlex import quote
 
 from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, Refused, Unexpected, beside, either
 
+_SAME_LEVEL = "the command keeps the validationLevel that the collection has now"
+
+_CORRECTING = (
+    "correct the values that they refuse in the bookings, or in the users where these were looked up. A field that client documents do not "
+    "have comes from neither: a rule that requires it has to wait until the new application writes that field."
+)
+"""What can be done about documents that break rules which are right."""
+
+_SWITCHING_OFF = (
+    "Only if the rules cannot be changed now: switch them off, then run the same command again. Nothing that the application writes there is "
+    "validated until you set corrected rules with the command above,"
+)
+_OLD_RULES = "the old ones, switched on again, would refuse client documents as now"
+
 
 class RecordTooLarge(Refused):
     """A rejected booking together with its reason is larger than any document may be."""
@@ -61,12 +75,12 @@ class ValidationFailed(WriteFailed):
     whose = either("client", " of client {client}")
     message = "the validator of {place} refuses document {document_id}{whose}: {problem}"
     hint = (
-        'First see the rules, in mongosh: db.getCollectionInfos({{name: "{place}"}})[0].options\n'
-        "Then let the application's developers decide: if the rules are wrong for such documents, change them so that they allow these, and "
-        "put the result for VALIDATOR, in mongosh: {later}\n"
-        f"Then run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
-        "Only if the rules cannot be changed now: switch them off, then run the same command again. Nothing that the application writes there "
-        "is validated until you switch them on again with the command above, before a cut-over. In mongosh: {remedy}"
+        "Let the developers of the new application decide whether the rules are right. To see the rules, in mongosh: "
+        'db.getCollectionInfos({{name: "{place}"}})[0].options\n'
+        f"If they are wrong for such documents: change them so that they allow these, and put the result for VALIDATOR; {_SAME_LEVEL}. In "
+        "mongosh: {later}\n"
+        f"If they are right: {_CORRECTING} After either, run the same command again; {GOES_ON}: {SAME_COMMAND}\n"
+        f"{_SWITCHING_OFF} before a cut-over; {_OLD_RULES}. In mongosh: {{remedy}}"
     )
 
 
@@ -109,31 +123,51 @@ class UnfitPlace(Refused):
         others = [each for each in self.remedies if each not in self.switches]
         lines += [f"{first}{', in mongosh' if each.startswith('db.') else ''}: {each}" for each in others]
         if self.switches:
-            lines += self._changing_rules("First" if others else first)
-        lines.append(f"Then run the same command again{self.testing}: {SAME_COMMAND}")
+            lines += self._changing_rules()
+        else:
+            lines.append(f"Then run the same command again: {SAME_COMMAND}")
+        if not (self.is_filled or self.is_in_place):
+            lines.append(self._elsewhere())
         if not self.is_filled:
             lines += self._without_rules()
-        if not (self.is_filled or self.is_in_place):
-            lines.append(f"Or use a different target: {SAME_COMMAND} --target {quote(beside(self.place))}")
         return "\n".join(lines)
-
-    @property
-    def testing(self) -> str:
-        return ", which tests the rules against client documents" if self.switches else ""
 
     @property
     def switches(self) -> Sequence[str]:
         """Return the remedies that switch a validator off: they can be taken back."""
         return [each for each in self.remedies if "validationLevel" in each] if self.later else []
 
-    def _changing_rules(self, first: str) -> Iterator[str]:
+    def _changing_rules(self) -> Iterator[str]:
+        start = (
+            "Or in place, if it reads both shapes and writes the new one; nothing"
+            if self.is_in_place
+            else "Nothing"
+        )
         infos = f'db.getCollectionInfos({{name: "{self.place}"}})[0].options'
-        yield f"{first} see the rules, in mongosh: {infos}"
+        yield (
+            f"{start} is urgent: the bookings are live and unchanged. Wait for the developers of the new application, who decide whether the "
+            f"rules are right. To see the rules, in mongosh: {infos}"
+        )
+        old_ones = (
+            ", and bookings in the old shape, too, which are there during the run" if self.is_in_place else ""
+        )
         for each in self.later:
             yield (
-                "Then let the application's developers decide: if the rules are wrong for client documents, change them so that they allow "
-                f"these, and put the result for VALIDATOR, in mongosh: {each}"
+                f"If they are wrong for client documents: change them so that they allow these{old_ones}, and put the result for VALIDATOR; "
+                f"{_SAME_LEVEL}. In mongosh: {each}"
             )
+        yield (
+            f"If they are right: {_CORRECTING} After either, run the same command again, which tests the rules against client documents: "
+            f"{SAME_COMMAND}"
+        )
+
+    def _elsewhere(self) -> str:
+        if not self.switches:
+            return f"Or use a different target: {SAME_COMMAND} --target {quote(beside(self.place))}"
+        return (
+            "Only if these rules are not meant for client documents: use a different target; the collection that a cut-over then makes live "
+            f"has none of these rules: {SAME_COMMAND} --target {quote(beside(self.place))}"
+        )
 
     def _without_rules(self) -> Iterator[str]:
         when = (
@@ -142,10 +176,7 @@ class UnfitPlace(Refused):
             else f"before the cut-over, which renames {self.place}"
         )
         for each in self.switches:
-            yield (
-                "Only if the rules cannot be changed now: switch them off, then run the same command again. Nothing that the application "
-                f"writes there is validated until you switch them on again with the command above, {when}. In mongosh: {each}"
-            )
+            yield f"{_SWITCHING_OFF} {when}; {_OLD_RULES}. In mongosh: {each}"
 
 
 class DuplicateKeys(Unexpected):
@@ -193,9 +224,10 @@ class UniqueIndexViolated(DuplicateKeys):
     effect = "What was written before is kept, and need not be removed."
 
     hint = (
-        "Several clients have the same value in {fields}, or none. Usual: correct it in the bookings, which are live data.{finding}\n{finding_all}{finding_users}"
-        "Or, if clients may share a value, drop the index. First see its definition, with which createIndex makes it again, in "
-        'mongosh: db.getCollection("{place}").getIndexes()\n'
+        "{calm}Several clients have the same value in {fields}, or lack it. Usual: correct it in the bookings, which are live "
+        "data.{finding}\n{finding_all}{correcting}{finding_users}"
+        "Only if the developers of the new application say that clients may share a value, drop the index. First see its definition, with "
+        'which createIndex makes it again, but not while several have the same value; in mongosh: db.getCollection("{place}").getIndexes()\n'
         'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
         f"After any of these, run the same command again; {GOES_ON}: {SAME_COMMAND}"
     )
@@ -219,6 +251,25 @@ class UniqueIndexViolated(DuplicateKeys):
             return ""
         stages = f'[{{$group: {{_id: "${field}", clients: {{$addToSet: "$clientId"}}}}}}, {{$match: {{"clients.1": {{$exists: true}}}}}}]'
         return f'To see all such values with their clients, in mongosh: db.getCollection("{self.source}").aggregate({stages})\n'
+
+    @property
+    def correcting(self) -> str:
+        """Return how to correct the first value in all bookings of a client that have it, as a line; empty as `finding_all`."""
+        if not self.finding_all:
+            return ""
+        field = self.fields.removeprefix("sessions.")
+        new = '"NEW"' if self.query.endswith('"}') else "NEW"
+        update = f'{{"clientId": CLIENT, {self.query[1:]}, {{$set: {{"{field}": {new}}}}}'
+        return (
+            "To correct all bookings of a client that have the first value, with its clientId, as shown there, for CLIENT, and the right value "
+            f'for NEW, in mongosh: db.getCollection("{self.source}").updateMany({update})\n'
+        )
+
+    @property
+    def calm(self) -> str:
+        """Return that nothing is urgent, where bookings are migrated side by side."""
+        is_apart = self.source and self.source != self.place
+        return f"{self.source} is live and unchanged. " if is_apart else ""
 
     @property
     def finding_users(self) -> str:

@@ -58,7 +58,7 @@ class Unseen(NamedTuple):
 
 
 _IN_WORDS = {
-    Why.FIELD_NAMES: 'field names that are themselves ids, such as {{"65f1a0000000000000000000": "paid"}}',
+    Why.FIELD_NAMES: 'field names that are themselves ids, for example {{"ID": "paid"}}, since these are never searched (whether there are any is not known)',
     Why.TIME_SERIES: "time series: {}",
     Why.UNREADABLE: "collections that this user may not read: {}",
     Why.TOO_MANY_COLLECTIONS: f"collections beyond the first {MOST_COLLECTIONS}: {{}}",

@@ -86,10 +86,12 @@ def report_of_control(done: Asked, *, pauses: bool | None, seconds: float) -> Co
 def _steps(done: Asked) -> Iterator[NextStep]:
     run = done.chosen.run
     run_id = run.run_id
-    if any(each.setting is Setting.PAUSE for each in done.holds):
+    is_held = any(each.setting is Setting.PAUSE for each in done.holds)
+    if is_held:
         alone = "" if done.chosen.is_alive else ", which does not start the run"
         yield NextStep(text=f"To end the pause{alone}:", command=resume_of(run_id))
-    elif not done.chosen.is_alive and run.state in UNFINISHED:
+    if not done.chosen.is_alive and run.state in UNFINISHED:
         first = possible_commands(run, is_newest=True)[0]
-        yield NextStep(text=f"{first.purpose}:", command=first.command)
+        then = "Then continue" if is_held else "Continue"
+        yield NextStep(text=f"{first.purpose.replace('Continue', then, 1)}:", command=first.command)
     yield NextStep(text="To see its state:", command=f"booking-migrate status --run {run_id}")

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from booking_migrate.runs.plan import MigrationPlan
@@ -44,7 +45,10 @@ CARRYING = (
 )
 """What a cut-over may do with rejected bookings, and when that is the right choice."""
 
-LEAVING = "Or, if you do not know that, leave them in the kept copy: nothing is lost until finalize drops it, and a rollback brings them back"
+LEAVING = (
+    "Or, if you do not know that, cut over without them: they are left in the kept copy, where the new application does not see them; nothing "
+    "is lost until finalize drops it, and a rollback brings them back"
+)
 """The other choice."""
 
 STOP_THE_OLD = "stop the old application right after it"
@@ -160,7 +164,7 @@ def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
 
 def _possible_in_place(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
     back = PossibleCommand(UNDO, rollback_of(run))
-    safe = _at_rest if needs_rest(run) else list
+    safe = partial(_at_rest, run.source) if needs_rest(run) else list
     match run.state:
         case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
             return safe([*_continued(run), back])
@@ -192,8 +196,9 @@ def _continued(run: RunRecord) -> Sequence[PossibleCommand]:
         if run.archive is None
         else f"{run.source} may be partly converted, and {run.archive} holds the originals of all that were converted"
     )
+    once = " once what ended it is remedied" if run.state is RunState.FAILED else ""
     return [
-        PossibleCommand(f"Continue it, the usual choice; {kept}", migrate),
+        PossibleCommand(f"Continue it{once}, the usual choice; {kept}", migrate),
         PossibleCommand(over, f"{migrate} --restart"),
     ]
 
@@ -203,13 +208,15 @@ def needs_rest(run: RunRecord) -> bool:
     return run.archive is not None and run.options.get("without-transactions") == str(True)
 
 
-def _at_rest(commands: Sequence[PossibleCommand]) -> Sequence[PossibleCommand]:
+def _at_rest(source: str, commands: Sequence[PossibleCommand]) -> Sequence[PossibleCommand]:
     """Return commands that write without transactions, each with what has to be done before it."""
-    first, *more = [f"{each.purpose[0].lower()}{each.purpose[1:]}" for each in commands]
-    purposes = [
-        f"Stop the application until the command has ended, or what it writes meanwhile can be lost: this run works without transactions. Then {first}",
-        *(f"Stop the application until the command has ended, then {purpose}" for purpose in more),
-    ]
+    first, *more = [each.purpose for each in commands]
+    rest = (
+        f"Before you type this, stop every application that writes to {source}, and start it again when the command has ended, or what it "
+        "writes meanwhile can be lost: this run works without transactions"
+    )
+    others = [f"{purpose}. Stop these applications for that, too, until it has ended" for purpose in more]
+    purposes = [f"{first}. {rest}", *others]
     return [each._replace(purpose=purpose) for each, purpose in zip(commands, purposes, strict=True)]
 
 
@@ -218,7 +225,9 @@ def _completed(back: PossibleCommand) -> PossibleCommand:
 
 
 def _verify(run: RunRecord) -> PossibleCommand:
-    return PossibleCommand("Verify it again" if run.verified_at else "Verify it", command_of(run, "verify"))
+    purpose = "Verify it again" if run.verified_at else "Verify it"
+    is_proven = run.verified_clean and run.verified_at and run.written_at and run.verified_at > run.written_at
+    return PossibleCommand(f"{purpose}, optional" if is_proven else purpose, command_of(run, "verify"))
 
 
 def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:

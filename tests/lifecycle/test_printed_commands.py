@@ -105,13 +105,14 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     # Followed, the change would be behind, and no mismatch.
     database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
     steps = json.loads(invoke("verify", *given, "--recheck", "0", "--json").stdout)["next_steps"]
-    explain, mismatches, migrate, again, decided, once_more = (
+    explain, corrected, mismatches, migrate, again, decided, once_more = (
         step["command"] for step in steps if (step["command"] or "").startswith("booking-migrate")
     )
 
     assert (
         f"booking-migrate migrate --db {named[1]} {' '.join(PLACES)} --accept duration-too-short" == migrate
     )
+    assert migrate == corrected
     assert f"{migrate} --on-conflict source" == decided
     assert set(given) <= set(again.split())
     assert again == once_more

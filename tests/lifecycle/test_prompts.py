@@ -72,8 +72,8 @@ def test_an_undo_without_transactions_asks_for_rest(
     done = command("rollback", "--target", "bookings", "--yes")
 
     assert (
-        "Stop the application until the command has ended, or what it writes meanwhile can be lost: this run works without"
-        in status
+        "stop every application that writes to bookings, and start it again when the command has ended, or what it writes meanwhile can "
+        "be lost: this run works without transactions" in status
     )
     assert (
         "stop the application first, until the command has ended, or what it writes meanwhile can be lost"

@@ -6,6 +6,7 @@ from booking_migrate.reports.control import ControlReport, RequestReport
 from booking_migrate.reports.page import Item, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.runs.control import RESTORE, REWRITE, Setting
+from booking_migrate.stores.journal import RunState
 
 
 def control_page(report: ControlReport) -> Page:
@@ -49,7 +50,8 @@ def _explained(report: ControlReport, effect: str) -> str:
     commands = " and ".join(report.commands)
     if report.at_work:
         return f"{effect.format(commands)}."
-    return f"No command is working on the run: it will take effect when {commands} is run again."
+    is_so = ", which is interrupted" if report.state == RunState.INTERRUPTED.value else ""
+    return f"No command is working on the run{is_so}: it will take effect when {commands} is run again."
 
 
 def request_line(request: RequestReport, *, at_work: bool) -> str:

@@ -81,7 +81,9 @@ def _undone(undone: UndoneReport, source: str) -> Verdict:
         return Verdict(
             Mood.GOOD,
             "Rolled back already",
-            "An earlier rollback has undone this run; nothing was changed now.",
+            "An earlier rollback has undone this run"
+            f"{'' if undone.unit == 'file' or undone.remaining else ', and no other one into the target is left to undo'}; nothing was "
+            "changed now.",
         )
     if undone.since is not None:
         return _restored(undone.since)

@@ -163,7 +163,7 @@ def _attention(run: RunReport) -> Iterator[str]:
         yield f"the client documents are live as {run.source} already; the cut-over has only to be completed"
     yield from request_lines(run.requests, at_work=run.alive or any(each.in_force for each in run.requests))
     if run.refused_seconds and run.state is RunState.DONE:
-        yield f"a cut-over that did not complete refused writes for {duration(run.refused_seconds)}"
+        yield f"a cut-over that did not complete refused writes for {duration(run.refused_seconds)}; they are accepted again"
     if run.kept:
         yield f"{plural(run.kept, 'client document')} kept, changed by others"
     if run.legacy and run.state in LIVE:
