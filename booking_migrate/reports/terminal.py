@@ -182,19 +182,32 @@ def _grid(table: Table, width: int) -> Grid:
     # A column of short cells is as wide as they and the words of its heading are: the first one needs the room.
     short = [number > 0 and longest[number] <= len(heading) for number, heading in enumerate(table.head)]
     least = [max(pair) for pair in zip(words, longest, strict=True)]
-    room = width - _INDENT - sum(least[1:] if all(short[1:]) else words[1:]) - 2 * len(columns)
+    others = (
+        least[number] if short[number] else min(_longest_word(cells), width // 4)
+        for number, cells in enumerate(columns)
+        if number
+    )
+    room = width - _INDENT - sum(others) - 2 * len(columns)
     is_wide = width >= _NARROW
     is_tight = sum(max(map(len, cells)) + 2 for cells in columns) > width - _INDENT
     for number, heading in enumerate(table.head):
-        fixed = least[number] if is_wide and is_tight and short[number] else None
-        own = max(words[0], min(longest[0], width // 2, room)) if is_wide and number == 0 else None
-        grid.add_column(heading, overflow="fold", min_width=fixed or own, max_width=fixed)
+        fixed = None
+        if is_wide and is_tight and short[number]:
+            fixed = least[number]
+        elif is_wide and is_tight and number == 0:
+            fixed = max(words[0], min(longest[0], width // 2, room))
+        # What has a width is not made narrower, so that the others are.
+        grid.add_column(heading, overflow="fold", width=fixed)
     for number, cells in enumerate(table.rows):
         *first, last = map(Text, cells)
         if number in table.flagged:
             last.stylize("yellow")
         grid.add_row(*first, last)
     return grid
+
+
+def _longest_word(cells: Sequence[str]) -> int:
+    return max((len(word) for cell in cells for word in cell.split()), default=0)
 
 
 def _item(item: Item) -> Iterable[RenderableType]:
