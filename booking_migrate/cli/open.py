@@ -50,6 +50,7 @@ from booking_migrate.stores.open import (
     parse_place,
     written_beside,
 )
+from booking_migrate.stores.open_follow import open_dirty
 from booking_migrate.stores.open_workers import Shared, share
 from booking_migrate.stores.own_collections import refuse_own
 from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
@@ -304,7 +305,9 @@ def open_run_stores(connection: Connection, *, target: str, source: str) -> RunS
     """
     places = open_journal(connection)
     undoable = open_undoable_target(connection, target, source_name=source)
-    return RunStores(places.journal, places.locks, undoable, places.lag)
+    return RunStores(
+        places.journal, places.locks, undoable, places.lag, lambda run_id: open_dirty(connection, run_id)
+    )
 
 
 def run_request(

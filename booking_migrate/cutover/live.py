@@ -5,14 +5,12 @@ changes since the last round are derived and verified, as of the fence's cluster
 aborted.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.format import in_mongosh
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport, Swap
 from booking_migrate.errors import CutoverFailed, CutoverTooSlow
@@ -210,12 +208,10 @@ class LivePreparation:
 
     def _refuse_wrong(self, handled: Handled) -> None:
         if handled.foreign:
-            problem = (
-                f"client documents of the target were changed by others: {grouped(len(handled.foreign))}"
+            raise self._fail(
+                f"client documents of the target were changed by others: {grouped(len(handled.foreign))}",
+                f"End what else writes to the target.\n{self._proving}",
             )
-            failure = self._fail(problem, f"End what else writes to the target.\n{self._proving}")
-            failure.advice += _derived_again(failure.target, handled.foreign[0])
-            raise failure
         if handled.verification is not None and handled.verification.mismatch_count:
             raise self._mismatched(handled.verification)
         raise self._fail(
@@ -230,16 +226,3 @@ class LivePreparation:
         )
         failure.examples = tuple(each.place for result in outcome.results for each in result.examples)[:5]
         return failure
-
-
-def _derived_again(target: str, document_id: Any) -> str:
-    """Return what helps where a client document that others changed is kept by every migrate, as further lines of a hint."""
-    named = in_mongosh(document_id)
-    if named is None:
-        return ""
-    collection = f"db.getCollection({json.dumps(target)})"
-    return (
-        f"\nOnly if that ends in the same way although nothing else writes there: see such a document, in mongosh: {collection}.find({{_id: {named}}})\n"
-        "Then, if its bookings have all that is needed, delete it, which loses what only it has; migrate derives it again, and verify as above. "
-        f"In mongosh: {collection}.deleteOne({{_id: {named}}})"
-    )

@@ -268,7 +268,7 @@ def ways_beside_deletes(run: RunRecord) -> Sequence[PossibleCommand]:
     options, again = run.cutover_options, command_of(run, "cutover")
     ways = []
     # What a migration has followed, a cut-over can follow, too.
-    if "at-rest" in options and "token" in run.follow:
+    if "at-rest" in options and run.follow.keys() & {"token", "facts"}:
         followed = {name: value for name, value in options.items() if name != "at-rest"}
         beside = command_of(run.model_copy(update={"cutover_options": followed}), "cutover")
         applying = (

@@ -6,6 +6,8 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from bson.timestamp import Timestamp
+
 from booking_migrate import __version__
 from booking_migrate.bson.document import identity_of
 from booking_migrate.errors import (
@@ -47,6 +49,7 @@ from booking_migrate.stores.locks import Holder, LockStore
 from booking_migrate.stores.ports import LagGauge
 
 if TYPE_CHECKING:
+    from booking_migrate.stores.changes import DirtyStore
     from booking_migrate.stores.mongo.rollback import MongoUndo
 
 
@@ -64,6 +67,8 @@ class RunStores:
     locks: LockStore
     target: "MongoUndo"
     lag: LagGauge
+    dirty: Callable[[str], "DirtyStore"]
+    """Opens the dirty set of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +332,26 @@ class RunSession:
             self._save(RunState.DONE, **known, written_at=self._stores.journal.now())
         else:
             self._save(RunState.UNCHANGED, **known)
+            self._move_position()
         self._held().release()
+
+    def _move_position(self) -> None:
+        """Record that the newest result is followed from the beginning of this run on, which found nothing to write.
+
+        What others wrote to the target before that is not looked at in the feed any more, so all of it has to be verified again.
+        """
+        request, began = self._request, self._request.began
+        run = newest_result(self._stores.journal, request.target)
+        if run is None or run.state is not RunState.DONE or began is None or request.archive is not None:
+            return
+        if run.source == request.source and not differences(run.options, request.options):
+            facts = {name: value for name, value in run.follow.items() if name == "facts"}
+            unverified = max(began, run.follow.get("unverified", began))
+            # This run has read what was written up to its beginning, also at that very time.
+            time = Timestamp(began.time, began.inc + 1)
+            follow = {**facts, "time": time, "unverified": unverified}
+            self._stores.journal.annotate(run.run_id, follow=follow)
+            self._stores.dirty(run.run_id).clear()
 
     def fail(self, error: BaseException) -> None:
         """Record the error that ended the run, and release the lock; the caller raises the error again."""

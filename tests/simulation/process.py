@@ -198,7 +198,7 @@ class Process:
         self.journal = Journal(self.world)
         self.locks = Locks(self.world)
         places = Places(self.world)
-        self.stores = RunStores(self.journal, self.locks, places.target, None)  # type: ignore[arg-type]
+        self.stores = RunStores(self.journal, self.locks, places.target, None, lambda _: Store(self.world))  # type: ignore[arg-type]
         self.live: Any = Live(self.world)
         self.request = RunRequest(RUN, SOURCE, TARGET, {}, _HOLDER)
         self.guard = SignalGuard()

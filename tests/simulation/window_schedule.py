@@ -20,6 +20,7 @@ from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.journal import RunState
 from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.scratch import Scratch
+from tests.simulation.adapters import Store
 from tests.simulation.application import Application
 from tests.simulation.checks import RUN
 from tests.simulation.process import (
@@ -186,7 +187,7 @@ class WindowSimulation:
 
     def _roll_back(self) -> None:
         world = self.world
-        stores = RunStores(Journal(world), Locks(world), Undone(world), None)  # type: ignore[arg-type]
+        stores = RunStores(Journal(world), Locks(world), Undone(world), None, lambda _: Store(world))  # type: ignore[arg-type]
         roll_back(
             RollbackPlan(
                 world.runs[RUN],

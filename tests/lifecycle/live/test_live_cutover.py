@@ -12,6 +12,7 @@ from pymongo.errors import WriteError
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cli import following
+from booking_migrate.domain.ids import client_document_id
 from booking_migrate.follow import engine
 from booking_migrate.stores.changes import Dirty
 from booking_migrate.stores.connection import Connection
@@ -205,30 +206,47 @@ def test_others_who_write_to_the_document_of_a_client_that_changes(
     assert 0 == database.bookings.count_documents({"by": "others"})
 
 
-def test_a_booking_that_was_corrected_by_a_session_of_others(database: Db, command: Run) -> None:
-    """Where migrate keeps what others changed, and it is right, the printed deletion of that document leads to the cut-over."""
+def test_a_booking_that_was_corrected_by_a_session_of_others(
+    server: Server, database: Db, command: Run
+) -> None:
+    """A document that others changed is no obstacle once its bookings make the same one: migrate and verify lead to the cut-over."""
     database.bookings.insert_many(map(booking, range(8)))
     assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command(*VERIFY).returncode
     right = {"sessions.0.notes": "right"}
     of_first = {"sessions.legacyBookingId": booking(0)["_id"]}
     database.clients.update_one(of_first, {"$set": right})
     database.bookings.update_one({"_id": booking(0)["_id"]}, {"$set": {"notes": "right"}})
-    for _ in range(2):
-        assert 0 == command("migrate", *PLACES, "--quiet").returncode
-        assert 0 == command(*VERIFY).returncode
-        refused = command(*CUTOVER)
-        assert 5 == refused.returncode, refused.stdout
-    kept = database.clients.find_one(of_first, {"_id": True})
-    assert kept is not None
-    assert (
-        f'.getCollection("clients").deleteOne({{_id: ObjectId("{kept["_id"]}")}})'
-        in refused.stdout.replace("\\", "")
-    )
-    database.clients.delete_one(kept)
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command(*VERIFY).returncode
-    assert 0 == command(*CUTOVER).returncode
+    # As what was read beside the copy of the source is.
+    changed = client_document_id(booking(0)["clientId"])
+    (run,) = database.booking_migrate_runs.find()
+    with closing(Connection(server.uri, database.name)) as connection:
+        open_dirty(connection, run["_id"]).add(Dirty(documents={sort_key(changed): changed}))
+    refused = command(*CUTOVER)
+    onward = advised(refused)
+
+    assert 5 == refused.returncode, refused.stdout
+    assert ["migrate", "verify"] == [each[0] for each in onward]
+    assert [0, 0] == [command(*each, "--quiet").returncode for each in onward]
+    done = command(*CUTOVER)
+    assert 0 == done.returncode, done.stderr
     assert 1 == database.bookings.count_documents({**of_first, **right})
+    assert is_proven(database, command)
+
+
+@pytest.mark.usefixtures("migrated")
+@pytest.mark.parametrize("changed", [{"by": "others"}, {"totalSpent": 1}])
+def test_a_run_that_finds_nothing_to_change_behind_others(
+    database: Db, command: Run, changed: dict[str, Any]
+) -> None:
+    """What others wrote to the target before it does not go live on the verification from before that."""
+    database.clients.update_one({"clientId": client(1)}, {"$set": changed})
+    migrated = command("migrate", *PLACES, "--quiet")
+    refused = command(*CUTOVER)
+
+    assert (0, 5) == (migrated.returncode, refused.returncode), refused.stdout
+    assert "the target does not match the source, mismatches" in " ".join(refused.stderr.split())
+    assert 300 == database.bookings.count_documents({"sessions": {"$exists": False}})
 
 
 @pytest.mark.usefixtures("migrated")
