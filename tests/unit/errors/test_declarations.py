@@ -17,10 +17,12 @@ from booking_migrate.errors import (
     OutputExists,
     PlaceNotFound,
     Refused,
+    TargetBusy,
     TargetHoldsOther,
     Unexpected,
     exit_code_of,
 )
+from booking_migrate.runs.lock import FOLLOW_COMMAND, WINDOW_COMMAND
 from booking_migrate.service import errors as service_errors
 
 _VALUES = {"int": 2, "float": 1.5, "bool": True, "str": "text", "Sequence[str]": ("one", "two")}
@@ -75,6 +77,23 @@ def test_texts_are_filled_in(cups: int, said: str) -> None:
 def test_template_on_the_class() -> None:
     """A class has its template, so that texts can be checked without an error of that kind."""
     assert "{names:; }: {advice}" == _Spilled.hint
+
+
+@pytest.mark.parametrize("command", [FOLLOW_COMMAND, WINDOW_COMMAND])
+def test_who_hands_over_a_lock(command: str) -> None:
+    """The hint about a lock knows each command that hands it over to another one."""
+    assert "takes over" in TargetBusy("clients", f"{command} RUN by Ann").hint
+
+
+@pytest.mark.parametrize(
+    ("lease", "said"), [(30.0, "after half a minute:"), (45.0, "after 45 s:"), (0.0, "")]
+)
+def test_when_a_lock_expires(lease: float, said: str) -> None:
+    """The hint about a lock says the time of its lease; that of a file ends with its process, and has none."""
+    hint = TargetBusy("clients", "migrate RUN by Ann", lease).hint
+
+    assert said in hint
+    assert bool(said) == ("expires" in hint)
 
 
 def test_unknown_field_in_a_template() -> None:
