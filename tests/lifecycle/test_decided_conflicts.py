@@ -1,5 +1,6 @@
 """Conflicts that a decision settles: it is about one session, once, with content that the new application can store."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -93,40 +94,42 @@ def test_a_decision_is_about_the_session_alone(migrated: Db, command: Run) -> No
         assert before[name] == live[name], name
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_a_session_that_breaks_the_contract_is_not_kept(database: Db, command: Run) -> None:
+    """The new application could not save such a document, so the conflict stays one."""
+    changes: list[dict[str, Any]] = [
         {"$set": {"sessions.0.price": "free"}},
         {"$set": {"sessions.0.duration": 5}},
         {"$unset": {"sessions.0.expertEmail": 1}},
         {"$unset": {"sessions.0.startTime": 1}},
-    ],
-)
-def test_a_session_that_breaks_the_contract_is_not_kept(
-    migrated: Db, command: Run, change: dict[str, Any]
-) -> None:
-    """The new application could not save such a document, so the conflict stays one."""
-    migrated.clients.update_one({"clientId": client(0)}, change)
+    ]
+    database.bookings.insert_many(map(booking, range(12)))
+    assert 0 == command(*MIGRATE).returncode
+    changed = set()
+    for number, change in enumerate(changes):
+        document = database.clients.find_one_and_update({"clientId": client(number)}, change) or {}
+        changed.add(str(document["sessions"][0]["legacyBookingId"]))
     again = command(*MIGRATE, *TARGET)
     proof = command(*VERIFY, *TARGET)
+    found = {(each["kind"], each["booking_id"]) for each in json.loads(proof.stdout)["mismatches"]}
 
-    assert (3, 1) == (again.returncode, counts(again)["conflicts"])
-    assert (4, True) == (proof.returncode, "conflict" in kinds(proof))
+    assert (3, 4) == (again.returncode, counts(again)["conflicts"])
+    assert 4 == proof.returncode
+    assert {("conflict", each) for each in changed} <= found
     assert 5 == command(*CUTOVER, *TARGET, "--rejected", "leave").returncode
 
 
-@pytest.mark.parametrize("change", [{"sessions.0.price": 5000}, {"sessions.1.notes": "another one"}])
-def test_no_decision_behind_the_fence(migrated: Db, command: Run, change: dict[str, Any]) -> None:
+def test_no_decision_behind_the_fence(migrated: Db, command: Run) -> None:
     """A kept session that changes after the verification, or another conflict, ends the cut-over; the source stays live."""
     migrated.clients.update_one({"clientId": client(0)}, {"$set": {"sessions.0.notes": "kept"}})
-    assert [0, 0] == [command(*each, *TARGET).returncode for each in (MIGRATE, VERIFY)]
-    migrated.clients.update_one({"clientId": client(0)}, {"$set": change})
-    refused = command(*CUTOVER, *TARGET)
+    for change in ({"sessions.0.price": 5000}, {"sessions.1.notes": "another one"}):
+        assert [0, 0] == [command(*each, *TARGET).returncode for each in (MIGRATE, VERIFY)]
+        migrated.clients.update_one({"clientId": client(0)}, {"$set": change})
+        refused = command(*CUTOVER, *TARGET)
 
-    assert 5 == refused.returncode
-    assert "changed by others" in refused.stderr
-    assert "validator" not in migrated.bookings.options()
-    assert 6 == migrated.bookings.count_documents({"sessions": {"$exists": False}})
+        assert 5 == refused.returncode, change
+        assert "changed by others" in refused.stderr
+        assert "validator" not in migrated.bookings.options()
+        assert 6 == migrated.bookings.count_documents({"sessions": {"$exists": False}})
     assert [0, 0, 0] == codes(command, *TARGET)
 
 
@@ -145,24 +148,22 @@ def test_a_session_without_its_claim_is_its_bookings(
     assert sorted(set(ids)) == sorted(ids)
 
 
-@pytest.mark.parametrize("way", ["deleted", "moved", "invalid"])
-def test_what_others_emptied_goes_with_the_last_booking(migrated: Db, command: Run, way: str) -> None:
+def test_what_others_emptied_goes_with_the_last_booking(migrated: Db, command: Run) -> None:
     """A document that a run created and others emptied does not come back when its client has no bookings any more."""
-    migrated.bookings.delete_many({"clientId": client(0), "_id": {"$ne": booking(0)["_id"]}})
+    deleted, moved, invalid = (booking(10 + n, clientId=client(10 + n)) for n in range(3))
+    migrated.bookings.insert_many([deleted, moved, invalid])
     assert 0 == command(*MIGRATE).returncode
-    migrated.clients.update_one({"clientId": client(0)}, {"$set": {"sessions": []}})
+    theirs = {"clientId": {"$in": [each["clientId"] for each in (deleted, moved, invalid)]}}
+    assert 3 == migrated.clients.update_many(theirs, {"$set": {"sessions": []}}).modified_count
     assert 0 == command(*MIGRATE).returncode
-    this = {"_id": booking(0)["_id"]}
-    if way == "deleted":
-        migrated.bookings.delete_one(this)
-    elif way == "moved":
-        migrated.bookings.update_one(this, {"$set": {"clientId": client(1)}})
-    else:
-        migrated.bookings.update_one(this, {"$set": {"price": -1}})
+    migrated.bookings.delete_one({"_id": deleted["_id"]})
+    migrated.bookings.update_one({"_id": moved["_id"]}, {"$set": {"clientId": client(1)}})
 
-    assert (3 if way == "invalid" else 0) == command(*MIGRATE).returncode
+    assert 0 == command(*MIGRATE).returncode
+    migrated.bookings.update_one({"_id": invalid["_id"]}, {"$set": {"price": -1}})
+    assert 3 == command(*MIGRATE).returncode
     assert 0 == command(*VERIFY).returncode
-    assert 0 == migrated.clients.count_documents({"clientId": client(0)})
+    assert [] == [each["clientId"] for each in migrated.clients.find(theirs)]
 
 
 @pytest.mark.parametrize("way", ["moved", "exchanged"])

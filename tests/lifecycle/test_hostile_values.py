@@ -125,9 +125,15 @@ def done(ended: Ended, *codes: ExitCode) -> dict[str, Any]:
     return report
 
 
-@pytest.mark.each_value
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize(
+    ("case", "workers"),
+    [
+        ("ids", "2"),
+        ("text", "1"),
+        pytest.param("ids", "1", marks=pytest.mark.slow),
+        pytest.param("text", "2", marks=pytest.mark.slow),
+    ],
+)
 def test_life(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch, case: str, workers: str) -> None:
     """Every command of a run's life knows what to do; rollbacks leave everything as it was."""
     raws, reasons = CASES[case]()
