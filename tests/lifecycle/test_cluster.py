@@ -139,7 +139,7 @@ def _held(dask_scheduler: Any) -> list[str]:
     return [str(name) for name in (*dask_scheduler.worker_plugins, *dask_scheduler.tasks)]
 
 
-@pytest.mark.parametrize("moment", ["half-written", "handled"])
+@pytest.mark.parametrize("moment", ["half-written", pytest.param("handled", marks=pytest.mark.slow)])
 def test_a_killed_worker_of_a_cluster(
     platform: Db,
     command: Run,

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
@@ -40,13 +41,15 @@ def _to_the_end(environment: Mapping[str, str], *arguments: str, main: Main = No
 
 
 @contextmanager
-def _trouble(server: Server, seed: int, pause: float) -> Iterator[None]:
-    """Elections, and somebody who kills all sessions, now and then."""
+def _trouble(server: Server, seed: int, pause: float, times: int | None) -> Iterator[None]:
+    """Elections, and somebody who kills all sessions, now and then: so many times at most, or until the end."""
     chance = random.Random(seed)
     stopped = threading.Event()
 
     def trouble() -> None:
-        while not stopped.wait(pause * (0.5 + chance.random())):
+        for _time in count() if times is None else range(times):
+            if stopped.wait(pause * (0.5 + chance.random())):
+                return
             try:
                 if chance.random() < 0.5:
                     server.client().admin.command("killAllSessions", [])
@@ -87,11 +90,12 @@ def _soak(
     bookings: int,
     rate: int,
     pause: float,
+    times: int | None = None,
     main: Main = None,
 ) -> None:
     application = Application(server.uri, database.name, clients, seed=11)
     application.fill(bookings)
-    with application.running(), _trouble(server, seed=3, pause=pause):
+    with application.running(), _trouble(server, seed=3, pause=pause, times=times):
         assert _to_the_end(environment, *MIGRATE, "--max-rate", str(rate), main=main) in (0, 3)
     assert [] == application.problems()[:5]
     with application.running(old_instances=0):
@@ -102,7 +106,7 @@ def _soak(
     runs = [
         run["_id"] for run in database.booking_migrate_runs.find({"state": "done"}).sort("started_at", -1)
     ]
-    with application.running(old_instances=0), _trouble(server, seed=5, pause=pause):
+    with application.running(old_instances=0), _trouble(server, seed=5, pause=pause, times=times):
         for run in runs:
             assert _to_the_end(environment, "rollback", "--run", run, "--yes", "--quiet", main=main) in (0, 3)
     assert [] == application.problems()[:5]
@@ -119,6 +123,23 @@ def test_soak(server: Server, database: Db, environment: dict[str, str]) -> None
 
 def test_soak_of_several_at_a_time(server: Server, database: Db, environment: dict[str, str]) -> None:
     """The same with several transactions at a time, which meet the application's and never each other's clients."""
+    # So often that a busy machine, on which nearly every attempt would meet some trouble, gets through, too.
+    _soak(
+        server,
+        database,
+        environment,
+        clients=15,
+        bookings=60,
+        rate=40,
+        pause=1,
+        times=3,
+        main=main_of_many,
+    )
+
+
+@pytest.mark.slow
+def test_longer_soak_of_several_at_a_time(server: Server, database: Db, environment: dict[str, str]) -> None:
+    """The same, with trouble until the end."""
     _soak(server, database, environment, clients=40, bookings=150, rate=150, pause=2, main=main_of_many)
 
 
