@@ -102,10 +102,13 @@ def spoil_client(database: Db, first: int = 0) -> None:
     database.bookings.update_many({"clientId": client(first + 1)}, {"$set": {"duration": 5}})
 
 
-SOUND = [change, retype, delete, delete_client, move, move_to_nobody_known, insert]
-SPOILED = [spoil, spoil_client]
+SOUND: list[Change] = [change, retype, delete, delete_client, move, move_to_nobody_known, insert]
+SPOILED: list[Change] = [spoil, spoil_client]
 EVERYTHING = [*SOUND, *SPOILED]
-BEHIND = {**dict.fromkeys(EVERYTHING, 1), **dict.fromkeys((move, move_to_nobody_known, insert), 2)}
+BEHIND: dict[Change, int] = {
+    **dict.fromkeys(EVERYTHING, 1),
+    **dict.fromkeys((move, move_to_nobody_known, insert), 2),
+}
 """How many clients are behind when it has happened."""
 
 SPREAD = 100
