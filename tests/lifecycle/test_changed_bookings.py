@@ -5,24 +5,37 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.stores.mongo.raw import find_raw
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.booking_lines import booking, client
+from tests.support.changed_bookings import (
+    BEHIND,
+    CLIENTS,
+    EVERYTHING,
+    SOUND,
+    SPOILED,
+    SPREAD,
+    Change,
+    change,
+    delete_client,
+    fill_for_each,
+    insert,
+    make_each,
+    move,
+    spoil,
+)
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
-Change = Callable[[Db, int], None]
 
 PLACES = ("--target", "clients", "--quiet", "--json")
 MIGRATE = ("migrate", *PLACES, "--batch-size", "5")
 VERIFY = ("verify", *PLACES, "--recheck", "0")
 CUTOVER = ("cutover", *PLACES, "--yes")
 ROLLBACK = ("rollback", *PLACES, "--yes")
-CLIENTS = 4
 _SESSION = {"sessionId": ObjectId("6" * 24), "price": 12}
 
 
@@ -44,93 +57,6 @@ def counts(ended: Ended) -> dict[str, int]:
 def kinds(ended: Ended) -> set[str]:
     """The kinds of the mismatches that verify found."""
     return {each["kind"] for each in json.loads(ended.stdout)["mismatches"]}
-
-
-def change(database: Db, first: int = 0) -> None:
-    """Set a field of one booking, as an application does."""
-    database.bookings.update_one(
-        {"_id": booking(first + 5)["_id"]}, {"$set": {"status": "cancelled", "price": 7}}
-    )
-
-
-def retype(database: Db, first: int = 0) -> None:
-    """Give a price another BSON type."""
-    database.bookings.update_one(
-        {"_id": booking(first + 5)["_id"]}, [{"$set": {"price": {"$toDecimal": "$price"}}}]
-    )
-
-
-def delete(database: Db, first: int = 0) -> None:
-    """Delete one booking of a client that has others."""
-    database.bookings.delete_one({"_id": booking(first + 5)["_id"]})
-
-
-def delete_client(database: Db, first: int = 0) -> None:
-    """Delete all bookings of a client."""
-    database.bookings.delete_many({"clientId": client(first + 1)})
-
-
-def move(database: Db, first: int = 0) -> None:
-    """Move a booking to another client."""
-    database.bookings.update_one(
-        {"_id": booking(first + 5)["_id"]}, {"$set": {"clientId": client(first + 2)}}
-    )
-
-
-def move_to_nobody_known(database: Db, first: int = 0) -> None:
-    """Move all bookings of a client to one that had none."""
-    database.bookings.update_many({"clientId": client(first + 1)}, {"$set": {"clientId": client(first + 90)}})
-
-
-def insert(database: Db, first: int = 0) -> None:
-    """Add bookings: of a known client, earlier than its others, and of a new one."""
-    database.bookings.insert_many(
-        [
-            booking(first + 51, clientId=client(first + 1), createdAt=DatetimeMS(10**12)),
-            booking(first + 50, clientId=client(first + 50)),
-        ]
-    )
-
-
-def spoil(database: Db, first: int = 0) -> None:
-    """Make a booking of a client break the contract, so that it has to be rejected from now on."""
-    database.bookings.update_one({"_id": booking(first + 5)["_id"]}, {"$set": {"duration": 5}})
-
-
-def spoil_client(database: Db, first: int = 0) -> None:
-    """Make all bookings of a client break the contract."""
-    database.bookings.update_many({"clientId": client(first + 1)}, {"$set": {"duration": 5}})
-
-
-SOUND: list[Change] = [change, retype, delete, delete_client, move, move_to_nobody_known, insert]
-SPOILED: list[Change] = [spoil, spoil_client]
-EVERYTHING = [*SOUND, *SPOILED]
-BEHIND: dict[Change, int] = {
-    **dict.fromkeys(EVERYTHING, 1),
-    **dict.fromkeys((move, move_to_nobody_known, insert), 2),
-}
-"""How many clients are behind when it has happened."""
-
-SPREAD = 100
-"""How far the clients and bookings of one change are from those of the next."""
-
-FEW = 12
-"""How many bookings of four clients each change has for itself."""
-
-
-def fill_for_each(database: Db, changes: Sequence[Change]) -> None:
-    """Store bookings for each change, of clients of its own."""
-    database.bookings.insert_many(
-        booking(first + number, clientId=client(first + number % CLIENTS))
-        for first in range(0, SPREAD * len(changes), SPREAD)
-        for number in range(FEW)
-    )
-
-
-def make_each(database: Db, changes: Sequence[Change]) -> None:
-    """Make each change among the bookings that are there for it."""
-    for number, act in enumerate(changes):
-        act(database, number * SPREAD)
 
 
 def of_each(database: Db, name: str, changes: Sequence[Change]) -> dict[str, list[bytes]]:

@@ -10,15 +10,13 @@ from pymongo.database import Database
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.test_changed_bookings import (
     _SESSION,
-    CLIENTS,
     CUTOVER,
     MIGRATE,
     ROLLBACK,
     VERIFY,
-    delete,
-    move,
 )
 from tests.support.booking_lines import booking, client
+from tests.support.changed_bookings import CLIENTS, delete, move
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
