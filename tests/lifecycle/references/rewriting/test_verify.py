@@ -59,7 +59,7 @@ def rewritten(database: Db, command: Run, tables: str, cut_over: None) -> None: 
 
 
 @pytest.fixture
-def orders(database: Db, command: Run, cut_over: None) -> None:  # noqa: ARG001
+def orders(database: Db, command: Run, just_cut_over: None) -> None:  # noqa: ARG001
     """Eight orders, the first six of bookings, whose references are rewritten, one of a rejected and one of no booking."""
     # The first booking's session has its own id.
     ids = enumerate([*map(old, range(1, 7)), REJECTED, ObjectId("0" * 24)], start=1)
