@@ -36,13 +36,15 @@ _CUT_OVER: dict[str, list[_Kept]] = {}
 
 
 @pytest.fixture
-def cut_over(server: Server, database: Db, command: Callable[..., Ended]) -> None:
+def cut_over(
+    request: pytest.FixtureRequest, server: Server, database: Db, command: Callable[..., Ended]
+) -> None:
     """Bookings that became client documents, two of them rejected; four collections refer to them.
 
     It is the same every time, so that the first one on a server is copied from then on. A rollback of the cut-over, which reads the
     changes since, needs `just_cut_over`.
     """
-    if server.uri not in _CUT_OVER:
+    if server.uri not in _CUT_OVER or "just_cut_over" in request.fixturenames:
         _cut_over(database, command)
         _CUT_OVER[server.uri] = list(_kept(database))
         return
@@ -53,9 +55,8 @@ def cut_over(server: Server, database: Db, command: Callable[..., Ended]) -> Non
 
 
 @pytest.fixture
-def just_cut_over(database: Db, command: Callable[..., Ended]) -> None:
-    """The same, cut over just now."""
-    _cut_over(database, command)
+def just_cut_over(cut_over: None) -> None:
+    """The same, never copied."""
 
 
 def _cut_over(database: Db, command: Callable[..., Ended]) -> None:

@@ -59,7 +59,7 @@ def rewritten(database: Db, command: Run, tables: str, cut_over: None) -> None: 
 
 
 @pytest.fixture
-def orders(database: Db, command: Run, just_cut_over: None) -> None:  # noqa: ARG001
+def orders(database: Db, command: Run, cut_over: None) -> None:  # noqa: ARG001
     """Eight orders, the first six of bookings, whose references are rewritten, one of a rejected and one of no booking."""
     # The first booking's session has its own id.
     ids = enumerate([*map(old, range(1, 7)), REJECTED, ObjectId("0" * 24)], start=1)
@@ -254,6 +254,7 @@ def test_a_document_that_two_rewrites_changed_is_compared_with_both(database: Db
     assert 2 == len(report["rewrites"])
 
 
+@pytest.mark.usefixtures("just_cut_over")
 def test_a_field_that_several_rewrites_name_is_read_once(database: Db, command: Run) -> None:
     """A field has one entry with all its values, whatever each rewrite wrote, and under which condition."""
     for more in (
