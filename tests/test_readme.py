@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from booking_migrate.domain.contract import Contract
 from tests.support.readme import (
     BLOCKS,
     DRY_RUN,
@@ -26,6 +27,15 @@ _MOST_LINES = 220
 def test_the_generated_parts_are_those_of_the_program(block: Block) -> None:
     """Each generated part is in its page as the program makes it; `python -m tests.support.readme` renews them."""
     assert BLOCKS[block]() == block.text()
+
+
+def test_the_example_config_file_shows_the_whole_contract() -> None:
+    """Its `[contract]` has every key, and behind a `#` the default."""
+    text = (ROOT / "examples" / "booking-migrate.toml").read_text(encoding="utf-8")
+    lines = text.partition("\n[contract]\n")[2].partition("\n\n")[0]
+    shown = tomllib.loads(re.sub(r"^# ", "", lines, flags=re.MULTILINE))
+
+    assert Contract().model_dump(mode="json") | tomllib.loads(lines) == shown
 
 
 def test_the_readme_is_short() -> None:

@@ -12,16 +12,20 @@ import typer.main
 from typer.core import TyperGroup
 
 from booking_migrate.cli.app import app
+from booking_migrate.cli.window import DEFAULT_OUTAGE
 from booking_migrate.quantities import span
 from booking_migrate.runs import control
+from booking_migrate.runs.plan import Limits
 from booking_migrate.stores.locks import LEASE_SECONDS
 from booking_migrate.stores.mongo.retry import RETRY_TIMEOUT
-from tests.support.readme import ROOT, pages
+from tests.support.readme import README, ROOT, pages
 
 RUNBOOK = ROOT / "examples" / "runbook.md"
 STORES = ROOT / "booking_migrate" / "stores" / "README.md"
 CONTAINERS = ROOT / "examples" / "containers.md"
 IN_PLACE = ROOT / "examples" / "in-place.md"
+CUTOVER = ROOT / "examples" / "cutover.md"
+ROLLBACK = ROOT / "examples" / "rollback.md"
 
 
 def _commands(page: Path) -> Iterator[str]:
@@ -62,10 +66,13 @@ def test_every_command_in_a_page_is_one(line: str) -> None:
         (RUNBOOK, f"or without a majority, for longer than {span(RETRY_TIMEOUT)};"),
         (STORES, f"are waited out for up to {span(RETRY_TIMEOUT)}."),
         (RUNBOOK, f"refused at the start, or ends after {span(RETRY_TIMEOUT)}."),
+        (README, f"| writes are refused | for {span(Limits().outage)} at most;"),
+        (CUTOVER, f"`--max-outage {DEFAULT_OUTAGE}` is the longest:"),
+        (ROLLBACK, f"an attempt that would take longer than `--max-outage {DEFAULT_OUTAGE}` is aborted"),
     ],
 )
 def test_the_limits_of_time_are_those_of_the_program(page: Path, sentence: str) -> None:
-    """For how long a lock lasts and a server is waited for is said as it is."""
+    """For how long a lock lasts, a server is waited for and a cut-over may refuse writes is said as it is."""
     assert sentence in " ".join(page.read_text(encoding="utf-8").split())
 
 

@@ -120,7 +120,7 @@ RISKS: dict[str, tuple[str, str]] = {
         "Changes made meanwhile could be lost to change streams and secondaries. Enlarge the oplog first.",
     ),
 }
-"""Title (see `bson.format.agreed`) and advice of each risk, by its kind; those of bookings and clients come first, in the
+"""Title (see `quantities.agreed`) and advice of each risk, by its kind; those of bookings and clients come first, in the
 order of reports."""
 
 
