@@ -140,11 +140,15 @@ def _next_steps(ctx: typer.Context, outcome: "AuditOutcome", given: AuditOptions
         return []
     steps = [
         NextStep(
-            text="Usual: change these places as shown, then run the same command again:",
+            text="These places work until the cut-over, and break at it (in place: at the first client that is migrated, so that the application "
+            "has to read both shapes before). Usual: change them as shown in the new application, which starts right after the cut-over: deployed "
+            "earlier, such queries find nothing, without an error. Then run the same command again:",
             command=same_command(ctx, ""),
         ),
         NextStep(
-            text="For readers that cannot be changed yet: create a view in the old shape, then let them read bookings_flat in place of the collection:",
+            text="For readers that cannot be changed yet: create a view in the old shape, now or later, and let them read bookings_flat in place of the "
+            "collection before the cut-over. It shows the old bookings until then, and the sessions in the old shape afterwards; each query of it "
+            "reads the whole collection:",
             command="booking-migrate view create --name bookings_flat",
         ),
     ]

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import typer
 
@@ -65,17 +66,21 @@ def steps_after_verify(
     found = [each for result in outcome.results for each in result.examples]
     ids = [each.booking_id for each in found if each.booking_id is not None]
     booking_id = shlex.quote(display_id(ids[0])) if ids else "BOOKING_ID"
+    in_collections = all(
+        isinstance(parse_place(str(ctx.params[each])), CollectionPlace) for each in ("source", "target")
+    )
+    # In place, the client documents are among the live ones from the beginning.
+    beside = in_collections and not is_live and not ctx.params["in_place"]
+    source = ctx.params["source"]
+    is_of_run = beside and run is not None and run.source == source
+    urgency = f"Nothing is urgent: {source} is live as before, and unchanged by the migration. "
     yield NextStep(
-        text="First look at one booking and its session, which changes nothing:",
+        text=f"{urgency if is_of_run else ''}First look at one booking and its session, which changes nothing:",
         command=similar_command(ctx, "explain", booking_id),
     )
-    in_collection = isinstance(parse_place(str(ctx.params["target"])), CollectionPlace)
-    if in_collection and not is_live and any(each.kind is Kind.CONTENT for each in found):
-        yield NextStep(
-            text="If the session is right, and not the booking: overwrite nothing, but correct the booking. Then delete the client document as the "
-            "last command below does, and migrate, which derives it again:",
-            command=_migrate(ctx, run),
-        )
+    repair = _Repair(ctx, run, tuple(found), knows_behind=outcome.knows_behind, beside=beside)
+    if not is_live:
+        yield from repair.safe()
     if not listed and (again := same_command(ctx, "--mismatches mismatches.jsonl")):
         yield NextStep(text="See every mismatch with its values:", command=again)
     if any(each.kind is Kind.TOTALS for each in found):
@@ -83,45 +88,120 @@ def steps_after_verify(
     if is_live:
         yield NextStep(text="After a correction, verify again:", command=_again(ctx, run))
     else:
-        yield from _repairs(found, ctx, run, knows_behind=outcome.knows_behind)
+        yield from repair.decided()
 
 
-def _repairs(
-    found: Sequence[Mismatch], ctx: typer.Context, run: RunRecord | None, *, knows_behind: bool
-) -> Iterator[NextStep]:
-    """Yield the ways to make the target right again, the mildest first."""
-    migrate, verify = _migrate(ctx, run), _again(ctx, run)
-    differs = any(each.kind is Kind.CONTENT for each in found)
-    match _policy(ctx, run):
-        case ConflictPolicy.REJECT:
-            # It would only keep these sessions again.
-            plain = migrate if run else similar_command(ctx, "migrate", without={"--on-conflict"})
-            taking = f"{plain} --on-conflict source" if differs else None
-        case ConflictPolicy.SOURCE:
-            taking = migrate
-        case ConflictPolicy.TARGET:
-            taking = None
-    overwriting = "overwrite these sessions from the bookings; what others changed in these sessions is lost:"
-    if taking is not None and (knows_behind or taking == migrate):
-        condition = f"{_NOT_BEHIND} If" if knows_behind else "Only if"
-        again = f"migrate again, {_TAKING if taking == migrate else f'and {overwriting}'}"
-        yield NextStep(text=f"{condition} the bookings are right: {again}", command=taking)
-        yield NextStep(text="Then verify again:", command=verify)
-    elif knows_behind:
-        text = f"{_NOT_BEHIND} {_KEEPING[0].upper()}{_KEEPING[1:]}"
-        yield NextStep(text=text, command=migrate)
-        yield NextStep(text="Then verify again:", command=verify)
-    else:
-        yield NextStep(
-            text=f"Safe in any case, and enough if only bookings have changed since the run: {_KEEPING}",
-            command=migrate,
-        )
-        yield NextStep(text="Then verify again:", command=verify)
+@dataclass(frozen=True, slots=True)
+class _Repair:
+    """The ways to make a target right again that is not live, the mildest first."""
+
+    ctx: typer.Context
+    run: RunRecord | None
+    found: Sequence[Mismatch]
+    knows_behind: bool
+    """Whether a client whose bookings have changed since the run counts as behind, and not as a mismatch."""
+
+    beside: bool
+    """Whether both sides are collections, and the bookings are not touched by the migration."""
+
+    def safe(self) -> Iterator[NextStep]:
+        """Yield what may be all that is needed where bookings may have changed since the run, and loses nothing."""
+        if self._keeps() and not self.knows_behind:
+            yield NextStep(
+                text=f"Safe in any case, and enough if only bookings have changed since the run: {_KEEPING}:",
+                command=self._migrate(),
+            )
+            yield NextStep(text="Then verify again:", command=self._verify())
+
+    def decided(self) -> Iterator[NextStep]:
+        """Yield what needs a decision, and how to make it."""
+        yield from self._judgement()
+        taking = self._taking()
         if taking is not None:
-            text = f"Only if it still differs, and the bookings are right: {overwriting}"
-            yield NextStep(text=text, command=taking)
-            yield NextStep(text="Then verify once more:", command=verify)
-    yield from _look(found, str(ctx.params["target"]))
+            right = "every booking listed is" if self._is_judged() else "the bookings are"
+            again = _OVERWRITING if self._keeps() else f"migrate again, {_TAKING}"
+            yield NextStep(text=f"Only when {right} right: {again}:", command=taking)
+            yield NextStep(text="Then verify again:", command=self._verify())
+        yield from self._deletion()
+
+    def _judgement(self) -> Iterator[NextStep]:
+        """Yield which side is right usually, and what to do about a booking that is wrong."""
+        cause = _NOT_BEHIND if self.knows_behind else ""
+        keeping = f"{_KEEPING[0].upper()}{_KEEPING[1:]}:"
+        may_keep = self.knows_behind and self._keeps()
+        if not self._is_judged():
+            if may_keep and self._taking() is None:
+                yield NextStep(text=f"{cause} {keeping}", command=self._migrate())
+                yield NextStep(text="Then verify again:", command=self._verify())
+            elif cause:
+                yield NextStep(text=cause)
+            return
+        source, target = self.ctx.params["source"], self.ctx.params["target"]
+        still = "If it still differs: b" if self._keeps() and not self.knows_behind else "B"
+        yield NextStep(
+            text=f"{f'{cause} ' if cause else ''}{still}efore the cut-over the application writes only to {source}, so usually the bookings are right. "
+            f"If you do not know, ask the developers who or what wrote to {target}."
+        )
+        first = "If any session is right, correct its booking first"
+        if may_keep:
+            yield NextStep(text=f"{first}; then {_KEEPING}:", command=self._migrate())
+            yield NextStep(
+                text="Then verify again; nothing more is needed if that is proven:", command=self._verify()
+            )
+        else:
+            yield NextStep(text=f"{first}{'; then migrate and verify as above' if self._keeps() else ''}.")
+
+    def _deletion(self) -> Iterator[NextStep]:
+        """Yield how to see a client document that others changed, and how to do away with it, which `migrate` does not."""
+        client_id = next((each.client_id for each in self.found if each.client_id is not None), None)
+        named = None if client_id is None else in_mongosh(client_id)
+        is_collection = isinstance(parse_place(str(self.ctx.params["target"])), CollectionPlace)
+        if named is None or not is_collection or self.ctx.params["in_place"]:
+            return
+        collection = f"db.getCollection({json.dumps(self.ctx.params['target'])})"
+        yield NextStep(
+            text="Only if it still differs after that: look at the client document, and copy the output, in mongosh:",
+            command=f"{collection}.find({{clientId: {named}}})",
+        )
+        yield NextStep(
+            text="Only if nothing that others put there is needed: delete the document, which loses what only it has, in mongosh:",
+            command=f"{collection}.deleteOne({{clientId: {named}}})",
+        )
+        yield NextStep(
+            text="Then migrate, which derives it again from its bookings:", command=self._migrate()
+        )
+        yield NextStep(text="Then verify again:", command=self._verify())
+
+    def _taking(self) -> str | None:
+        """Return the command that overwrites sessions from their bookings, if there is one."""
+        match _policy(self.ctx, self.run):
+            case ConflictPolicy.REJECT:
+                if not self._has_content():
+                    return None
+                # It would only keep these sessions again.
+                plain = similar_command(self.ctx, "migrate", without={"--on-conflict"})
+                return f"{self._migrate() if self.run else plain} --on-conflict source"
+            case ConflictPolicy.SOURCE:
+                return self._migrate()
+            case ConflictPolicy.TARGET:
+                return None
+
+    def _keeps(self) -> bool:
+        """Return whether to migrate again keeps what others changed."""
+        return _policy(self.ctx, self.run) is not ConflictPolicy.SOURCE
+
+    def _has_content(self) -> bool:
+        return any(each.kind is Kind.CONTENT for each in self.found)
+
+    def _is_judged(self) -> bool:
+        """Return whether either side may be right."""
+        return self.beside and self._has_content()
+
+    def _migrate(self) -> str:
+        return similar_command(self.ctx, "migrate") if self.run is None else command_of(self.run, "migrate")
+
+    def _verify(self) -> str:
+        return _again(self.ctx, self.run)
 
 
 def _policy(ctx: typer.Context, run: RunRecord | None) -> ConflictPolicy:
@@ -133,21 +213,19 @@ def _policy(ctx: typer.Context, run: RunRecord | None) -> ConflictPolicy:
 
 
 _KEEPING = (
-    "migrate again, which brings in what the target lacks, and keeps client documents that others changed:"
+    "migrate again, which brings in what the target lacks, and keeps client documents that others changed"
 )
+
+_OVERWRITING = "overwrite these sessions from the bookings; what others changed in these sessions is lost"
 
 _TAKING = (
     "which brings in what the target lacks, and overwrites sessions that differ from their bookings; what others changed in these sessions "
-    "is lost:"
+    "is lost"
 )
 """What the same does where conflicts are decided for the source."""
 
 _NOT_BEHIND = "Bookings that have changed since the run are not the cause: their clients would count as behind. The target itself was changed."
 """What is known of a mismatch where the changes since the run are."""
-
-
-def _migrate(ctx: typer.Context, run: RunRecord | None) -> str:
-    return similar_command(ctx, "migrate") if run is None else command_of(run, "migrate")
 
 
 def _again(ctx: typer.Context, run: RunRecord | None) -> str:
@@ -169,29 +247,6 @@ def _lacking(ctx: typer.Context, run: RunRecord) -> Sequence[str]:
 
 _PLACES = frozenset({"--source", "--target"})
 """What a verification has compared, as its user wanted it."""
-
-
-def _look(mismatches: Sequence[Mismatch], target: str) -> Iterator[NextStep]:
-    """Yield how to see a client document that others changed, and how to do away with it.
-
-    `migrate` keeps such a document.
-    """
-    client_id = next((each.client_id for each in mismatches if each.client_id is not None), None)
-    if client_id is None or not isinstance(parse_place(target), CollectionPlace):
-        return
-    named = in_mongosh(client_id)
-    if named is None:
-        return
-    collection = f"db.getCollection({json.dumps(target)})"
-    yield NextStep(
-        text="Only if it still differs after that: see what is in the client document, in mongosh:",
-        command=f"{collection}.find({{clientId: {named}}})",
-    )
-    yield NextStep(
-        text="Only if nothing that others put there is needed, or, where a session was right, once its booking is corrected: copy that output "
-        "first, then delete the document, which loses what only it has; then migrate, which derives it again, and verify as above. In mongosh:",
-        command=f"{collection}.deleteOne({{clientId: {named}}})",
-    )
 
 
 _WHEN_READY = "When the new application is ready, make the target the live collection"

@@ -50,7 +50,8 @@ def without_records(target: str | None, kept: str, part: str) -> str:
     if target is None:
         return records
     return (
-        f"{records}\nIf no backup has them, and it was cut over: a rollback is not possible, and the collection that it made live stays live "
+        f"{records}\nIf no backup has them, look whether it was cut over: documents of the live collection have the field sessions then.\n"
+        "If it was cut over: a rollback is not possible, and the collection that it made live stays live "
         f"with its client documents. The old bookings, as they were then, are in a collection {kept}, which is to be kept. To see "
         "whether there is one, in mongosh: "
         f"db.getCollectionNames().filter(name => name.includes({json.dumps(part)}))\n"

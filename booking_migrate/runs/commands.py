@@ -51,7 +51,7 @@ LEAVING = (
 )
 """The other choice."""
 
-STOP_THE_OLD = "stop the old application right after it"
+STOP_THE_OLD = "stop the old application right after it, because its deletes by clientId would remove whole client documents"
 """What an operator has to do about a cut-over: the guard refuses new bookings in the old shape only."""
 
 CONFIG_PLACEHOLDER = "CONFIG.toml"

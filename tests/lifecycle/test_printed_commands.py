@@ -105,17 +105,17 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     # Followed, the change would be behind, and no mismatch.
     database.booking_migrate_runs.update_many({}, {"$unset": {"follow": ""}})
     steps = json.loads(invoke("verify", *given, "--recheck", "0", "--json").stdout)["next_steps"]
-    explain, corrected, mismatches, migrate, again, decided, once_more = (
+    explain, migrate, again, mismatches, decided, once_more, derived, at_last = (
         step["command"] for step in steps if (step["command"] or "").startswith("booking-migrate")
     )
 
     assert (
         f"booking-migrate migrate --db {named[1]} {' '.join(PLACES)} --accept duration-too-short" == migrate
     )
-    assert migrate == corrected
+    assert migrate == derived
     assert f"{migrate} --on-conflict source" == decided
     assert set(given) <= set(again.split())
-    assert again == once_more
+    assert again == once_more == at_last
     lacking = json.loads(invoke("verify", *PLACES, *named, "--json").stdout)["next_steps"][0]
     assert "lacks --accept of the run" in lacking["text"]
     assert (
@@ -128,13 +128,37 @@ def test_advice_after_verify_names_everything(invoke: Invoke, named: tuple[str, 
     assert 0 == copied(invoke, explain).exit_code
 
 
-def test_in_place(invoke: Invoke, named: tuple[str, str]) -> None:
-    """The verification that is advised after a migration in place is of that run."""
+def test_a_session_that_is_right(invoke: Invoke, named: tuple[str, str], database: Db) -> None:
+    """Once its booking is corrected, the two commands printed for that lead to the cut-over, and nothing is deleted."""
+    given = (*PLACES, *named, "--accept", "duration-too-short")
+    assert 0 == invoke("migrate", *given, "--quiet").exit_code
+    of_first = {"sessions.legacyBookingId": booking(1)["_id"]}
+    assert database.clients.update_one(of_first, {"$set": {"sessions.0.notes": "right"}}).modified_count
+    steps = json.loads(invoke("verify", *given, "--json").stdout)["next_steps"]
+    (first,) = (
+        place for place, step in enumerate(steps) if step["text"].startswith("If any session is right")
+    )
+    losing = [place for place, step in enumerate(steps) if "lost" in step["text"] or "loses" in step["text"]]
+    database.bookings.update_one({"_id": booking(1)["_id"]}, {"$set": {"notes": "right"}})
+
+    assert first + 1 < min(losing)
+    assert [0, 0] == [copied(invoke, step["command"]).exit_code for step in steps[first : first + 2]]
+    assert 0 == invoke("cutover", *given, "--yes").exit_code
+
+
+def test_in_place(invoke: Invoke, named: tuple[str, str], database: Db) -> None:
+    """The verification that is advised after a migration in place is of that run, and leads to no deletion of what is live."""
     done = invoke("migrate", "--in-place", "--source", "bookings", "--archive", "old", *named, "--json")
     verify = json.loads(done.stdout)["next_steps"][-1]["command"]
 
     assert f"booking-migrate verify --db {named[1]} --in-place --source bookings --archive old" == verify
     assert 0 == copied(invoke, verify).exit_code
+    database.bookings.update_one({"sessions": {"$exists": True}}, {"$set": {"sessions.0.notes": "damaged"}})
+    damaged = copied(invoke, f"{verify} --json")
+    assert 4 == damaged.exit_code
+    assert "explain" in damaged.stdout
+    assert "deleteOne" not in damaged.stdout
+    assert "is live as before" not in damaged.stdout
 
 
 def test_errors_name_the_database(invoke: Invoke, named: tuple[str, str], database: Db) -> None:

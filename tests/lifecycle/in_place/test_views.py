@@ -101,12 +101,18 @@ def test_old_shape(database: Db, command: Run) -> None:
 
 
 def test_old_shape_before_migration(database: Db, command: Run) -> None:
-    """Over a collection that is not migrated, the view shows the collection."""
+    """Over a collection that is not migrated, the view shows the collection, and the same bookings after its cut-over."""
     bookings = _mixed(database)
     database.bookings.insert_many(bookings)
     command(*CREATE, "--name", "bookings_flat")
 
     assert _encoded(_documents(database, "bookings")) == _encoded(_documents(database, "bookings_flat"))
+    for step in (["migrate"], ["verify"], ["cutover", "--yes", "--rejected", "carry"]):
+        assert command(*step, "--quiet").returncode in {0, 3}
+    assert database.bookings.find_one({"sessions": {"$exists": True}})
+    assert {each["_id"] for each in bookings} == {
+        each["_id"] for each in _documents(database, "bookings_flat")
+    }
 
 
 def test_new_shape(database: Db, command: Run) -> None:
