@@ -82,7 +82,10 @@ class OutageOptions(Group, panel=RULES):
     @property
     def recorded_limits(self) -> dict[str, str]:
         """Return the limits that are not left at their defaults, as the journal keeps them."""
-        return {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
+        recorded = {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
+        return (
+            recorded if self.attempts == Limits().attempts else {**recorded, "attempts": str(self.attempts)}
+        )
 
 
 def parse_outage(text: str) -> float:

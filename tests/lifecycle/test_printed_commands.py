@@ -176,9 +176,11 @@ def test_errors_name_the_database(invoke: Invoke, named: tuple[str, str], databa
     assert 3 == copied(invoke, commands_in(unfinished["advice"])[0]).exit_code
 
 
-@pytest.mark.parametrize("more", [("--rejected", "leave"), ("--rejected", "carry")])
+@pytest.mark.parametrize(
+    "more", [("--rejected", "leave"), ("--rejected", "carry", "--max-outage", "30s", "--attempts", "3")]
+)
 def test_a_cutover_is_continued_with_its_own_options(
-    invoke: Invoke, named: tuple[str, str], database: Db, killed: Killed, more: tuple[str, str]
+    invoke: Invoke, named: tuple[str, str], database: Db, killed: Killed, more: tuple[str, ...]
 ) -> None:
     """A cut-over that was killed is printed with the options that only it has, and can be continued so."""
     assert 3 == invoke("migrate", *PLACES, *named, "--quiet").exit_code
@@ -186,9 +188,9 @@ def test_a_cutover_is_continued_with_its_own_options(
     killed(Step.FENCED.value, 1, "cutover", *PLACES, *named, "--yes", "--quiet", *more)
     cutover, abort, _ = possible(invoke, *named)
 
-    assert {more[0].removeprefix("--"): more[1]} == database.booking_migrate_runs.find_one()[
-        "cutover_options"
-    ]  # type: ignore[index]
+    given = dict(zip((name.removeprefix("--") for name in more[::2]), more[1::2], strict=True))
+    (run,) = database.booking_migrate_runs.find()
+    assert given == run["cutover_options"]
     assert cutover.endswith(" ".join(more))
     assert f"booking-migrate cutover --db {named[1]} {' '.join(PLACES)} --abort" == abort
     assert 0 == copied(invoke, cutover + " --yes").exit_code
