@@ -31,7 +31,7 @@ A view checks no contract, and the server works it out at each query, from the w
 
 \b
 [bold]Examples[/bold]
-  For readers of the old shape, before a cut-over, or during or after migrate --in-place:
+  For readers of the old shape, from before a cut-over on, or in place:
     MONGODB_URI=mongodb://localhost booking-migrate view create --name bookings_flat --db shop
   For a new frontend, before anything is migrated:
     booking-migrate view create --new-shape --name clients_preview --source bookings
