@@ -117,7 +117,9 @@ def check_ready(
         find = f"db.getCollection({json.dumps(kept_in)}).find({mine})"
         advice = (
             f"See them and their reasons, in mongosh: {find}\n"
-            f"Usual: fix them in the source, then migrate again: {command_of(run, 'migrate')}\n"
+            f"Nothing is urgent, {run.source} is live and unchanged. Usual: ask the developers for the right values, since one that "
+            "merely passes falsifies live bookings, fix them in the source, then migrate again: "
+            f"{command_of(run, 'migrate')}\n"
             f"Verify again: {command_of(run, 'verify')}\n"
             f"Then run the same command again, which does not ask about rejected bookings if none is left: {SAME_COMMAND}\n"
             f"{_accepting(run, example)}"

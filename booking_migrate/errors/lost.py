@@ -50,13 +50,15 @@ def without_records(target: str | None, kept: str, part: str) -> str:
     if target is None:
         return records
     return (
-        f"{records}\nIf no backup has them, look whether it was cut over: documents of the live collection have the field sessions then.\n"
-        "If it was cut over: a rollback is not possible, and the collection that it made live stays live "
-        f"with its client documents. The old bookings, as they were then, are in a collection {kept}, which is to be kept. To see "
+        f"{records}\nIf no backup has them, look whether it was cut over, or migrated in place: documents of the live collection have "
+        "the field sessions then. To see one, with the name of the live collection for LIVE, in mongosh: "
+        'db.getCollection("LIVE").findOne({sessions: {$exists: true}})\n'
+        "If there is one: a rollback is not possible, and the collection that it made live stays live "
+        f"with its client documents. The old bookings, as they were then, are in a collection {kept}, or, in place, in its archive, which is to be kept. To see "
         "whether there is one, in mongosh: "
         f"db.getCollectionNames().filter(name => name.includes({json.dumps(part)}))\n"
-        "If it was not cut over: a migration side by side has not changed the bookings then. Only if all "
-        f"of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"
+        f"If it shows null: the bookings are unchanged, and {target} does no harm; leave it if you are not sure. Only if the one who "
+        f"ran the migration confirms that all of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"
     )
 
 

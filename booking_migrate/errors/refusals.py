@@ -224,8 +224,8 @@ class UniqueIndexViolated(DuplicateKeys):
     effect = "What was written before is kept, and need not be removed."
 
     hint = (
-        "{calm}Several clients have the same value in {fields}, or lack it. Usual: correct it in the bookings, which are live "
-        "data.{finding}\n{finding_all}{correcting}{finding_users}"
+        "{calm}Several clients have the same value in {fields}, or lack it. Usual: ask the developers which client each value "
+        "belongs to, without inventing one, then correct it in the bookings, which are live data.{finding}\n{finding_all}{correcting}{finding_users}"
         "Only if the developers of the new application say that clients may share a value, drop the index. First see its definition, with "
         'which createIndex makes it again, but not while several have the same value; in mongosh: db.getCollection("{place}").getIndexes()\n'
         'To drop it, in mongosh: db.getCollection("{place}").dropIndex("{index}")\n'
@@ -269,7 +269,7 @@ class UniqueIndexViolated(DuplicateKeys):
     def calm(self) -> str:
         """Return that nothing is urgent, where bookings are migrated side by side."""
         is_apart = self.source and self.source != self.place
-        return f"{self.source} is live and unchanged. " if is_apart else ""
+        return f"Nothing is urgent, {self.source} is live and unchanged. " if is_apart else ""
 
     @property
     def finding_users(self) -> str:
