@@ -10,7 +10,13 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.atomic import StandardOutput, check_standard_output, open_output
 from booking_migrate.stores.files.booking_map import MapFile, MapFormat
 from booking_migrate.stores.own_collections import refuse_own
-from booking_migrate.stores.places import CollectionPlace, StreamPlace, parse_place, stem_and_suffix
+from booking_migrate.stores.places import (
+    CollectionPlace,
+    FilePlace,
+    StreamPlace,
+    parse_place,
+    stem_and_suffix,
+)
 
 if TYPE_CHECKING:
     from booking_migrate.stores.booking_map import BookingMap
@@ -46,15 +52,16 @@ def parse_map_place(text: str) -> MapPlace:
     suffix = stem_and_suffix(text)[1].lower()
     if suffix in _FORMATS and "\x00" not in text:
         return MapFilePlace(text, _FORMATS[suffix], gzip=text.lower().endswith(".gz"))
-    if suffix in (".json", ".bson"):
-        raise BadPlace(
-            text, "a map is written as JSON lines or CSV", "Name it .jsonl or .csv; .gz may follow."
-        )
-    place = parse_place(text)
-    if isinstance(place, CollectionPlace):
-        refuse_own(place.name)
-        return place
-    return StreamPlace()
+    match parse_place(text):
+        case CollectionPlace() as place:
+            refuse_own(place.name)
+            return place
+        case StreamPlace():
+            return StreamPlace()
+        case FilePlace():
+            raise BadPlace(
+                text, "a map is written as JSON lines or CSV", "Name it .jsonl or .csv; .gz may follow."
+            )
 
 
 def open_map(place: MapPlace, connection: Connection, *, overwrite: bool) -> "BookingMap":
