@@ -4,7 +4,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from booking_migrate.domain.contract import FIELDS, RESERVED, TOTALS, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, TOTALS, Presence
+from booking_migrate.domain.kinds import Kind
 from booking_migrate.domain.session import CLIENT_FIELDS
 
 SESSIONS = "sessions"

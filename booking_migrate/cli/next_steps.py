@@ -13,7 +13,8 @@ from pathlib import Path
 import typer
 
 from booking_migrate.cli.parameters import WORDS, is_from
-from booking_migrate.domain.rejection import NOT_FOUND, WAIVABLE, Reason
+from booking_migrate.domain.contract import WAIVABLE
+from booking_migrate.domain.rejection import NOT_FOUND, Reason
 from booking_migrate.errors import SAME_COMMAND
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.runs.commands import CONFIG_PLACEHOLDER

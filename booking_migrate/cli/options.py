@@ -17,8 +17,8 @@ import typer
 from booking_migrate.bson.document import MAXIMUM_SIZE
 from booking_migrate.cli.config_file import OwnTable, read_config_option
 from booking_migrate.cli.parameters import Group, is_from, option
-from booking_migrate.domain.contract import Contract
-from booking_migrate.domain.rejection import WAIVABLE, ConflictPolicy, Reason
+from booking_migrate.domain.contract import WAIVABLE, Contract
+from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, DEFAULT_RULES, PeopleFields, Rules
 from booking_migrate.errors import BadConfiguration
 from booking_migrate.quantities import grouped

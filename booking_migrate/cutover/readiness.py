@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_fields
-from booking_migrate.domain.rejection import WAIVABLE
+from booking_migrate.domain.contract import WAIVABLE
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.quantities import plural

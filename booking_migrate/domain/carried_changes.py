@@ -22,9 +22,9 @@ from booking_migrate.bson.format import Difference, display_id, show_element
 from booking_migrate.bson.format import differences as compare
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, compose
-from booking_migrate.domain.contract import RESERVED, TOTALS, is_client_id
+from booking_migrate.domain.contract import RESERVED, TOTALS, WAIVABLE
 from booking_migrate.domain.ids import booking_of_session, client_document_id, time_of
-from booking_migrate.domain.rejection import WAIVABLE
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import (
     ADDED,

@@ -28,8 +28,9 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import describe
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import DOCUMENT_FIELDS, TOTALS, is_client_id
+from booking_migrate.domain.contract import DOCUMENT_FIELDS, TOTALS
 from booking_migrate.domain.ids import client_document_id, time_of
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import Fault, Reason
 from booking_migrate.domain.session import CLIENT_FIELDS, Session
 

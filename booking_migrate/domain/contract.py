@@ -1,63 +1,35 @@
 """The contract with the new application: which values a session may have.
 
-`FIELDS` is the one definition: a field's BSON types, whether it must be there, and which rule its values keep. From it
+`FIELDS` is the one definition: a field's BSON types, whether it must be there, and which rules its values keep. From it
 come the pydantic-core validator that every booking passes (`Contract.validator`), the words of a fault
 (`Contract.fault`) and the table in the README. `Contract` holds what the config file may change in it.
 """
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import Enum
-from math import isfinite
 from typing import Annotated, Any
 
-from bson.binary import Binary
-from bson.datetime_ms import DatetimeMS
-from bson.decimal128 import Decimal128
-from bson.int64 import Int64
-from bson.objectid import ObjectId
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import CoreSchema, SchemaValidator, core_schema
 
-from booking_migrate.bson.document import DATE, DECIMAL128, DOUBLE, INT32, INT64, OBJECT_ID, STRING, Opaque
+from booking_migrate.bson.document import Opaque
 from booking_migrate.bson.format import describe
+from booking_migrate.domain.kinds import (
+    Kind,
+    has_kind,
+    is_finite,
+    length_schema,
+    number_schema,
+    schema_of,
+    utf16_length,
+)
 from booking_migrate.domain.rejection import Fault, Reason
 
 EMAIL = r"[^\x00-\x20@]+@[^\x00-\x20@]+\.[^\x00-\x20@]+"
 USER_ID = r"[0-9]{4}"
 TIME = r"([01]?[0-9]|2[0-3]):[0-5][0-9]"
 CURRENCY = r"[A-Z]{3}"
-
-_UUID_SUBTYPES = frozenset({3, 4})
-_UUID_LENGTH = 16
-
-
-NUMBER_TYPES = frozenset({int, Int64, float, Decimal128})
-"""The Python types of BSON's numbers; bool is not among them."""
-
-
-class Kind(Enum):
-    """The BSON types a field may have: for people, as Python types, and as the type bytes of flat bookings.
-
-    A match on a kind has a case for each, which mypy checks.
-    """
-
-    IDENTIFIER = (
-        "an ObjectId, a string, an integer or a UUID",
-        frozenset({ObjectId, str, int, Int64}),
-        frozenset({OBJECT_ID}),
-    )
-    """Flat bookings have ObjectIds only. A UUID is one of the binary values, so `has_kind` recognizes it."""
-
-    STRING = ("a string", frozenset({str}), frozenset({STRING}))
-    NUMBER = ("a number", NUMBER_TYPES, frozenset({DOUBLE, INT32, INT64, DECIMAL128}))
-    DATE = ("a date", frozenset({DatetimeMS}), frozenset({DATE}))
-
-    def __init__(self, text: str, types: frozenset[type], flat_types: frozenset[int]) -> None:
-        self.text = text
-        self.types = types
-        self.flat_types = flat_types
 
 
 class Presence(Enum):
@@ -77,6 +49,32 @@ class Presence(Enum):
     """Absent or null is fine and stays so."""
 
 
+class Constraint(Enum):
+    """What a rule asks of a value of the right type. A match on it has a case for each, which mypy checks."""
+
+    PATTERN = "pattern"
+    """The whole string matches a regular expression, in the common ground of Python, Rust and PCRE."""
+
+    ALLOWED = "allowed"
+    """The string is one of those that the contract lists, if it lists any."""
+
+    MINIMUM = "minimum"
+    MAXIMUM_LENGTH = "maximum length"
+    """In UTF-16 units."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueRule:
+    """One rule for values that are strings or numbers."""
+
+    reason: Reason
+    """The reason for which a value is refused that breaks it; ``--accept`` waives it."""
+
+    constraint: Constraint
+    by: str
+    """The regular expression; of other constraints the name of the `Contract` attribute."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldRule:
     """What one field of a booking must be."""
@@ -84,98 +82,111 @@ class FieldRule:
     name: str
     kind: Kind
     presence: Presence
-    reason: Reason | None = None
-    """The reason for which a value of the right type is refused; None if every such value is fine."""
+    rules: tuple[ValueRule, ...] = ()
+    """For values of the right type. Of those that a value breaks, the first one counts."""
 
     missing: Reason = Reason.FIELD_MISSING
     wrong_type: Reason = Reason.WRONG_TYPE
     default: str | None = None
     """What a session has where its booking lacks the field; None: no fixed value."""
 
-    pattern: str | None = None
-    """A regular expression for the whole string, in the common ground of Python, Rust and PCRE."""
-
-    allowed: str | None = None
-    """The name of the `Contract` attribute that lists the values allowed."""
-
-    minimum: str | None = None
-    """The name of the `Contract` attribute with the least number allowed."""
-
-    maximum_length: str | None = None
-    """The name of the `Contract` attribute with the greatest length allowed, in UTF-16 units."""
-
 
 DEFAULT_STATUS = "pending"
 """What an absent `status` or `paymentStatus` counts as."""
 
 _REQUIRED, _DEFAULTED, _FROM_ID, _LOOKED_UP, _OPTIONAL = Presence
+_PATTERN, _ALLOWED, _MINIMUM, _MAXIMUM_LENGTH = Constraint
+
+
+def _only(reason: Reason, constraint: Constraint, by: str) -> tuple[ValueRule]:
+    return (ValueRule(reason, constraint, by),)
+
+
+_USER_ID = _only(Reason.USER_ID_INVALID, _PATTERN, USER_ID)
+_EMAIL = _only(Reason.EMAIL_INVALID, _PATTERN, EMAIL)
+_TIME = _only(Reason.TIME_INVALID, _PATTERN, TIME)
 
 FIELDS: tuple[FieldRule, ...] = (
     FieldRule(
         "clientId",
         Kind.IDENTIFIER,
         _REQUIRED,
-        Reason.CLIENT_ID_INVALID,
         missing=Reason.CLIENT_ID_MISSING,
         wrong_type=Reason.CLIENT_ID_INVALID,
     ),
     FieldRule("expertId", Kind.IDENTIFIER, _REQUIRED),
-    FieldRule("clientUserId", Kind.STRING, _LOOKED_UP, Reason.USER_ID_INVALID, pattern=USER_ID),
-    FieldRule("clientEmail", Kind.STRING, _LOOKED_UP, Reason.EMAIL_INVALID, pattern=EMAIL),
-    FieldRule("expertUserId", Kind.STRING, _LOOKED_UP, Reason.USER_ID_INVALID, pattern=USER_ID),
-    FieldRule("expertEmail", Kind.STRING, _LOOKED_UP, Reason.EMAIL_INVALID, pattern=EMAIL),
+    FieldRule("clientUserId", Kind.STRING, _LOOKED_UP, _USER_ID),
+    FieldRule("clientEmail", Kind.STRING, _LOOKED_UP, _EMAIL),
+    FieldRule("expertUserId", Kind.STRING, _LOOKED_UP, _USER_ID),
+    FieldRule("expertEmail", Kind.STRING, _LOOKED_UP, _EMAIL),
     FieldRule(
-        "sessionType", Kind.STRING, _REQUIRED, Reason.SESSION_TYPE_NOT_ALLOWED, allowed="session_types"
+        "sessionType",
+        Kind.STRING,
+        _REQUIRED,
+        _only(Reason.SESSION_TYPE_NOT_ALLOWED, _ALLOWED, "session_types"),
     ),
-    FieldRule("duration", Kind.NUMBER, _REQUIRED, Reason.DURATION_TOO_SHORT, minimum="minimum_duration"),
+    FieldRule(
+        "duration", Kind.NUMBER, _REQUIRED, _only(Reason.DURATION_TOO_SHORT, _MINIMUM, "minimum_duration")
+    ),
     FieldRule("scheduledDate", Kind.DATE, _REQUIRED),
-    FieldRule("startTime", Kind.STRING, _REQUIRED, Reason.TIME_INVALID, pattern=TIME),
-    FieldRule("endTime", Kind.STRING, _REQUIRED, Reason.TIME_INVALID, pattern=TIME),
+    FieldRule("startTime", Kind.STRING, _REQUIRED, _TIME),
+    FieldRule("endTime", Kind.STRING, _REQUIRED, _TIME),
     FieldRule(
         "status",
         Kind.STRING,
         _DEFAULTED,
-        Reason.STATUS_NOT_ALLOWED,
+        _only(Reason.STATUS_NOT_ALLOWED, _ALLOWED, "statuses"),
         default=DEFAULT_STATUS,
-        allowed="statuses",
     ),
-    FieldRule("price", Kind.NUMBER, _REQUIRED, Reason.PRICE_NEGATIVE, minimum="minimum_price"),
+    FieldRule("price", Kind.NUMBER, _REQUIRED, _only(Reason.PRICE_NEGATIVE, _MINIMUM, "minimum_price")),
     FieldRule(
         "currency",
         Kind.STRING,
         _REQUIRED,
-        Reason.CURRENCY_NOT_ALLOWED,
-        pattern=CURRENCY,
-        allowed="currencies",
+        (
+            ValueRule(Reason.CURRENCY_NOT_ALLOWED, _ALLOWED, "currencies"),
+            ValueRule(Reason.CURRENCY_NOT_ALLOWED, _PATTERN, CURRENCY),
+        ),
     ),
     FieldRule(
         "paymentStatus",
         Kind.STRING,
         _DEFAULTED,
-        Reason.PAYMENT_STATUS_NOT_ALLOWED,
+        _only(Reason.PAYMENT_STATUS_NOT_ALLOWED, _ALLOWED, "payment_statuses"),
         default=DEFAULT_STATUS,
-        allowed="payment_statuses",
     ),
     FieldRule("paymentMethod", Kind.STRING, _OPTIONAL),
     FieldRule("meetingLink", Kind.STRING, _OPTIONAL),
-    FieldRule("notes", Kind.STRING, _OPTIONAL, Reason.NOTES_TOO_LONG, maximum_length="maximum_notes_length"),
+    FieldRule(
+        "notes", Kind.STRING, _OPTIONAL, _only(Reason.NOTES_TOO_LONG, _MAXIMUM_LENGTH, "maximum_notes_length")
+    ),
     FieldRule(
         "cancellationReason",
         Kind.STRING,
         _OPTIONAL,
-        Reason.CANCELLATION_REASON_TOO_LONG,
-        maximum_length="maximum_cancellation_reason_length",
+        _only(Reason.CANCELLATION_REASON_TOO_LONG, _MAXIMUM_LENGTH, "maximum_cancellation_reason_length"),
     ),
-    FieldRule("cancelledBy", Kind.STRING, _OPTIONAL, Reason.CANCELLED_BY_NOT_ALLOWED, allowed="cancelled_by"),
+    FieldRule(
+        "cancelledBy",
+        Kind.STRING,
+        _OPTIONAL,
+        _only(Reason.CANCELLED_BY_NOT_ALLOWED, _ALLOWED, "cancelled_by"),
+    ),
     FieldRule("cancellationTime", Kind.DATE, _OPTIONAL),
     FieldRule(
-        "refundAmount", Kind.NUMBER, _OPTIONAL, Reason.REFUND_AMOUNT_NEGATIVE, minimum="minimum_refund_amount"
+        "refundAmount",
+        Kind.NUMBER,
+        _OPTIONAL,
+        _only(Reason.REFUND_AMOUNT_NEGATIVE, _MINIMUM, "minimum_refund_amount"),
     ),
     FieldRule("createdAt", Kind.DATE, _FROM_ID),
     FieldRule("updatedAt", Kind.DATE, _FROM_ID),
 )
 
 RULES = {rule.name: rule for rule in FIELDS}
+
+WAIVABLE = frozenset(rule.reason for field in FIELDS for rule in field.rules)
+"""The reasons of value rules: ``--accept`` lets a booking pass that breaks one of them."""
 
 RESERVED = {"sessionId": "new", "legacyBookingId": "_id"}
 """Names that the conversion gives, with where their values are from; a booking that has one of its own is rejected."""
@@ -232,12 +243,10 @@ class Contract(BaseModel):
             rule: the field's.
             accepted: the value rules that are waived.
         """
-        return SchemaValidator(
-            self._schema(rule, waived=rule.reason in accepted), core_schema.CoreConfig(strict=True)
-        )
+        return SchemaValidator(self._schema(rule, accepted), core_schema.CoreConfig(strict=True))
 
     def _typed_dict_field(self, rule: FieldRule, accepted: Container[Reason]) -> core_schema.TypedDictField:
-        schema = self._schema(rule, waived=rule.reason in accepted)
+        schema = self._schema(rule, accepted)
         match rule.presence:
             case Presence.REQUIRED | Presence.LOOKED_UP:
                 return core_schema.typed_dict_field(schema, required=True)
@@ -246,60 +255,73 @@ class Contract(BaseModel):
             case Presence.OPTIONAL:
                 return core_schema.typed_dict_field(core_schema.nullable_schema(schema), required=False)
 
-    def _schema(self, rule: FieldRule, *, waived: bool) -> CoreSchema:
-        match rule.kind:
-            case Kind.DATE:
-                return core_schema.is_instance_schema(DatetimeMS)
-            case Kind.IDENTIFIER:
-                check_id = _check_client_id if rule.reason is Reason.CLIENT_ID_INVALID else _check_identifier
-                rare = core_schema.no_info_plain_validator_function(check_id)
-                return _first_of(core_schema.is_instance_schema(ObjectId), rare)
-            case Kind.NUMBER:
-                least = None if waived or rule.minimum is None else getattr(self, rule.minimum)
-                rare = core_schema.no_info_plain_validator_function(_number_check(least))
-                return _first_of(core_schema.float_schema(ge=least, allow_inf_nan=False, strict=True), rare)
-            case Kind.STRING:
-                return core_schema.str_schema() if waived else self._string_schema(rule)
+    def _schema(self, field: FieldRule, accepted: Container[Reason]) -> CoreSchema:
+        schemas = [
+            # The type of its error is the rule's number, by which `fault` finds it.
+            core_schema.custom_error_schema(schema, str(number), custom_error_message=rule.constraint.value)
+            for number, rule in enumerate(field.rules)
+            if rule.reason not in accepted and (schema := self._rule_schema(rule)) is not None
+        ]
+        if schemas:
+            return core_schema.chain_schema(schemas)
+        # Of the two identifiers only a client's may not be empty: no user can be looked up by it.
+        return schema_of(field.kind, may_be_empty=field.wrong_type is not Reason.CLIENT_ID_INVALID)
 
-    def _string_schema(self, rule: FieldRule) -> CoreSchema:
-        if rule.allowed is not None and (words := getattr(self, rule.allowed)) is not None:
-            return core_schema.literal_schema(list(words))
-        if rule.maximum_length is not None:
-            check = _length_check(getattr(self, rule.maximum_length))
-            return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
-        if rule.pattern is not None:
-            return core_schema.str_schema(pattern=rf"\A(?:{rule.pattern})\z")
-        return core_schema.str_schema()
+    def _rule_schema(self, rule: ValueRule) -> CoreSchema | None:
+        """Return a schema for values of the right type that keep a rule; None if the contract does not limit them."""
+        match rule.constraint:
+            case Constraint.PATTERN:
+                return core_schema.str_schema(pattern=rf"\A(?:{rule.by})\z")
+            case Constraint.ALLOWED:
+                words: Words | None = getattr(self, rule.by)
+                return None if words is None else core_schema.literal_schema(list(words))
+            case Constraint.MINIMUM:
+                return number_schema(getattr(self, rule.by))
+            case Constraint.MAXIMUM_LENGTH:
+                return length_schema(getattr(self, rule.by))
 
-    def fault(self, rule: FieldRule, document: Mapping[str, Any]) -> Fault:
-        """Return what is wrong with a field that did not pass `validator`."""
-        if rule.name not in document:
-            return Fault(rule.missing, rule.name, "absent")
-        value = document[rule.name]
-        if isinstance(value, Opaque) and value.text is not None and str in rule.kind.types:
-            return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not valid UTF-8")
-        if not has_kind(value, rule.kind):
-            return Fault(rule.wrong_type, rule.name, f"{describe(value)} is not {rule.kind.text}")
-        if rule.kind is Kind.NUMBER and not is_finite(value):
-            return Fault(Reason.NUMBER_NOT_FINITE, rule.name, f"{describe(value)} is not finite")
-        reason = rule.reason or rule.wrong_type
-        if rule.maximum_length is not None:
-            longest = getattr(self, rule.maximum_length)
-            return Fault(reason, rule.name, f"{utf16_length(value)} UTF-16 units are more than {longest}")
-        return Fault(reason, rule.name, f"{describe(value)} is not {self.expectation(rule)}")
+    def fault(self, field: FieldRule, document: Mapping[str, Any], error_type: str) -> Fault:
+        """Return what is wrong with a field that did not pass `validator`.
 
-    def expectation(self, rule: FieldRule) -> str:
-        """Return what a field's values must be beyond their type, for people."""
-        if rule.allowed is not None and (words := getattr(self, rule.allowed)) is not None:
-            return f"one of {', '.join(words)}"
-        if rule.minimum is not None:
-            return f"at least {getattr(self, rule.minimum):g}"
-        if rule.maximum_length is not None:
-            return f"at most {getattr(self, rule.maximum_length)} UTF-16 units long"
-        return _PATTERN_NAMES.get(rule.pattern, "an id that is not empty")
+        Args:
+            field: the rules of the field.
+            document: the booking's fields.
+            error_type: the type of the validator's error.
+        """
+        if field.name not in document:
+            return Fault(field.missing, field.name, "absent")
+        value = document[field.name]
+        if isinstance(value, Opaque) and value.text is not None and str in field.kind.types:
+            return Fault(field.wrong_type, field.name, f"{describe(value)} is not valid UTF-8")
+        if not has_kind(value, field.kind):
+            return Fault(field.wrong_type, field.name, f"{describe(value)} is not {field.kind.text}")
+        if field.kind is Kind.NUMBER and not is_finite(value):
+            return Fault(Reason.NUMBER_NOT_FINITE, field.name, f"{describe(value)} is not finite")
+        if not field.rules:
+            return Fault(field.wrong_type, field.name, f"{describe(value)} is not an id that is not empty")
+        rule = field.rules[int(error_type)]
+        found = (
+            f"{utf16_length(value)} UTF-16 units are more than {getattr(self, rule.by)}"
+            if rule.constraint is Constraint.MAXIMUM_LENGTH
+            else f"{describe(value)} is not {self.expectation(rule)}"
+        )
+        return Fault(rule.reason, field.name, found)
+
+    def expectation(self, rule: ValueRule) -> str:
+        """Return what values must be beyond their type, for people; empty if the contract does not limit them."""
+        match rule.constraint:
+            case Constraint.PATTERN:
+                return _PATTERN_NAMES[rule.by]
+            case Constraint.ALLOWED:
+                words: Words | None = getattr(self, rule.by)
+                return "" if words is None else f"one of {', '.join(words)}"
+            case Constraint.MINIMUM:
+                return f"at least {getattr(self, rule.by):g}"
+            case Constraint.MAXIMUM_LENGTH:
+                return f"at most {getattr(self, rule.by)} UTF-16 units long"
 
 
-_PATTERN_NAMES: dict[str | None, str] = {
+_PATTERN_NAMES = {
     USER_ID: "four digits",
     EMAIL: "an email address",
     TIME: "a time as H:MM or HH:MM, 24 hours",
@@ -320,73 +342,3 @@ DOCUMENT_FIELDS = (
     "updatedAt",
 )
 """A client document's fields in their order."""
-
-
-def has_kind(value: Any, kind: Kind) -> bool:
-    """Return whether a decoded value is of one of the BSON types that a kind stands for."""
-    return type(value) in kind.types or (kind is Kind.IDENTIFIER and _is_uuid(value))
-
-
-def is_finite(value: float | Decimal128) -> bool:
-    """Return whether a BSON number is neither NaN nor infinite."""
-    return value.to_decimal().is_finite() if isinstance(value, Decimal128) else isfinite(value)
-
-
-def is_client_id(value: Any) -> bool:
-    """Return whether a decoded value can be a booking's `clientId`."""
-    return type(value) is ObjectId or (has_kind(value, Kind.IDENTIFIER) and value != "")
-
-
-def _first_of(frequent: CoreSchema, rare: CoreSchema) -> CoreSchema:
-    """Return two schemas of which the first settles most values without a call into Python."""
-    return core_schema.union_schema([frequent, rare], mode="left_to_right")
-
-
-def _is_uuid(value: Any) -> bool:
-    return type(value) is Binary and value.subtype in _UUID_SUBTYPES and len(value) == _UUID_LENGTH
-
-
-def _check_client_id(value: Any) -> Any:
-    if is_client_id(value):
-        return value
-    raise ValueError
-
-
-def _check_identifier(value: Any) -> Any:
-    if type(value) is ObjectId or has_kind(value, Kind.IDENTIFIER):
-        return value
-    raise ValueError
-
-
-def _number_check(least: float | None) -> Callable[[Any], Any]:
-    """Return a check for a finite number of a BSON number type, not less than ``least``."""
-    types = NUMBER_TYPES
-    # As the config file has it: a least price of 0.1 is one tenth, not the double nearest to it.
-    floor = None if least is None else Decimal(repr(least))
-
-    def check(value: Any) -> Any:
-        if type(value) is Decimal128:
-            number = value.to_decimal()
-            if number.is_finite() and (floor is None or number >= floor):
-                return value
-        elif type(value) in types and isfinite(value) and (least is None or value >= least):
-            return value
-        raise ValueError
-
-    return check
-
-
-def _length_check(longest: int) -> Callable[[str], str]:
-    """Return a check for a string of at most ``longest`` UTF-16 units, which is how the application counts."""
-
-    def check(value: str) -> str:
-        if 2 * len(value) > longest and utf16_length(value) > longest:
-            raise ValueError
-        return value
-
-    return check
-
-
-def utf16_length(text: str) -> int:
-    """Return a string's length as JavaScript counts it: in UTF-16 units."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2

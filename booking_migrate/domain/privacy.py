@@ -8,7 +8,8 @@ from typing import Any
 
 from booking_migrate.bson.document import Opaque
 from booking_migrate.bson.format import describe, shorten, type_name
-from booking_migrate.domain.contract import RESERVED, RULES, TOTALS, Kind
+from booking_migrate.domain.contract import RESERVED, RULES, TOTALS, Constraint
+from booking_migrate.domain.kinds import Kind
 from booking_migrate.quantities import plural
 
 _PUBLIC_TEXTS = frozenset({"startTime", "endTime", "paymentMethod"})
@@ -22,8 +23,10 @@ def is_public(name: str) -> bool:
     """Return whether a field's values may be shown."""
     if name in _OWN or name in _PUBLIC_TEXTS:
         return True
-    rule = RULES.get(name)
-    return rule is not None and (rule.kind is not Kind.STRING or rule.allowed is not None)
+    field = RULES.get(name)
+    return field is not None and (
+        field.kind is not Kind.STRING or any(rule.constraint is Constraint.ALLOWED for rule in field.rules)
+    )
 
 
 def shown_value(name: str, value: Any) -> str:

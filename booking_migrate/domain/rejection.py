@@ -49,25 +49,6 @@ class Reason(StrEnum):
 NOT_FOUND = frozenset({Reason.CLIENT_USER_NOT_FOUND, Reason.EXPERT_NOT_FOUND, Reason.EXPERT_USER_NOT_FOUND})
 """The reasons that lie in users and experts."""
 
-WAIVABLE = frozenset(
-    {
-        Reason.USER_ID_INVALID,
-        Reason.EMAIL_INVALID,
-        Reason.SESSION_TYPE_NOT_ALLOWED,
-        Reason.DURATION_TOO_SHORT,
-        Reason.TIME_INVALID,
-        Reason.STATUS_NOT_ALLOWED,
-        Reason.PRICE_NEGATIVE,
-        Reason.CURRENCY_NOT_ALLOWED,
-        Reason.PAYMENT_STATUS_NOT_ALLOWED,
-        Reason.NOTES_TOO_LONG,
-        Reason.CANCELLATION_REASON_TOO_LONG,
-        Reason.CANCELLED_BY_NOT_ALLOWED,
-        Reason.REFUND_AMOUNT_NEGATIVE,
-    }
-)
-"""The value rules of the contract: ``--accept`` lets a booking pass that breaks one of them."""
-
 
 class ConflictPolicy(StrEnum):
     """How to treat a booking whose session has other content in a client document that others wrote. An API."""

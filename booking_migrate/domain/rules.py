@@ -16,7 +16,7 @@ class Rules:
 
     contract: Contract = field(default_factory=Contract)
     accepted: frozenset[Reason] = frozenset()
-    """The value rules of the contract that are waived (`rejection.WAIVABLE`)."""
+    """The value rules of the contract that are waived (`contract.WAIVABLE`)."""
 
     maximum_document_size: int = DEFAULT_MAXIMUM_DOCUMENT_SIZE
     """In bytes; bookings that would make a client document larger are rejected."""

@@ -24,16 +24,9 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import describe, display_id, shorten
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import (
-    FIELDS,
-    RESERVED,
-    FieldRule,
-    Kind,
-    Presence,
-    has_kind,
-    is_client_id,
-)
+from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Presence
 from booking_migrate.domain.ids import session_id, time_of
+from booking_migrate.domain.kinds import Kind, has_kind, is_client_id
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 
@@ -228,10 +221,15 @@ class Converter:
         return True
 
     def _contract_faults(self, error: ValidationError, document: Document) -> list[Fault]:
-        at_fault = {problem["loc"][0] for problem in error.errors(include_url=False, include_context=False)}
+        errors = error.errors(include_url=False, include_context=False)
+        at_fault = {problem["loc"][0]: problem["type"] for problem in errors}
         # What was looked for and not found is a fault of its own already.
-        at_fault -= {name for name in (*CLIENT_FIELDS, *EXPERT_FIELDS) if name not in document}
-        return [self._contract.fault(rule, document) for rule in FIELDS if rule.name in at_fault]
+        absent = {name for name in (*CLIENT_FIELDS, *EXPERT_FIELDS) if name not in document}
+        return [
+            self._contract.fault(rule, document, at_fault[rule.name])
+            for rule in FIELDS
+            if rule.name in at_fault and rule.name not in absent
+        ]
 
 
 _RESERVED_DETAIL = "the new structure gives this name itself"

@@ -11,7 +11,8 @@ from itertools import chain, compress
 from typing import NamedTuple
 
 from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
-from booking_migrate.dry_run.outcome import DAY, FIRST_DAY, LAST_DAY
+from booking_migrate.dry_run.outcome import DAY
+from booking_migrate.dry_run.risk_kinds import FIRST_DAY, LAST_DAY
 from booking_migrate.fastpath.flat import Collector, FlatBookings
 from booking_migrate.stores.scratch import AppointmentBlock, appointment_block
 

@@ -17,7 +17,7 @@ from booking_migrate.dry_run.outcome import (
     Needs,
     TimeEstimate,
 )
-from booking_migrate.dry_run.risks import risk
+from booking_migrate.dry_run.risk_kinds import OPLOG_TIMES, risk
 from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 
 _WRITING = ("find", "insert", "update", "remove")
-
-OPLOG_SAFETY = 2
-"""The oplog must reach this many times as far back as the migration takes."""
 
 _TIMES_AT_REST = 4
 """How many times as long as `migrate` a cut-over refuses writes that reads everything behind the fence."""
@@ -257,7 +254,7 @@ def need_findings(needs: Needs, around: ServerSurroundings, estimate: TimeEstima
     if members:
         yield risk("no-majority", members, most=None)
     reach = needs.oplog_seconds
-    if reach is not None and reach < OPLOG_SAFETY * estimate.seconds:
+    if reach is not None and reach < OPLOG_TIMES * estimate.seconds:
         yield risk("oplog-window-short", (), int(reach))
 
 

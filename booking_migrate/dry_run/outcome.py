@@ -12,15 +12,13 @@ from bson.datetime_ms import DatetimeMS
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.format import Id, Line, Lines, shorten
 from booking_migrate.domain.contract import DEFAULT_STATUS
+from booking_migrate.dry_run.risk_kinds import FIRST_DAY, LAST_DAY
 from booking_migrate.runs.plan import MigrationOutcome
 from booking_migrate.stores.destination import Disk, ServerFacts
 from booking_migrate.stores.privilege import Privilege
 
 DAY = 86_400_000
 """A day in milliseconds."""
-
-FIRST_DAY, LAST_DAY = 10_957, 47_481
-"""The days since 1970 of 2000-01-01 and 2099-12-31: dates outside are out of range, and not drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from booking_migrate.dry_run.outcome import Reference
-from booking_migrate.dry_run.risks import risk
+from booking_migrate.dry_run.risk_kinds import risk
 from booking_migrate.references.find import MOST_COLLECTIONS, SAMPLED, SourceIds, find_references
 from booking_migrate.runs.plan import Finding
 from booking_migrate.stores.ports import DocumentReader

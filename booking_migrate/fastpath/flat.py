@@ -23,8 +23,9 @@ from booking_migrate.bson.document import CODEC, NULL, OBJECT_ID, elements
 from booking_migrate.bson.layout import MOST_BYTES, Column, Layout, LayoutCache, LayoutGroup, merge_columns
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.client_document import decimal_of, exact_sum, total
-from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Presence
 from booking_migrate.domain.ids import client_document_object_id, session_object_id
+from booking_migrate.domain.kinds import Kind
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import DROPPED, Session
 

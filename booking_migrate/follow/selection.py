@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.runs.background import in_background
 from booking_migrate.stores.changes import Dirty, Links
 from booking_migrate.stores.chunks import Chunk, ClientStream, DocumentBlock

@@ -14,8 +14,8 @@ from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import differences, display_id
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ids import client_document_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Fault, Reason, Rejection
 from booking_migrate.domain.session import Booking, Converter, Session, read_booking
 from booking_migrate.fastpath.flat import FlatReader

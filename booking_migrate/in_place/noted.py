@@ -7,7 +7,7 @@ from typing import NamedTuple
 from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.client_document import ClientDocument
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.runs.noted_ranges import NotedRanges
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal, RunRecord
 

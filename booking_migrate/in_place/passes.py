@@ -18,7 +18,7 @@ from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.errors import BookingsLeft, Contended
 from booking_migrate.in_place.group import GroupPlan
 from booking_migrate.migrate.counts import SAMPLES, MigrationCounts

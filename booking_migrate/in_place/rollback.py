@@ -16,7 +16,7 @@ from booking_migrate.bson.order import (
     sort_key,
 )
 from booking_migrate.domain.carried_changes import ChangesSince
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.errors import NotRestored
 from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.in_place.archive import check_archive_of, claimed

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import Document
-from booking_migrate.domain.contract import FIELDS, Contract
+from booking_migrate.domain.contract import FIELDS, Constraint, Contract
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS
 from booking_migrate.dry_run.outcome import Reference
 from booking_migrate.dry_run.references import sampled_references
@@ -260,14 +260,14 @@ def _contract_settings(
         capitals = tuple(sorted(name for name in found.currencies if _is_currency(name)))
         if capitals:
             yield Setting("currencies", capitals, reason, "contract", is_set=False)
-    for rule in FIELDS:
-        if rule.allowed is None or rule.allowed == "currencies":
+    for name, rule in ((each.name, rule) for each in FIELDS for rule in each.rules):
+        if rule.constraint is not Constraint.ALLOWED or rule.by == "currencies":
             continue
-        allowed = getattr(contract, rule.allowed)
-        if outside := values_outside(bookings, rule.name, allowed):
+        allowed = getattr(contract, rule.by)
+        if outside := values_outside(bookings, name, allowed):
             seen = ", ".join(f"{name} {grouped(count)}" for name, count in outside.items())
-            reason = f"Sampled values of {rule.name} that are rejected without this line, and accepted with it: {seen}. Allow only what the new application accepts"
-            yield Setting(rule.allowed, (*allowed, *outside), reason, "contract", is_set=False)
+            reason = f"Sampled values of {name} that are rejected without this line, and accepted with it: {seen}. Allow only what the new application accepts"
+            yield Setting(rule.by, (*allowed, *outside), reason, "contract", is_set=False)
 
 
 _HELD = {

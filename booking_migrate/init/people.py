@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from booking_migrate.bson.document import Document, read_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import EMAIL, USER_ID, Kind, has_kind
+from booking_migrate.domain.contract import EMAIL, USER_ID
+from booking_migrate.domain.kinds import Kind, has_kind
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.domain.session import Booking, Converter, People, Session, read_booking
 from booking_migrate.fastpath.flat import FlatClient, FlatClients, FlatReader, FlatRules, object_id_of_client

@@ -6,7 +6,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from booking_migrate.bson.document import Document, read_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import Kind, has_kind, is_client_id
+from booking_migrate.domain.kinds import Kind, has_kind, is_client_id
 from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.domain.session import Booking, People, Person
 

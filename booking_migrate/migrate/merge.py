@@ -11,7 +11,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import Fault
 from booking_migrate.domain.session import read_booking
 from booking_migrate.errors import TargetInOldShape

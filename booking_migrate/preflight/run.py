@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
-from booking_migrate.dry_run.needs import OPLOG_SAFETY, ServerSurroundings
+from booking_migrate.dry_run.needs import ServerSurroundings
+from booking_migrate.dry_run.risk_kinds import OPLOG_TIMES
 from booking_migrate.errors import NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
@@ -276,7 +277,7 @@ def _oplog(plan: PreflightPlan) -> Iterator[Check]:
     seconds = facts.documents / _BOOKINGS_PER_SECOND
     found = f"reaches back {reach:,.0f} s; the migration takes about {seconds:,.0f} s"
     # A young server's oplog is short because it has few entries.
-    is_short = seconds > _LONG and reach < OPLOG_SAFETY * seconds
+    is_short = seconds > _LONG and reach < OPLOG_TIMES * seconds
     hint = "Enlarge the oplog (replSetResizeOplog) if it is full." if is_short else ""
     yield Check("oplog", State.CAUTION if is_short else State.FINE, found, hint)
 

@@ -22,7 +22,7 @@ from booking_migrate.domain.carried_changes import (
     split,
 )
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.reversal import Reversal, reverse
 from booking_migrate.domain.session import OWNER_NAMES
 from booking_migrate.errors import OldBookingsLost, PlaceNotFound

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.errors import (
     BookingMigrateError,
     HistoryLost,

@@ -19,8 +19,8 @@ from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.carried_changes import ChangesSince, document_with_sessions
-from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ids import booking_of_session, client_of_document
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.errors import DuplicateKeys, WindowStopped, WriteFailed
 from booking_migrate.follow.engine import Handled
 from booking_migrate.follow.part import Kept

@@ -19,8 +19,8 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.domain.carried_changes import booking_id_of, document_with_sessions
 from booking_migrate.domain.client_document import StoredSession
-from booking_migrate.domain.contract import is_client_id
 from booking_migrate.domain.ids import client_of_document
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.errors import HistoryLost, TargetChanged, WindowStopped
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.selection import LoadedReader, Selection, groups

@@ -20,8 +20,9 @@ from pymongo.client_session import ClientSession
 from booking_migrate.bson.document import CODEC, Document
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, totals_of
-from booking_migrate.domain.contract import DEFAULT_STATUS, Contract, is_client_id
+from booking_migrate.domain.contract import DEFAULT_STATUS, Contract
 from booking_migrate.domain.ids import client_document_id, client_of_document
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.session import Converter
 from booking_migrate.service.appointment import (
     BLOCKING,

@@ -25,7 +25,7 @@ from booking_migrate.bson.document import Document, Element, elements, read_fiel
 from booking_migrate.bson.order import element_key, sort_key
 from booking_migrate.domain.client_document import ClientDocument, StoredSession, read_client_document
 from booking_migrate.domain.consolidate import ClientCase
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.session import CLIENT_FIELDS, Booking, Converter, People, Session, read_booking
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.service.appointment import BLOCKING, dates_near

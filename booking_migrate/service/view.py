@@ -27,7 +27,8 @@ from booking_migrate.domain.client_document import (
     totals_of,
 )
 from booking_migrate.domain.consolidate import ClientCase, consolidate
-from booking_migrate.domain.contract import DEFAULT_STATUS, DOCUMENT_FIELDS, NUMBER_TYPES
+from booking_migrate.domain.contract import DEFAULT_STATUS, DOCUMENT_FIELDS
+from booking_migrate.domain.kinds import NUMBER_TYPES
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import OWNER_FIELDS
 from booking_migrate.service.appointment import read_slot

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bson.timestamp import Timestamp
 
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position, TargetChanges
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed

@@ -8,7 +8,7 @@ from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import DOCUMENT, Element, read_value
 from booking_migrate.bson.order import element_key, sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.ports import Baseline, Duplicate
 from booking_migrate.verify.client_fields import (

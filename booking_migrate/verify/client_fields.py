@@ -9,7 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
 from booking_migrate.bson.document import NULL, Element, element_of, elements, read_value, wrap, write_fields
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.expected import Expected
 from booking_migrate.verify.join import TargetDocument, misnumbered

@@ -23,7 +23,7 @@ from booking_migrate.bson.document import (
     wrap_bytes,
 )
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import Kind, has_kind, is_client_id
+from booking_migrate.domain.kinds import Kind, has_kind, is_client_id
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.stores.ports import DocumentReader, Duplicate

@@ -38,7 +38,8 @@ from booking_migrate.bson.layout import (
     merge_columns,
 )
 from booking_migrate.bson.order import OBJECT_ID_KEY
-from booking_migrate.domain.contract import FIELDS, RESERVED, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, RESERVED, Presence
+from booking_migrate.domain.kinds import Kind
 from booking_migrate.errors import SlicingFault
 from booking_migrate.stores.chunks import Chunk, DocumentBlock, RangeChunk, join, part_starts, split
 from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument, stores_any_bson

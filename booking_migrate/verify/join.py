@@ -20,7 +20,7 @@ from booking_migrate.bson.document import (
     read_value,
 )
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.stores.ports import Baseline, Duplicate, ScannedDocument
 
 _NO_CLIENT = b""

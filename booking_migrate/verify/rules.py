@@ -8,7 +8,7 @@ import decimal
 import hashlib
 import math
 import re
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ from bson.int64 import Int64
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import Document, write_fields
-from booking_migrate.domain.contract import FIELDS, Contract, FieldRule, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, Constraint, Contract, FieldRule, Presence, ValueRule
+from booking_migrate.domain.kinds import Kind
 from booking_migrate.domain.rejection import Reason
 from booking_migrate.verify.outcome import BrokenRule
 
@@ -37,6 +38,9 @@ _ROUNDED.traps = dict.fromkeys(_ROUNDED.traps, False)
 
 Check = Callable[[Any], Reason | None]
 """Returns why a value is refused, or None."""
+
+_Rules = Sequence[tuple[Reason, Callable[[Any], object]]]
+"""Rules in their order, each with the reason for which it refuses, and a predicate of the values that keep it."""
 
 _UUID_SUBTYPES, _UUID_BYTES = (3, 4), 16
 _NULL_IS_FINE = (Presence.LOOKED_UP, Presence.OPTIONAL)
@@ -106,22 +110,19 @@ def _reason_if_absent(rule: FieldRule, check: Check) -> Reason | None:
             return None
 
 
-def _check(rule: FieldRule, contract: Contract, accepted: Container[Reason]) -> Check:
-    is_waived = rule.reason is None or rule.reason in accepted
-    match rule.kind:
+def _check(field: FieldRule, contract: Contract, accepted: Container[Reason]) -> Check:
+    rules = [(rule.reason, _test(rule, contract)) for rule in field.rules if rule.reason not in accepted]
+    match field.kind:
         case Kind.STRING:
-            return _string_check(rule, None if is_waived else _string_rule(rule, contract))
+            return _string_check(field.wrong_type, rules)
         case Kind.NUMBER:
-            least = (
-                None if is_waived or rule.minimum is None else Decimal(str(getattr(contract, rule.minimum)))
-            )
-            return _number_check(rule, least)
+            return _number_check(field.wrong_type, rules)
         case Kind.DATE:
-            return lambda value: None if type(value) is DatetimeMS else rule.wrong_type
+            return lambda value: None if type(value) is DatetimeMS else field.wrong_type
         case Kind.IDENTIFIER:
             # Of the two identifiers only a client's may not be empty: no user can be looked up by it.
-            may_be_empty = rule.wrong_type is not Reason.CLIENT_ID_INVALID
-            return lambda value: None if is_identifier(value, may_be_empty=may_be_empty) else rule.wrong_type
+            may_be_empty = field.wrong_type is not Reason.CLIENT_ID_INVALID
+            return lambda value: None if is_identifier(value, may_be_empty=may_be_empty) else field.wrong_type
 
 
 def is_identifier(value: Any, *, may_be_empty: bool) -> bool:
@@ -131,26 +132,34 @@ def is_identifier(value: Any, *, may_be_empty: bool) -> bool:
     return type(value) in (ObjectId, str, int, Int64) and (may_be_empty or value != "")
 
 
-def _string_rule(rule: FieldRule, contract: Contract) -> Callable[[str], object] | None:
-    """Return a predicate of the strings that a field may hold; None if it may hold every string."""
-    words = None if rule.allowed is None else getattr(contract, rule.allowed)
-    if words is not None:
-        return frozenset(words).__contains__
-    if rule.maximum_length is not None:
-        longest: int = getattr(contract, rule.maximum_length)
-        return lambda text: _utf16_units(text) <= longest
-    if rule.pattern is not None:
-        return re.compile(rule.pattern).fullmatch
-    return None
+def _test(rule: ValueRule, contract: Contract) -> Callable[[Any], object]:
+    """Return a predicate of the values of the right type that keep a rule."""
+    match rule.constraint:
+        case Constraint.ALLOWED:
+            words = getattr(contract, rule.by)
+            return _is_any if words is None else frozenset(words).__contains__
+        case Constraint.MAXIMUM_LENGTH:
+            longest: int = getattr(contract, rule.by)
+            return lambda text: _utf16_units(text) <= longest
+        case Constraint.PATTERN:
+            return re.compile(rule.by).fullmatch
+        case Constraint.MINIMUM:
+            return _is_at_least(Decimal(str(getattr(contract, rule.by))))
 
 
-def _string_check(rule: FieldRule, is_valid: Callable[[str], object] | None) -> Check:
-    def check(value: Any) -> Reason | None:
-        if type(value) is not str:
-            return rule.wrong_type
-        return None if is_valid is None or is_valid(value) else rule.reason
+def _is_any(_value: Any) -> bool:
+    return True
 
-    return check
+
+def _is_at_least(least: Decimal) -> Callable[[Any], bool]:
+    whole_least, double_least = math.ceil(least), float(least)
+
+    def is_at_least(value: Any) -> bool:
+        if type(value) is float:
+            return value >= double_least
+        return bool(value.to_decimal() >= least if type(value) is Decimal128 else value >= whole_least)
+
+    return is_at_least
 
 
 def _utf16_units(text: str) -> int:
@@ -158,23 +167,25 @@ def _utf16_units(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def _number_check(rule: FieldRule, least: Decimal | None) -> Check:
-    whole_least = None if least is None else math.ceil(least)
-    double_least = None if least is None else float(least)
+def _first_broken(rules: _Rules, value: Any) -> Reason | None:
+    for reason, keeps in rules:
+        if not keeps(value):
+            return reason
+    return None
 
+
+def _string_check(wrong_type: Reason, rules: _Rules) -> Check:
+    return lambda value: _first_broken(rules, value) if type(value) is str else wrong_type
+
+
+def _number_check(wrong_type: Reason, rules: _Rules) -> Check:
     def check(value: Any) -> Reason | None:
         if type(value) in (int, Int64):
-            return None if whole_least is None or value >= whole_least else rule.reason
-        if type(value) is float:
-            if not math.isfinite(value):
-                return Reason.NUMBER_NOT_FINITE
-            return None if double_least is None or value >= double_least else rule.reason
-        if type(value) is not Decimal128:
-            return rule.wrong_type
-        number = value.to_decimal()
-        if not number.is_finite():
-            return Reason.NUMBER_NOT_FINITE
-        return None if least is None or number >= least else rule.reason
+            return _first_broken(rules, value)
+        if type(value) not in (float, Decimal128):
+            return wrong_type
+        is_finite = math.isfinite(value) if type(value) is float else value.to_decimal().is_finite()
+        return _first_broken(rules, value) if is_finite else Reason.NUMBER_NOT_FINITE
 
     return check
 

@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from booking_migrate import __version__
 from booking_migrate.cli.app import COMMANDS, all_commands, app
-from booking_migrate.domain.rejection import WAIVABLE
+from booking_migrate.domain.contract import WAIVABLE
 from booking_migrate.errors import ExitCode
 
 WIDE = {"COLUMNS": "200"}

@@ -25,8 +25,8 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from booking_migrate.cli.app import app
-from booking_migrate.domain.contract import FIELDS, Contract, FieldRule
-from booking_migrate.domain.rejection import WAIVABLE, Reason
+from booking_migrate.domain.contract import FIELDS, WAIVABLE, Contract, FieldRule
+from booking_migrate.domain.rejection import Reason
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import (
     CountsReport,
@@ -306,11 +306,9 @@ def _contract() -> str:
     return _table(("field", "must be"), [(f"`{rule.name}`", _rule(rule)) for rule in FIELDS])
 
 
-def _rule(rule: FieldRule) -> str:
-    parts = [rule.kind.text]
-    if rule.reason is not None and rule.name != "clientId":
-        parts.append(Contract().expectation(rule))
-    return f"{', '.join(parts)} ({rule.presence.value})"
+def _rule(field: FieldRule) -> str:
+    parts = [field.kind.text, *filter(None, map(Contract().expectation, field.rules))]
+    return f"{', '.join(parts)} ({field.presence.value})"
 
 
 def _reasons() -> str:

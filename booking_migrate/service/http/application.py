@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from booking_migrate import __version__
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import Contract, utf16_length
+from booking_migrate.domain.contract import Contract
+from booking_migrate.domain.kinds import utf16_length
 from booking_migrate.service.appointment import DAY, RULES, Action, Wish
 from booking_migrate.service.errors import BadValue, Busy, Unknown
 from booking_migrate.service.http import answers, models

@@ -30,7 +30,8 @@ from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 
 from booking_migrate.bson.document import CODEC, Document, read_exactly, write_fields
-from booking_migrate.domain.contract import FIELDS, Kind
+from booking_migrate.domain.contract import FIELDS
+from booking_migrate.domain.kinds import Kind
 from booking_migrate.stores.files.fast_json import READERS, Declined, FastParser, write_line
 from booking_migrate.stores.files.opening import LARGEST_DOCUMENT, FileDocument
 from booking_migrate.stores.files.type_wrappers import (

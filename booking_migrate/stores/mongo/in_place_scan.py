@@ -17,7 +17,7 @@ from booking_migrate.bson.document import (
     value_in,
 )
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.domain.contract import is_client_id
+from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
 from booking_migrate.stores.in_place import PendingDocument
 from booking_migrate.stores.mongo import retry

@@ -4,7 +4,8 @@ import pytest
 import typer
 
 from booking_migrate.cli.options import parse_size, parse_waiver
-from booking_migrate.domain.rejection import WAIVABLE, Reason
+from booking_migrate.domain.contract import WAIVABLE
+from booking_migrate.domain.rejection import Reason
 
 
 @pytest.mark.parametrize(

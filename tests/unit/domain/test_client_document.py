@@ -8,7 +8,7 @@ from bson.int64 import Int64
 
 from booking_migrate.bson.document import element_of
 from booking_migrate.domain.client_document import StoredSession, total, totals_of
-from booking_migrate.domain.contract import is_finite
+from booking_migrate.domain.kinds import is_finite
 from tests.support.bookings import session_of
 
 

@@ -3,7 +3,8 @@
 import pytest
 
 from booking_migrate.domain import contract, privacy
-from booking_migrate.domain.contract import FIELDS, FieldRule, Kind, Presence
+from booking_migrate.domain.contract import FIELDS, FieldRule, Presence
+from booking_migrate.domain.kinds import Kind
 
 
 def test_personal_fields() -> None:

@@ -15,8 +15,8 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import Element, elements, wrap
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.contract import FIELDS, Contract
-from booking_migrate.domain.rejection import WAIVABLE, Reason, Rejection
+from booking_migrate.domain.contract import WAIVABLE, Contract
+from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, People, Person, Session, read_booking
 from tests.support.bookings import (
@@ -326,13 +326,6 @@ def test_waived_reasons_let_bookings_pass() -> None:
     assert set(WAIVABLE) == {fault.reason for fault in strict.faults}
     assert isinstance(lenient, Session)
     assert -1 == decoded(lenient.raw)["price"]
-
-
-def test_every_value_rule_of_a_field_can_be_waived() -> None:
-    """What `--accept` takes are the value rules of all fields; a client's id at fault is never accepted."""
-    reasons = {rule.reason for rule in FIELDS if rule.reason is not None}
-
-    assert reasons - {Reason.CLIENT_ID_INVALID} == WAIVABLE
 
 
 @pytest.mark.parametrize(
