@@ -8,11 +8,12 @@ from functools import partial
 from socket import gethostname
 
 import typer
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import hooks_of
+from booking_migrate.cli.error_output import console_on
 from booking_migrate.cli.open import open_run_stores
 from booking_migrate.cli.options import OUTPUT, ConnectionOptions, OutputOptions, RunOptions
 from booking_migrate.cli.parameters import Group as OptionGroup
@@ -203,7 +204,7 @@ def _old_bookings(connection: Connection, run: RunRecord) -> OldBookings | None:
 
 def _watch(report: LifeReport, reports: Iterator[LifeReport]) -> LifeReport:
     """Show on standard error the progress of the runs; return the last report."""
-    console = Console(file=sys.stderr, highlight=False, emoji=False)
+    console = console_on(sys.stderr)
     with Live(
         render_terminal(report, console.width), console=console, transient=True, auto_refresh=False
     ) as live:

@@ -22,7 +22,7 @@ from booking_migrate.errors import Refused, UnfitPlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.quantities import agreed, size
-from booking_migrate.runs.plan import Finding, Limits, MigrationPlan
+from booking_migrate.runs.plan import FENCE_SECONDS, Finding, Limits, MigrationPlan
 from booking_migrate.stores.cutover import OptionNote, options_after
 from booking_migrate.stores.destination import (
     CollectionFacts,
@@ -43,9 +43,6 @@ _WRITING = ("find", "insert", "update", "remove")
 
 _TIMES_AT_REST = 4
 """How many times as long as `migrate` a cut-over refuses writes that reads everything behind the fence."""
-
-_FIXED_SECONDS = 0.05
-"""What fence, drain and rename take beside the changes."""
 
 _SECONDS_PER_RATE = 0.0001
 """What a change a second adds: those of a tenth of a second are derived and verified, about a thousand a second."""
@@ -237,7 +234,7 @@ def _cutover(inspector: "MongoInspector", around: ServerSurroundings, seconds: f
     limit = f"it depends on the rate of changes, not on the amount of data, and `--max-outage` limits it ({longest} s)"
     if rate is None:
         return CutoverNeeds(True, None, None, longest, f"the rate of changes is unknown; {limit}")
-    outage = min(_FIXED_SECONDS + rate * _SECONDS_PER_RATE, longest)
+    outage = min(FENCE_SECONDS + rate * _SECONDS_PER_RATE, longest)
     return CutoverNeeds(
         True, None, rate, outage, f"the source has about {rate:.3g} changes a second; {limit}"
     )

@@ -12,6 +12,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.follow.backlog import Backlog
 from booking_migrate.follow.engine import Handled
 from booking_migrate.follow.part import Kept
+from booking_migrate.runs.plan import FENCE_SECONDS
 from booking_migrate.stores.changes import (
     Change,
     ChangeBatch,
@@ -28,9 +29,6 @@ _ENTRIES_PER_GROUP = 50_000
 
 _BEHIND_FENCE = 500
 """How many are handled behind a fence between two checks of the deadline."""
-
-_FENCE_SECONDS = 0.05
-"""About how long fence, drain and rename take without any change."""
 
 _IDLE_SECONDS = 0.2
 
@@ -66,7 +64,7 @@ class Round:
     @property
     def estimated_outage(self) -> float:
         """Return for how many seconds a cut-over behind it would refuse writes, about."""
-        return self.seconds + _FENCE_SECONDS
+        return self.seconds + FENCE_SECONDS
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from booking_migrate.reports.model import (
 )
 from booking_migrate.stores.files.atomic import check_usable, open_output
 from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
+from booking_migrate.stores.places import is_gzip
 from booking_migrate.verify.explain import Disposition, Explanation
 from booking_migrate.verify.mismatch import Mismatch
 from booking_migrate.verify.outcome import VerificationOutcome
@@ -123,7 +124,7 @@ class MismatchFile:
             UnusablePlace, WriteFailed, TargetBusy: the file cannot be created.
         """
         check_usable(str(path), path)
-        self._output = open_output(str(path), path, compressed=path.suffix.lower() == ".gz", overwrite=True)
+        self._output = open_output(str(path), path, compressed=is_gzip(path.name), overwrite=True)
         self._is_whole = False
         self.failure: WriteFailed | None = None
         """Why the file cannot be written; None: it can. A verification continues without it."""

@@ -54,6 +54,10 @@ class MigrationPlan:
     """The Dask scheduler whose workers do it instead, as ``dask://host:port``. Has no influence on the result."""
 
 
+FENCE_SECONDS = 0.05
+"""About how long fence, drain and rename of a cut-over take without any change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """For how long and how often a cut-over, or a rollback of one, may hold up writes."""

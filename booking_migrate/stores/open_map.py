@@ -14,6 +14,7 @@ from booking_migrate.stores.places import (
     CollectionPlace,
     FilePlace,
     StreamPlace,
+    is_gzip,
     parse_place,
     stem_and_suffix,
 )
@@ -51,7 +52,7 @@ def parse_map_place(text: str) -> MapPlace:
     """
     suffix = stem_and_suffix(text)[1].lower()
     if suffix in _FORMATS and "\x00" not in text:
-        return MapFilePlace(text, _FORMATS[suffix], gzip=text.lower().endswith(".gz"))
+        return MapFilePlace(text, _FORMATS[suffix], gzip=is_gzip(text))
     match parse_place(text):
         case CollectionPlace() as place:
             refuse_own(place.name)

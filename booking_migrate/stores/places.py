@@ -93,6 +93,7 @@ SUFFIXES = {
 }
 """What each file is by its suffix; behind it may be ``.gz``."""
 
+_GZIP = ".gz"
 _COMPRESSED = {".bz2": "bzip2", ".xz": "xz", ".lzma": "xz", ".zst": "zstd", ".zstd": "zstd", ".lz4": "lz4"}
 """Suffixes of compressed files, and the programs that read them."""
 
@@ -126,10 +127,9 @@ def parse_place(text: str) -> Place:
         raise BadPlace(text, "it is empty")
     if text == "-":
         return StreamPlace()
-    is_gzip = text.lower().endswith(".gz")
     _stem, suffix = stem_and_suffix(text)
     if suffix.lower() in SUFFIXES and "\x00" not in text:
-        return FilePlace(text, SUFFIXES[suffix.lower()], gzip=is_gzip)
+        return FilePlace(text, SUFFIXES[suffix.lower()], gzip=is_gzip(text))
     _refuse_other_file(text, suffix)
     problem = _name_problem(text)
     if problem:
@@ -146,9 +146,14 @@ def uses_files_only(*names: str) -> bool:
     return bool(kinds) and CollectionPlace not in kinds
 
 
+def is_gzip(name: str) -> bool:
+    """Return whether the name of a file says that it is compressed."""
+    return name.lower().endswith(_GZIP)
+
+
 def stem_and_suffix(name: str) -> tuple[str, str]:
     """Split a name before the suffix that denotes a file's format; ``.gz`` is not part of either."""
-    bare = name[: -len(".gz")] if name.lower().endswith(".gz") else name
+    bare = name[: -len(_GZIP)] if is_gzip(name) else name
     stem, dot, kind = bare.rpartition(".")
     return (stem, dot + kind) if dot and "/" not in kind else (bare, "")
 

@@ -1,6 +1,8 @@
 """What goes to standard output and what to standard error."""
 
 import json
+import re
+import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -8,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from booking_migrate.cli import status
 from booking_migrate.cli.error_output import console_on
+from booking_migrate.errors import ExitCode
+from booking_migrate.reports.lifecycle import LifeReport
 from tests.support.booking_lines import EXPERT, MIXED, SOUND, booking, client, lines
 from tests.support.bookings import ABSENT
 
@@ -175,6 +180,21 @@ def test_colour(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _shown(monkeypatch, StringIO()) == "verdict\n"
     assert _shown(monkeypatch, _Terminal(), TERM="dumb") == "verdict\n"
     assert _shown(monkeypatch, _Terminal(), TERM="xterm-256color", NO_COLOR="1") == "verdict\n"
+
+
+def test_a_watched_status_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With NO_COLOR a line that is drawn again is moved and erased, and has neither colour nor bold."""
+    stream = _Terminal()
+    for name, value in {"TERM": "xterm-256color", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr(status, "_PAUSE", 0)
+    report = LifeReport(command="status", run_id="1", source="", target="clients", exit_code=ExitCode.DONE)
+    with pytest.raises(StopIteration):
+        status._watch(report, iter(()))
+
+    assert "No runs" in stream.getvalue()
+    assert [] == re.findall(r"\x1b\[[0-9;]*m", stream.getvalue())
 
 
 def test_nothing_that_is_read_is_overwritten_beside_the_target(
