@@ -46,7 +46,6 @@ _SAME = frozenset({
 
 _ONE = frozenset({"find", "findLast", "at", "pop", "shift", "first", "last", "__next__", "popleft", "next"})
 _MAPPED = frozenset({"map", "flatMap", "mapcat", "collect"})
-_EACH = frozenset({"forEach", "some", "every", "findIndex", "findLastIndex", "each", "partition"})
 _ADDED = frozenset(
     {"push", "append", "unshift", "add", "appendleft", "insert", "extend", "update", "set", "setdefault"}
 )

@@ -23,7 +23,7 @@ _METHODS = frozenset({"get", "post", "put", "patch", "delete", "request", "del",
 _FUNCTIONS = frozenset({
     *_METHODS, "fetch", "axios", "$fetch", "ky", "got", "ajax", "getJSON", "superagent", "apiFetch", "ofetch", "urlopen", "authFetch",
 })  # fmt: skip
-_CHANGES = frozenset({"post", "put", "patch", "delete", "del"})
+CHANGES = frozenset({"post", "put", "patch", "delete", "del"})
 _CALLBACK_CLIENTS = ("$.", "jQuery.", "request.", "superagent.")
 
 
@@ -100,7 +100,7 @@ def check_route(analysis: "Analysis", arguments: Arguments, rest: str, method: s
     if not parts or not parts[0].startswith("{") or SESSIONS in parts or _names_session(analysis, arguments):
         return
     known = _method_of(analysis, arguments)
-    is_change = known in _CHANGES or method in _CHANGES or len(parts) > 1
+    is_change = known in CHANGES or method in CHANGES or len(parts) > 1
     path = "/".join(["bookings", "{bookingId}", *parts[1:]])
     if is_change:
         suggestion = f"send the {SESSION_ID} in the body: {{ {SESSION_ID}, ... }}; the id in the route is the document's _id"

@@ -6,7 +6,7 @@ from booking_migrate.audit import members
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.findings import Confidence, Rule
 from booking_migrate.audit.paths import ID, LEGACY_ID, SESSIONS
-from booking_migrate.audit.queries import certainty, knows_sessions, listed, old_name
+from booking_migrate.audit.queries import LOGICAL, certainty, knows_sessions, listed, old_name
 from booking_migrate.audit.scopes import Scope
 from booking_migrate.audit.syntax import Node, Place
 from booking_migrate.audit.values import (
@@ -31,7 +31,6 @@ _RESHAPES = frozenset({
     "$group", "$project", "$replaceRoot", "$replaceWith", "$count", "$bucket", "$bucketAuto", "$sortByCount", "$facet",
 })  # fmt: skip
 _OF_DOCUMENTS = frozenset({"$sort", "$skip", "$limit", "$count"})
-_LOGICAL = frozenset({"$or", "$and", "$nor"})
 _DEEPEST = 12
 
 
@@ -159,7 +158,7 @@ def _keys(analysis: "Analysis", value: Value, depth: int) -> list[str]:
         if isinstance(atom, Instance) and depth < _DEEPEST:
             for name in analysis.store.names(atom.site):
                 inner = analysis.store.get(atom.site, name)
-                if name in _LOGICAL:
+                if name in LOGICAL:
                     keys += _keys(analysis, members.elements(analysis, inner), depth + 1)
                 elif name == SPREAD:
                     keys += _keys(analysis, inner, depth + 1)

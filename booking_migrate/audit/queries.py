@@ -24,7 +24,7 @@ from booking_migrate.audit.values import (
 if TYPE_CHECKING:
     from booking_migrate.audit.analysis import Analysis
 
-_LOGICAL = frozenset({"$or", "$and", "$nor"})
+LOGICAL = frozenset({"$or", "$and", "$nor"})
 _INTERNAL = frozenset({ELEMENTS, SPREAD})
 _OWN_ID = "id"
 _SHOWN = 3
@@ -95,7 +95,7 @@ def check_filter(
             found |= _check_names(analysis, names, scope, at, arguments, origin, is_removal=is_removal)
             for name in names:
                 part = analysis.store.get(atom.site, name)
-                if name in _LOGICAL:
+                if name in LOGICAL:
                     part = members.elements(analysis, part)
                     found |= check_filter(analysis, part, arguments, origin, seen=inner)
         spread = analysis.store.get(atom.site, SPREAD)

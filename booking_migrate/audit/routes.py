@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.audit.arguments import Arguments
 from booking_migrate.audit.findings import Confidence, Rule
+from booking_migrate.audit.http import CHANGES
 from booking_migrate.audit.paths import ID, SESSION_ID, SESSIONS
 from booking_migrate.audit.scopes import Module, Scope
 from booking_migrate.audit.syntax import Call, Class, Function, Member, Name, Node, Place, Text
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from booking_migrate.audit.analysis import Analysis
 
 _METHODS = frozenset({"get", "post", "put", "patch", "delete", "del", "all", "head", "options"})
-_CHANGES = frozenset({"post", "put", "patch", "delete", "del"})
 _DECORATORS = _METHODS | {"route", "api_route"}
 _MOUNTS = frozenset({"use", "register", "route", "mount", "include_router", "register_blueprint"})
 _MAKERS = frozenset({"router", "koa-router", "apirouter", "blueprint", "hono"})
@@ -161,7 +161,7 @@ def _served(
         rest = _rest(analysis, path, parts, known)
         if rest is None or SESSIONS in parts or any("session" in part.lower() for part in rest):
             continue
-        is_change = method in _CHANGES or len(rest) > 1
+        is_change = method in CHANGES or len(rest) > 1
         if not is_change and not known:
             # It may answer with a whole client document.
             continue
@@ -260,7 +260,7 @@ def _method_of(decorator: Call, name: str) -> str:
             texts = [
                 part.value.lower() for part in getattr(named.value, "items", ()) if isinstance(part, Text)
             ]
-            return next((text for text in texts if text in _CHANGES), "get")
+            return next((text for text in texts if text in CHANGES), "get")
     return name
 
 

@@ -38,11 +38,10 @@ from booking_migrate.stores.open import (
     open_reader,
     open_rejected_records,
 )
-from booking_migrate.stores.open_follow import oldest_change
+from booking_migrate.stores.open_follow import oldest_change, open_swap
 from booking_migrate.stores.open_window import (
     open_window_feed,
     open_window_places,
-    open_window_swap,
     window_dirty,
     window_names,
 )
@@ -172,7 +171,7 @@ def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
         live_feed=lambda begin: open_window_feed(connection, names, begin, has_restored=False),
         tail=tail,
         store=window_dirty(connection, chosen.run_id),
-        swap=open_window_swap(connection, names),
+        swap=open_swap(connection, names),
         late=open_undoable_target(connection, chosen.source, source_name=chosen.source),
         oplog_began=lambda: oldest_change(connection),
     )

@@ -256,7 +256,7 @@ class Contract(BaseModel):
                 return core_schema.typed_dict_field(core_schema.nullable_schema(schema), required=False)
 
     def _schema(self, field: FieldRule, accepted: Container[Reason]) -> CoreSchema:
-        schemas = [
+        schemas: list[CoreSchema] = [
             # The type of its error is the rule's number, by which `fault` finds it.
             core_schema.custom_error_schema(schema, str(number), custom_error_message=rule.constraint.value)
             for number, rule in enumerate(field.rules)

@@ -7,13 +7,11 @@ import heapq
 from collections.abc import Iterable
 from typing import Any
 
-from bson import decode
 from bson.datetime_ms import DatetimeMS
-from bson.errors import BSONError
 from bson.objectid import ObjectId
 from typing_extensions import override
 
-from booking_migrate.bson.document import CODEC, Document, read_fields
+from booking_migrate.bson.document import Document, decoded
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import totals_of
@@ -80,7 +78,7 @@ class RiskWatch(Observer):
         if isinstance(result, Rejection):
             self._on_rejection(result)
             return
-        fields = result.fields or _decoded(result.booking)
+        fields = result.fields or decoded(result.booking)
         self.statistics.on_booking(fields, len(result.booking))
         scheduled = int(fields["scheduledDate"])
         cancelled = fields.get("cancellationTime")
@@ -102,7 +100,7 @@ class RiskWatch(Observer):
 
     def _on_rejection(self, rejection: Rejection) -> None:
         self.chosen.on_rejection(rejection)
-        fields = _decoded(rejection.raw)
+        fields = decoded(rejection.raw)
         self.statistics.on_booking(fields, len(rejection.raw))
         dates = [value for name in _DATES if type(value := fields.get(name)) is DatetimeMS]
         if not all(is_date_in_range(int(date)) for date in dates):
@@ -130,7 +128,7 @@ class RiskWatch(Observer):
         converted = [*consolidation.migrated, *consolidation.already_migrated]
         currencies = {session.currency for session in converted}
         if consolidation.session_count > len(converted) or not consolidation.migrated:
-            stored = _decoded(document)
+            stored = decoded(document)
             currencies |= _currencies(stored)
             if not consolidation.migrated and _has_wrong_totals(stored):
                 self._samples["totals-wrong"].add(client_id)
@@ -209,14 +207,6 @@ class RiskWatch(Observer):
         found = {kind: (samples.count, samples.ids()) for kind, samples in self._samples.items()}
         found["expert-overlaps"] = self._scratchpad.overlapping(SAMPLES)
         return tuple(risk(kind, ids, count) for kind, (count, ids) in found.items() if count)
-
-
-def _decoded(raw: bytes) -> Document:
-    """Return the fields of a booking, decoded in the fastest way, since they are only read."""
-    try:
-        return decode(raw, CODEC)
-    except BSONError:
-        return read_fields(raw)
 
 
 def _sessions(document: Document) -> list[Document]:

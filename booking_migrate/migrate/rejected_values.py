@@ -6,11 +6,9 @@ from decimal import Decimal
 from math import isfinite
 from typing import Any
 
-from bson import decode
 from bson.decimal128 import Decimal128
-from bson.errors import BSONError
 
-from booking_migrate.bson.document import CODEC, Document, read_fields
+from booking_migrate.bson.document import Document, decoded
 from booking_migrate.bson.format import short
 from booking_migrate.domain.client_document import decimal_of, exact_sum
 from booking_migrate.domain.rejection import Reason, Rejection
@@ -39,7 +37,7 @@ class RejectedValues:
 
     def add(self, rejection: Rejection) -> None:
         """Count one rejected booking, under its first reason."""
-        fields = _decoded(rejection.raw)
+        fields = decoded(rejection.raw)
         fault = rejection.faults[0]
         if fault.field is not None:
             self._causing.add(fault.reason, fault.field, fields)
@@ -90,10 +88,3 @@ def amount_of(value: Any) -> Decimal | None:
     if isinstance(value, Decimal128):
         return decimal_of(value) if value.to_decimal().is_finite() else None
     return decimal_of(value) if isinstance(value, int | float) and isfinite(value) else None
-
-
-def _decoded(raw: bytes) -> Document:
-    try:
-        return decode(raw, CODEC)
-    except BSONError:
-        return read_fields(raw)

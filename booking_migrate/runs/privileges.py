@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from booking_migrate.stores.privilege import BLOCKING_WRITES
+
 READS = ("find", "listIndexes", "listCollections")
 WRITES = (*READS, "insert", "update", "remove")
 FOLLOWS = "changeStream"
@@ -18,8 +20,6 @@ _DROPS = (*WRITES, "dropCollection", "dropIndex")
 _CUTS_OVER = (*_DROPS, "createIndex", "collMod", "dbHash", FOLLOWS)
 _AT_TIMES = (FOLLOWS, "dbHash")
 """Following is replaced by reading everything again; only a cut-over at rest compares hashes."""
-
-_BLOCKS = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
 
 CLUSTER_ROLES = ("clusterMonitor", "restore")
 """Built-in roles on the cluster, which are granted on `admin`."""
@@ -71,7 +71,7 @@ TASKS = (
         ("cutover --block-all-writes",),
         ("readWrite", "dbAdmin", "clusterMonitor", "restore"),
         _CUTS_OVER,
-        _BLOCKS,
+        BLOCKING_WRITES,
         optional=_AT_TIMES,
     ),
     Task(("rollback",), ("readWrite",), (*_DROPS, "createIndex")),

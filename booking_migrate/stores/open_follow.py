@@ -259,7 +259,7 @@ def cluster_time_of(connection: Connection, name: str) -> Timestamp | None:
 
 
 def open_swap(connection: Connection, names: FollowedNames) -> "LiveSwap":
-    """Return fence, guard and swap of a run's collections.
+    """Return fence, guard and swap of a run's collections; of a window, those of the live and the restored one.
 
     Raises:
         MissingUri, BadConfiguration: as `open_followed_places`.

@@ -19,7 +19,6 @@ from booking_migrate.stores.rejects import RejectedRecords
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
-    from booking_migrate.stores.mongo.live_swap import LiveSwap
     from booking_migrate.stores.mongo.reader import SnapshotFetch
     from booking_migrate.stores.mongo.window import MongoWindowNotes
 
@@ -213,14 +212,3 @@ def window_dirty(connection: Connection, run_id: str) -> DirtyStore:
     """
     # Under the run's own name, so that what ends the run clears it, too.
     return open_dirty(connection, f"{run_id}/window")
-
-
-def open_window_swap(connection: Connection, names: FollowedNames) -> "LiveSwap":
-    """Return fence and swap of the live collection and the restored one.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_window_places`.
-    """
-    from booking_migrate.stores.mongo.live_swap import LiveSwap
-
-    return LiveSwap(connection.collection(names.source), connection.collection(names.target))

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from booking_migrate.bson.format import Line
 
+BLOCKING_WRITES = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
+"""The actions on the cluster that blocking all writes of users takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Privilege:

@@ -317,6 +317,9 @@ EVERY_DOCUMENT = OwnIndex("clientId_1_every", "clientId")
 CLAIMS = OwnIndex(CLAIMED_BOOKINGS, "sessions.legacyBookingId", sparse=True)
 """By this, the sessions of a booking are found, whatever client they belong to."""
 
+HAS_CLAIM: Mapping[str, Any] = {CLAIMS.field: {"$exists": True}}
+"""The client documents that hold a booking; any other is the application's own, and was not migrated."""
+
 FOLLOWED = OwnIndex("booking_migrate_legacy_ids", "sessions.legacyBookingId")
 """Side by side, following finds the clients of a booking by this."""
 
@@ -324,6 +327,11 @@ WINDOW = OwnIndex("booking_migrate_clients", "clientId")
 """By this, a reverse window finds all documents of a client, on each side."""
 
 _ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
+
+
+def has_claims(collection: DriverCollection) -> bool:
+    """Return whether any session has a `legacyBookingId`; without an index, the server reads documents until one has."""
+    return read(collection, lambda: collection.find_one(HAS_CLAIM, {"_id": 1})) is not None
 
 
 def has_index(collection: DriverCollection, wanted: OwnIndex) -> bool:

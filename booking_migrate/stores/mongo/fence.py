@@ -20,6 +20,7 @@ from booking_migrate.stores.mongo.exclusive import validate, within
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import settled
+from booking_migrate.stores.privilege import BLOCKING_WRITES
 
 FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
 """A validator that no booking meets, and that is recognized among all others."""
@@ -47,7 +48,6 @@ def raise_fence(
 _NOTE = "blocks_all_writes"
 """The key in a source's settings that says, after a crash too, that the mode was turned on by this cut-over."""
 
-_NEEDED = ("setUserWriteBlockMode", "bypassWriteBlockingMode", "serverStatus")
 _OFF = 1
 """What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
 
@@ -174,7 +174,9 @@ class FencedSource:
                 "and members of a replica set need a key file (security.keyFile). Make users for the applications, and one for this program with "
                 "the roles restore and clusterMonitor; set security.authorization: enabled in mongod.conf, restart mongod",
             )
-        lacking = [action for action in _NEEDED if not _may(action, login["authenticatedUserPrivileges"])]
+        lacking = [
+            action for action in BLOCKING_WRITES if not _may(action, login["authenticatedUserPrivileges"])
+        ]
         if lacking:
             advice = "have an administrator grant the roles restore and clusterMonitor, which have these privileges"
             raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)

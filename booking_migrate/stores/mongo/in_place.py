@@ -17,7 +17,9 @@ from booking_migrate.stores.mongo.administration import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
     FOLLOWED,
+    HAS_CLAIM,
     OwnIndex,
+    has_claims,
     has_index,
     indexes_of,
     make_index,
@@ -161,8 +163,7 @@ class MongoInPlace:
 
     def has_claims(self) -> bool:
         """Return whether any document of the collection has a session of a booking."""
-        condition = {"sessions.legacyBookingId": {"$exists": True}}
-        return read(self._collection, lambda: self._collection.find_one(condition, {"_id": 1})) is not None
+        return has_claims(self._collection)
 
     def present(self, ids: Sequence[Any]) -> set[bytes]:
         """Return the sort keys of those of these `_id` values that the collection has; no document is read for it."""
@@ -256,10 +257,9 @@ class MongoInPlace:
     def drop_legacy_ids(self) -> Iterator[int]:
         """Remove `legacyBookingId` from all sessions, batch by batch; yield how many client documents each batch changed."""
         # An element of `sessions` that is not a document is left alone.
-        has_claim = {"sessions.legacyBookingId": {"$exists": True}}
         while True:
             with reading(self._collection):
-                raws = find_raw(self._collection, has_claim, fields={"_id": 1})
+                raws = find_raw(self._collection, HAS_CLAIM, fields={"_id": 1})
                 ids = [id_of(raw) for raw in islice(raws, _DOCUMENTS_PER_UPDATE)]
             if not ids:
                 return

@@ -21,6 +21,7 @@ from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.stores.chunks import Chunk, pack, split, whole_clients
 from booking_migrate.stores.in_place import PendingDocument
 from booking_migrate.stores.mongo import retry
+from booking_migrate.stores.mongo.administration import HAS_CLAIM
 from booking_migrate.stores.mongo.codes import CURSOR_ENDED
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
@@ -163,10 +164,6 @@ def _is_passing(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure) and error.code in CURSOR_ENDED
 
 
-_CLAIMING: Mapping[str, Any] = {"sessions.legacyBookingId": {"$exists": True}}
-"""The client documents that hold a booking; any other is the application's own, and was not migrated."""
-
-
 def open_old_side(collection: DriverCollection, archive: DriverCollection) -> ComparedReader:
     """Return the old bookings: those in the archive, and those that are still, or again, in the collection."""
     return _Both(
@@ -176,7 +173,7 @@ def open_old_side(collection: DriverCollection, archive: DriverCollection) -> Co
 
 def open_new_side(collection: DriverCollection) -> ComparedReader:
     """Return the client documents that bookings were migrated into."""
-    return MongoReader(collection, required=True, fetch=_only(_CLAIMING))
+    return MongoReader(collection, required=True, fetch=_only(HAS_CLAIM))
 
 
 def find_moved(copy: DriverCollection, archives: Sequence[DriverCollection]) -> Sequence[Any]:
