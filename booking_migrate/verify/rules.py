@@ -281,9 +281,9 @@ def _whole(total: int, *, wide: bool) -> Any:
 
 
 def _exact_sum(numbers: Iterable[Any]) -> Decimal:
-    terms = map(_as_decimal, numbers)
-    total = next(terms)
-    for term in terms:
+    # From zero on, as `$sum` adds: of -0.0 alone it makes 0.0, and of 1E+3 alone 1000.
+    total = Decimal(0)
+    for term in map(_as_decimal, numbers):
         total = _EXACT.add(total, term)
     return total
 
