@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.kinds import is_client_id
@@ -279,7 +280,8 @@ class BatchReader:
             self._keep(session, self._client(session.client_id))
             return
         booking = read_booking(raw)
-        client = self._client(booking.fields.get("clientId"))
+        # Of several `clientId` the first counts: by it the place is sorted, and documents of one client come together.
+        client = self._client(booking.fields.get("clientId") if booking.exact else value_in(raw, b"clientId"))
         known = (_DUPLICATE,) if duplicate is Duplicate.CONFLICT else ()
         if booking.is_client_document:
             if duplicate is not Duplicate.COPY:

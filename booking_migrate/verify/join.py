@@ -18,6 +18,7 @@ from booking_migrate.bson.document import (
     elements,
     read_exactly,
     read_value,
+    value_in,
 )
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.kinds import is_client_id
@@ -98,7 +99,8 @@ class SourceDocument(_ScannedDocument):
     @property
     @override
     def client_id(self) -> Any:
-        return self.fields.get("clientId")
+        # Of several values the first counts: by it the place is sorted.
+        return self.fields.get("clientId") if self.is_exact else value_in(self.raw, b"clientId")
 
     @property
     def is_client_document(self) -> bool:
@@ -144,7 +146,7 @@ class TargetDocument(_ScannedDocument):
     @property
     @override
     def client_id(self) -> Any:
-        return self.value(b"clientId")
+        return value_in(self.raw, b"clientId")
 
     @property
     def has_sessions(self) -> bool:

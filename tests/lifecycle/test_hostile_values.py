@@ -10,7 +10,7 @@ from bson.min_key import MinKey
 from bson.objectid import ObjectId
 from pymongo.database import Database
 
-from booking_migrate.bson.document import Opaque, element_of, elements, read_fields, write_fields
+from booking_migrate.bson.document import Opaque, element_of, elements, read_fields, wrap, write_fields
 from booking_migrate.errors import ExitCode
 from booking_migrate.stores.mongo.raw import as_driver_document, find_raw
 from tests.lifecycle.conftest import Ended, contents
@@ -71,7 +71,20 @@ def text_in_bookings() -> tuple[list[bytes], dict[str, set[str]]]:
     return [*raws, *map(write_fields, sound)], reasons
 
 
-CASES = {"ids": ids_in_lookups, "text": text_in_bookings}
+def names_that_occur_twice() -> tuple[list[bytes], dict[str, set[str]]]:
+    """Bookings with another client's id as well, among sound ones of both clients; and the reasons of the former."""
+    raws, reasons = [], {}
+    for number in range(24):
+        raw = write_fields(booking(number))
+        if number % 3 == 0:
+            other = element_of("clientId", client((number + 1 + number % 2) % 4))
+            raw = wrap([*elements(raw), other])
+            reasons[str(booking(number)["_id"])] = {"duplicate-field"}
+        raws.append(raw)
+    return raws, reasons
+
+
+CASES = {"ids": ids_in_lookups, "text": text_in_bookings, "twice": names_that_occur_twice}
 
 
 def fill(database: Db, raws: list[bytes]) -> None:
@@ -130,6 +143,8 @@ def done(ended: Ended, *codes: ExitCode) -> dict[str, Any]:
     [
         ("ids", "2"),
         ("text", "1"),
+        ("twice", "1"),
+        ("twice", "2"),
         pytest.param("ids", "1", marks=pytest.mark.slow),
         pytest.param("text", "2", marks=pytest.mark.slow),
     ],

@@ -55,7 +55,9 @@ def read_dump(stream: BinaryIO, name: str) -> Iterator[FileDocument]:
         if len(raw) < length:
             raise BrokenDocument(name, f"byte {position}", "the file ends within a document")
         try:
-            yield FileDocument(raw, _decode(raw))
+            fields = _decode(raw)
+            # Decoding keeps the last of several values, and the documents of a client are those with its id as the first one.
+            yield FileDocument(raw, fields if raw.count(b"clientId\x00") <= 1 else None)
         except MalformedBson as error:
             raise BrokenDocument(name, f"byte {position + error.position}", error.problem) from None
         position += length

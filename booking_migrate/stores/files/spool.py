@@ -6,7 +6,7 @@ from typing import Any
 from bson.int64 import Int64
 from bson.objectid import ObjectId
 
-from booking_migrate.bson.document import elements
+from booking_migrate.bson.document import Element, elements
 from booking_migrate.bson.order import OBJECT_ID_KEY, element_key, sort_key
 from booking_migrate.stores.files.opening import FileDocument
 from booking_migrate.stores.ports import Duplicate, ScannedDocument
@@ -39,8 +39,10 @@ def row_of(document: FileDocument) -> Row:
             )
         if type(client) in _EXACT_KEYS and type(document_id) in _EXACT_KEYS:
             return sort_key(document_id), sort_key(client), "sessions" in fields, raw
-    # Of a name that occurs twice the last value counts, as in `read_fields`.
-    by_name = {element.name: element for element in elements(raw)}
+    by_name: dict[bytes, Element] = {}
+    for element in elements(raw):
+        # Of a name that occurs twice the first value counts, as where a server sorts.
+        by_name.setdefault(element.name, element)
     client_element, id_element = by_name.get(b"clientId"), by_name.get(b"_id")
     return (
         element_key(id_element) if id_element else None,

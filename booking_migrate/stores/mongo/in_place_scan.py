@@ -134,7 +134,8 @@ def _waiting_in(batch: bytes) -> Sequence[PendingDocument]:
 
 def _waiting(raw: bytes) -> PendingDocument:
     fields = read_fields(raw)
-    return PendingDocument.of(fields.get("clientId"), fields["_id"], int(fields["size"]))
+    # Of several `clientId` the first counts: by it the server sorts.
+    return PendingDocument.of(value_in(raw, b"clientId"), fields["_id"], int(fields["size"]))
 
 
 _OBJECT_IDS_ONLY = struct.Struct("<i5s12s10s12s6sib")
