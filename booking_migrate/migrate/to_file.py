@@ -185,7 +185,8 @@ def roll_back_file(sidecar: Sidecar, *, run_id: str | None, listener: Listener) 
             continue
         if there == file.sha256:
             with write_failures(str(path)):
-                path.unlink()
+                # Where the run wrote it: a link to it stays.
+                path.resolve().unlink()
             outcome.removed += 1
         else:
             outcome.kept += 1

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 
+from booking_migrate.bson.document import element_of, elements, wrap, write_fields
 from booking_migrate.errors import ExitCode
-from tests.support.booking_lines import MIXED
+from tests.support.booking_lines import MIXED, booking, client
 
 Run = Callable[..., Any]
 ARGUMENTS = ("--target", "out.jsonl")
@@ -51,6 +53,22 @@ def test_second_run(tmp_path: Path, invoke: Run) -> None:
     assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
 
 
+def test_a_client_named_twice(tmp_path: Path, invoke: Run) -> None:
+    """A booking that names two clients is rejected alone, and the bookings of both around it stay together."""
+    raws = [write_fields(booking(number)) for number in range(1200)]
+    for number in range(0, 1200, 7):
+        raws[number] = wrap([*elements(raws[number]), element_of("clientId", client((number + 1) % 4))])
+    tmp_path.joinpath("in.bson").write_bytes(b"".join(raws))
+    places = ("--source", "in.bson", "--target", "out.bson", "--json")
+    migrated = json.loads(invoke("migrate", *places).stdout)
+    verified = invoke("verify", *places)
+
+    assert (1200, 172) == tuple(migrated["counts"][name] for name in ("scanned", "rejected"))
+    assert 4 == len(bson.decode_all(tmp_path.joinpath("out.bson").read_bytes()))
+    assert ExitCode.DONE == verified.exit_code, verified.stdout
+    assert 1028 == json.loads(verified.stdout)["counts"]["migrated"]
+
+
 def test_a_changed_file_is_kept(tmp_path: Path, invoke: Run) -> None:
     """A file that somebody has changed since is kept and named, and the exit code is 3."""
     invoke("migrate", "--source", "in.jsonl", *ARGUMENTS)
@@ -61,6 +79,19 @@ def test_a_changed_file_is_kept(tmp_path: Path, invoke: Run) -> None:
     assert ExitCode.REJECTED == undone.exit_code
     assert ["out.jsonl"] == json.loads(undone.stdout)["undone"]["kept_ids"]
     assert {"in.jsonl", "out.jsonl", "out.jsonl.run.json"} == _names(tmp_path)
+
+
+def test_written_through_a_link(tmp_path: Path, invoke: Run) -> None:
+    """Rollback removes the file that a link led to, where the run wrote it, and the link stays."""
+    link, real = tmp_path / "out.jsonl", tmp_path / "data" / "real.jsonl"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    invoke("migrate", "--source", "in.jsonl", *ARGUMENTS)
+    assert real.exists()
+    undone = invoke("rollback", *ARGUMENTS, "--yes")
+
+    assert ExitCode.DONE == undone.exit_code, undone.output
+    assert (False, True) == (real.exists(), link.is_symlink())
 
 
 def test_a_run_killed_before_its_end_is_completed(tmp_path: Path, killed: Run, invoke: Run) -> None:

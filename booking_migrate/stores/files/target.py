@@ -217,7 +217,7 @@ class FileRejects(RejectsKeeper):
                 return False
             if not self._overwrite:
                 raise TargetHoldsOther(self.name, "--rejects")
-            self._path.unlink()
+            self._path.resolve().unlink()
         return True
 
 
