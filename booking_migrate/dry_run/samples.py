@@ -9,9 +9,18 @@ from typing import Any, NamedTuple
 
 from bson.json_util import RELAXED_JSON_OPTIONS, dumps
 
-from booking_migrate.bson.document import Document, elements, read_fields
+from booking_migrate.bson.document import (
+    ARRAY,
+    DOCUMENT,
+    Document,
+    Opaque,
+    elements,
+    read_fields,
+    read_value,
+)
 from booking_migrate.bson.format import describe, display_id, shorten
 from booking_migrate.bson.order import sort_key
+from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.consolidate import Consolidation
 from booking_migrate.domain.privacy import is_public, shape_of, shown_value
 from booking_migrate.domain.rejection import Reason, Rejection
@@ -151,7 +160,9 @@ def _sample_of(kind: SampleKind, chosen: _Chosen, source: DocumentReader, reason
 
 def _read_again(document: bytes, source: DocumentReader) -> Sequence[bytes]:
     """Return the first bookings of a client document, in the order of its sessions; none if they are no longer there."""
-    ids = [session["legacyBookingId"] for session in read_fields(document)["sessions"][:_SHOWN]]
+    built = read_client_document(document)
+    sessions = built.sessions[:_SHOWN] if isinstance(built, ClientDocument) else ()
+    ids = [session.fields["legacyBookingId"] for session in sessions]
     found = {sort_key(read_fields(raw)["_id"]): raw for raw in source.find(ids)}
     return [found[key] for key in map(sort_key, ids) if key in found] if len(found) == len(ids) else []
 
@@ -168,16 +179,25 @@ def _lines(fields: Document, indent: str) -> Iterator[str]:
     for number, (name, value) in enumerate(fields.items()):
         end = "" if number == last else ","
         shown = dumps(shorten(name, _LONGEST), ensure_ascii=False)
-        if name == "sessions" and isinstance(value, list):
+        sessions = _sessions_in(value) if name == "sessions" else None
+        if sessions is not None:
             yield f"{indent}  {shown}: ["
-            for session in value[:_SHOWN]:
+            for session in sessions[:_SHOWN]:
                 yield from _lines(session, f"{indent}    ") if isinstance(session, dict) else ()
-            if len(value) > _SHOWN:
-                yield f"{indent}    … and {len(value) - _SHOWN} more"
+            if len(sessions) > _SHOWN:
+                yield f"{indent}    … and {len(sessions) - _SHOWN} more"
             yield f"{indent}  ]{end}"
         else:
             yield f"{indent}  {shown}: {_shown(name, value)}{end}"
     yield f"{indent}}}"
+
+
+def _sessions_in(value: Any) -> Sequence[Any] | None:
+    """Return the elements of an array, of one that Python cannot hold unchanged too; None if the value is not an array."""
+    if isinstance(value, Opaque) and value.kind == ARRAY:
+        parts = elements(value.value)
+        return [read_fields(part.value) if part.kind == DOCUMENT else read_value(part) for part in parts]
+    return value if isinstance(value, list) else None
 
 
 def _shown(name: str, value: Any) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
+from booking_migrate.bson.document import write_fields
 from tests.support.booking_lines import EXPERT, booking, client, lines
 from tests.support.bookings import ABSENT
+from tests.support.hostile import invalid_text
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
@@ -61,6 +63,17 @@ def test_samples(run: Run, in_files: tuple[str, ...]) -> None:
     assert "Rejected: wrong-type, price is 'free'" == rejected["reason"]
     assert rejected["document"] is None
     assert '"price": "free"' in rejected["bookings"][0]
+
+
+def test_a_field_that_is_carried_as_it_is(run: Run, workspace: Path) -> None:
+    """Text that is not valid UTF-8, in a field that the contract does not know, keeps no client from being shown."""
+    raws = [write_fields(booking(number, phone=invalid_text())) for number in (0, 4)]
+    workspace.joinpath("bookings.bson").write_bytes(b"".join(raws))
+    (typical,) = look(run, "--source", "bookings.bson")["dry_run"]["samples"]
+
+    assert 2 == len(typical["bookings"])
+    assert 2 == typical["document"].count('"phone": <string>')
+    assert 2 == typical["document"].count('"legacyBookingId"')
 
 
 def test_values_and_money_of_rejected_bookings(run: Run, in_files: tuple[str, ...]) -> None:
