@@ -76,6 +76,7 @@ _OF_STRINGIFY = frozenset({"$numberDecimal", "$numberLong"})
 _ISO_DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII
 )
+_BEYOND_64_BITS = "a whole number does not fit into 64 bits"
 _SURVIVING_AS_THEY_ARE = frozenset({ObjectId, str, int, Int64, bool, type(None), DatetimeMS})
 _SURVIVING = _SURVIVING_AS_THEY_ARE | {float}
 
@@ -256,7 +257,7 @@ def _encode(fields: Document) -> bytes:
         "".join(fields).encode()
         raw = write_fields(fields)
     except OverflowError:
-        raise NotADocument("a whole number does not fit into 64 bits") from None
+        raise NotADocument(_BEYOND_64_BITS) from None
     except UnicodeError:
         raise NotADocument("a string holds half of a surrogate pair") from None
     except RecursionError:
@@ -325,5 +326,16 @@ def _finite(text: str) -> float:
     return number
 
 
-_WRAPPED = json.JSONDecoder(object_pairs_hook=JsonObject, parse_constant=_constant, parse_float=_finite)
-_LITERAL = json.JSONDecoder(object_pairs_hook=named, parse_constant=_constant, parse_float=_finite)
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # Python takes some thousand digits.
+        raise NotADocument(_BEYOND_64_BITS) from None
+
+
+_WRAPPED = json.JSONDecoder(
+    object_pairs_hook=JsonObject, parse_constant=_constant, parse_float=_finite, parse_int=_whole
+)
+_LITERAL = json.JSONDecoder(
+    object_pairs_hook=named, parse_constant=_constant, parse_float=_finite, parse_int=_whole
+)

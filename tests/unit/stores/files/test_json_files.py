@@ -140,6 +140,7 @@ def test_blank_lines_and_a_byte_order_mark_are_skipped(path: Path) -> None:
         '{"a":-Infinity}',
         '{"a":1e999}',
         '{"a":9223372036854775808}',
+        f'{{"a":{"9" * 5000}}}',
         '{"a":1,"a":2}',
         '{"a":"\\ud800"}',
         '{"a":"\\udce9"}',
