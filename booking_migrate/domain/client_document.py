@@ -65,11 +65,17 @@ class StoredSession:
         return sort_key(self.fields["sessionId"]) if "sessionId" in self.fields else self.element.value
 
     def time(self, name: str) -> int | None:
-        """Return `createdAt` or `updatedAt` in milliseconds since 1970; if absent, the time in the booking's ObjectId."""
+        """Return `createdAt` or `updatedAt` in milliseconds since 1970.
+
+        If it is absent from the session of a booking, the time in the booking's ObjectId counts, else the other date.
+        """
         value, legacy_id = self.fields.get(name), self.fields.get("legacyBookingId")
-        if type(value) is DatetimeMS:
-            return int(value)
-        return time_of(legacy_id) if type(legacy_id) is ObjectId else None
+        if type(value) is DatetimeMS or "legacyBookingId" not in self.fields:
+            return int(value) if type(value) is DatetimeMS else None
+        if type(legacy_id) is ObjectId:
+            return time_of(legacy_id)
+        other = self.fields.get("updatedAt" if name == "createdAt" else "createdAt")
+        return int(other) if type(other) is DatetimeMS else None
 
 
 @dataclass(frozen=True)

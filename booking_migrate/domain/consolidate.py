@@ -86,7 +86,7 @@ def consolidate(
     document = _recreated(case, dispositions) or _compose(base, joined, dispositions, ordered)
     size = len(document or b"")
     if (dispositions.new or dispositions.replaced) and size > rules.maximum_document_size:
-        dispositions = _refuse_new(dispositions, size, rules.maximum_document_size)
+        dispositions = _refuse_new(dispositions, present, size, rules.maximum_document_size)
         document = _compose(base, joined, dispositions, ordered)
     there, migrated = _found_already(case, [*dispositions.new, *dispositions.replaced.values()])
     return Consolidation(
@@ -239,14 +239,22 @@ class _Dispositions:
     """The indexes of further sessions of bookings whose session is derived again, and that have several sessions."""
 
 
-def _refuse_new(dispositions: _Dispositions, size: int, maximum_size: int) -> _Dispositions:
-    """Return the same dispositions, but with the new bookings rejected because they make the document too large."""
+def _refuse_new(
+    dispositions: _Dispositions, present: Sequence[StoredSession], size: int, maximum_size: int
+) -> _Dispositions:
+    """Return the same dispositions, but with the new bookings rejected because they make the document too large.
+
+    Those whose session would have been derived again are conflicts: it stays, with other content.
+    """
     detail = f"the client document would have {size} bytes, more than {maximum_size}"
     fault = Fault(Reason.CLIENT_DOCUMENT_TOO_LARGE, None, detail)
-    refused = [
-        _rejection(session, fault)
-        for session in (*dispositions.new, *dispositions.copies, *dispositions.replaced.values())
-    ]
+    conflicts = {session.id_key: present[index] for index, session in dispositions.replaced.items()}
+    refused = []
+    for session in (*dispositions.new, *dispositions.copies, *dispositions.replaced.values()):
+        there = conflicts.get(session.id_key)
+        count = sum(one.legacy_key == session.id_key for one in present) if there else 0
+        faults = (_conflict(session, there, count), fault) if there else (fault,)
+        refused.append(Rejection(session.booking, faults, session.legacy_id))
     return _Dispositions(
         already=dispositions.already, rejected=[*dispositions.rejected, *refused], kept=dispositions.kept
     )
@@ -306,7 +314,7 @@ class _Stored:
             if session.legacy_key is not None:
                 self._claimed.setdefault(session.legacy_key, []).append(index)
             else:
-                self._unclaimed[session.identity] = index
+                self._unclaimed.setdefault(session.identity, index)
 
     def find(self, session: Session) -> Sequence[int]:
         """Return the indexes of the sessions that are a booking's: that claim it, or else have the `sessionId` it gets."""

@@ -7,7 +7,7 @@ from functools import lru_cache
 from bson.datetime_ms import DatetimeMS
 
 from booking_migrate.bson.document import DOCUMENT, Element, read_value
-from booking_migrate.bson.order import element_key, sort_key
+from booking_migrate.bson.order import element_key
 from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
 from booking_migrate.stores.ports import Baseline, Duplicate
@@ -159,7 +159,7 @@ class ClientCheck:
         if not documents:
             return None
         self._report_unexplained(documents, bookings, None if known is None else earlier, known or (), result)
-        documents.sort(key=lambda document: (age_of(document), sort_key(document.value(b"_id"))))
+        documents.sort(key=age_of)
         sessions: list[ExpectedSession] = []
         for document in documents:
             there = {(one.kind, one.value) for one in sessions}
@@ -228,14 +228,26 @@ class ClientCheck:
         allotment.added.sort(key=lambda one: one.rank)
         new = allotment.new
         if new and self._size(base, allotment) > self._rules.maximum_document_size:
-            too_large = BrokenRule(Reason.CLIENT_DOCUMENT_TOO_LARGE, None)
-            refused = _Allotment(rejected=allotment.rejected)
-            for one in (*new, *copies):
-                self._reject(replace(one, broken=(too_large,)), refused, result)
+            refused = _Allotment(kept=allotment.kept, rejected=allotment.rejected)
+            self._refuse((*new, *copies), base, refused, result)
             return refused
         # The same document twice is one booking.
         result.already_migrated += len(copies)
         return allotment
+
+    def _refuse(
+        self, bookings: Sequence[Expected], base: Base | None, allotment: _Allotment, result: ClientResult
+    ) -> None:
+        """Expect the rejection of bookings that make the client document too large."""
+        there = _by_identity(base)
+        too_large = BrokenRule(Reason.CLIENT_DOCUMENT_TOO_LARGE, None)
+        for one in bookings:
+            indexes = _indexes_of(one, there)
+            if base is not None and indexes:
+                # Its session was not replaced and still has other content.
+                result.unresolved.append(self._conflict(one, [base.sessions[index] for index in indexes]))
+            else:
+                self._reject(replace(one, broken=(too_large,)), allotment, result)
 
     def _conflict(self, booking: Expected, there: Sequence[ExpectedSession]) -> UnresolvedBooking:
         """Return a booking whose session has other content, or that has several sessions."""
@@ -326,6 +338,8 @@ def _faults_of_client_document(source: SourceDocument, document: TargetDocument)
         broken.append(BrokenRule(Reason.DUPLICATE_ID, "_id"))
     if not document.has_sessions:
         broken.append(BrokenRule(Reason.SESSIONS_NOT_AN_ARRAY, "sessions"))
+    if len(document.parts) > len(document.by_name):
+        broken.append(BrokenRule(Reason.DUPLICATE_FIELD, None))
     if "clientId" not in source.fields:
         broken.append(BrokenRule(Reason.CLIENT_ID_MISSING, "clientId"))
     elif not is_client_id(source.client_id):

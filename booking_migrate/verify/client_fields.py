@@ -9,6 +9,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.int64 import Int64
 
 from booking_migrate.bson.document import NULL, Element, element_of, elements, read_value, wrap, write_fields
+from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.expected import Expected
@@ -18,7 +19,6 @@ from booking_migrate.verify.rules import (
     SessionFacts,
     client_document_id,
     is_same_amount,
-    object_id_time,
     total_spent,
 )
 from booking_migrate.verify.sessions import Comparison, ExpectedSession
@@ -154,11 +154,10 @@ def _derived_fields(last: Expected) -> Fields:
     return _as_fields(values)
 
 
-def age_of(document: TargetDocument) -> int:
-    """Return when a client document was created, in milliseconds since 1970: its own date, or the time in its `_id`."""
+def age_of(document: TargetDocument) -> tuple[bool, int, bytes]:
+    """Return what client documents of one client are ordered by, the oldest first; those without a date of their own come last."""
     own = _date(document, b"createdAt")
-    in_id = object_id_time(document.value(b"_id"))
-    return own[0] if own else in_id or 0
+    return not own, own[0] if own else 0, sort_key(document.value(b"_id"))
 
 
 def client_documents(
