@@ -11,8 +11,8 @@ from booking_migrate.migrate.pipeline import migrate as migrate_stream
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.plan import MigrationOutcome, MigrationPlan
 from booking_migrate.runs.provenance import JournalHistory
+from booking_migrate.runs.regulator import Unregulated
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 
@@ -43,7 +43,7 @@ def catch_up(
     Raises:
         BookingMigrateError: as `migrate.pipeline.migrate`.
     """
-    kept = JournaledTarget(target, run, signal_guard, ProgressCounter(listener), NullThrottle())
+    kept = JournaledTarget(target, run, signal_guard, ProgressCounter(listener), Unregulated())
     outcome = migrate_stream(
         plan, source, kept, users=users, experts=experts, listener=listener, history=kept
     )

@@ -29,8 +29,8 @@ from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.provenance import Authorship
+from booking_migrate.runs.regulator import Unregulated
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.changes import Change, Dirty, Links, Role
 from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
@@ -338,7 +338,7 @@ class Engine:
             self._run,
             self._signal_guard,
             ProgressCounter(self._listener),
-            NullThrottle(),
+            Unregulated(),
             existing=part.existing,
             is_watched=self._is_watched,
             begin=begin,

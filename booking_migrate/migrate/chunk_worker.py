@@ -19,8 +19,8 @@ from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.pipeline import ChunkHandler, Elsewhere, HandledChunk
 from booking_migrate.runs.delegation import DelegatedRun, RunShare
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.regulator import Unregulated
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.stores.chunks import Chunk
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open_workers import (
@@ -63,7 +63,7 @@ class _Desk:
         self._run = DelegatedRun(places.journal, places.locks, assignment.share)
         places.target.expect(was_empty=was_empty)
         self._target = JournaledTarget(
-            places.target, self._run, SignalGuard(), ProgressCounter(NullListener()), NullThrottle()
+            places.target, self._run, SignalGuard(), ProgressCounter(NullListener()), Unregulated()
         )
         plan = assignment.plan
         directory = Directory(places.users, places.experts, plan.people)

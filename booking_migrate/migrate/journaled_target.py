@@ -16,10 +16,9 @@ from booking_migrate.runs.background import in_background
 from booking_migrate.runs.delegation import DelegatedRun
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.provenance import TargetHistory, Trace, client_key_of
-from booking_migrate.runs.regulator import Regulator
+from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.session import RunSession
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.runs.throttle import NullThrottle
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
 from booking_migrate.stores.ports import Replacement, TargetWriter
 
@@ -126,7 +125,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
         session: RunSession | FinishedRun[Any] | DelegatedRun,
         signal_guard: SignalGuard,
         progress: ProgressCounter,
-        throttle: Regulator | NullThrottle,
+        regulator: Regulator | Unregulated,
     ) -> None:
         """Take the parts.
 
@@ -135,13 +134,13 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
             session: the run.
             signal_guard: defers a signal while a batch is written.
             progress: counts the documents of the run.
-            throttle: pauses before a batch, such as while a secondary is behind.
+            regulator: holds a batch back, such as while a secondary is behind.
         """
         super().__init__(target)
         self._session = session
         self._shield = signal_guard
         self._progress = progress
-        self._throttle = throttle
+        self._regulator = regulator
         self._found: dict[bytes, bytes | None] = {}
         """What the target had in place of the run's documents before it began, by the BSON of ``{_id}``."""
 
@@ -208,7 +207,7 @@ class JournaledTarget(ForwardingTarget, TargetHistory):
     ) -> None:
         # The batch is written on a thread of its own while the caller prepares the next one, so it is durable only when the
         # next call returns. The throttle waits outside of the critical section: Ctrl-C must not wait for a secondary.
-        self._throttle.wait()
+        self._regulator.wait()
         with self._shield.critical_section():
             self._await_writer()
             batch = _Batch(new, changed, rejected, removed)

@@ -164,10 +164,3 @@ class Pace:
         if self.delay:
             self._pause(self.delay)
         self.take(bookings)
-
-
-class NullThrottle:
-    """Never pauses."""
-
-    def wait(self) -> None:
-        """Return at once."""
