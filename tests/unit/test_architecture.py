@@ -113,17 +113,19 @@ def test_the_layers_are_all_folders() -> None:
     )
 
 
-def _rows() -> list[str]:
-    """The rows of the table of what to open."""
+def _rows(heading: str = "To change X, open Y") -> list[str]:
+    """The rows of the table below a heading."""
     page = PACKAGE.joinpath("README.md").read_text(encoding="utf-8")
-    table = page.split("## To change X, open Y")[1].split("\n## ")[0]
+    table = page.split(f"## {heading}")[1].split("\n## ")[0]
     return [line for line in table.splitlines() if line.startswith("| ")][1:]
 
 
-@pytest.mark.parametrize("row", _rows(), ids=lambda row: row[2:50])
+@pytest.mark.parametrize(
+    "row", [*_rows(), *_rows("How an option's value gets there")], ids=lambda row: row[2:50]
+)
 def test_names_are_in_the_files_of_their_row(row: str) -> None:
-    """A class, function, constant or field that a row of that table names is defined in one of the row's files."""
-    cells = row.strip("| ").split(" | ")[1]
+    """A class, function, constant or field that a row of these tables names is defined in one of the row's files."""
+    cells = " ".join(row.strip("| ").split(" | ")[1:])
     paths = [
         (PACKAGE.parent if name.startswith("tests/") else PACKAGE) / name
         for name in re.findall(r"`([\w/]+\.(?:py|j2))`", cells)
