@@ -157,6 +157,13 @@ def _unseen(
     if given.leave_references:
         return (Unseen(Why.LEFT),)
     with connection.open() as opened:
+        if swapped is None:
+            archive = given.archive or default_archive(given.source)
+            journal, is_named = open_journal(opened).journal, given.archive is not None
+            found = engine.runs_to_finalize(journal, source=given.source, archive=archive, is_named=is_named)
+            if found[0].state is RunState.FINALIZED:
+                # It removes nothing any more, so no reference loses what it leads to.
+                return ()
         target = given.source if swapped is None else swapped.target
         return refuse_remaining(ctx, opened, source=given.source, target=target, listener=listener)
 
@@ -218,7 +225,7 @@ def _report(
     ):
         context.listener.notify(
             Warned(
-                f"the old ids stay in {given.source}: only the finalize that drops the old bookings removes them"
+                f"the old ids stay in {given.source}, where they do no harm: only the finalize that drops the old bookings removes them"
             )
         )
     runs = open_journal(connection).journal.runs()

@@ -20,7 +20,7 @@ from booking_migrate.errors import (
     SamePlace,
 )
 from booking_migrate.events import Announced, Listener, Warned
-from booking_migrate.in_place.archive import check_archive
+from booking_migrate.in_place.archive import check_archive, refuse_other_archive
 from booking_migrate.runs.commands import possible_commands, rollback_of
 from booking_migrate.runs.control import VERIFY
 from booking_migrate.runs.plan import Finding
@@ -321,14 +321,16 @@ def check_own_archive(places: Places, connection: Connection) -> None:
     """Refuse to compare with an archive that was dropped, or that is another collection of the same name.
 
     Raises:
-        OldBookingsLost, ArchiveNotOwn: the archive is not what runs in place moved old bookings to.
+        OtherArchive, OldBookingsLost, ArchiveNotOwn: the archive is not what runs in place moved old bookings to.
         ConnectionProblem: no server answers.
     """
     if places.archive is None:
         return
     collection = open_in_place(connection, source=places.source, archive=places.archive)
+    journal = open_journal(connection).journal
     try:
-        check_archive(collection, open_journal(connection).journal)
+        refuse_other_archive(journal, source=places.source, archive=places.archive)
+        check_archive(collection, journal)
     except NotPermitted:
         # Without the journal the comparison itself has to show it; `VerifyInputs.verify` says that it cannot be read.
         return

@@ -1,6 +1,7 @@
 """Errors of runs and old bookings that are not there, or not there any more."""
 
 import json
+from collections.abc import Sequence
 
 from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, either
 
@@ -20,10 +21,15 @@ class NoRun(NothingToDo):
     by_hand: str = ""
     """What is possible without the records of runs, if they are lost."""
 
+    elsewhere: Sequence[str] = ()
+    """The targets of the runs that are known."""
+
     message = "found no {what}"
-    hint = (
+    hint = either(
+        "elsewhere",
+        "This database has runs into {elsewhere}. To see each, with what can be done about it: booking-migrate status",
         "{harmless}s --db right? To see every run of the database: booking-migrate status\n"
-        "Or of another one, with its name for DB: booking-migrate status --db DB{by_hand}"
+        "Or of another one, with its name for DB: booking-migrate status --db DB{by_hand}",
     )
     harmless = either(
         "by_hand",
@@ -32,13 +38,14 @@ class NoRun(NothingToDo):
     )
 
 
-def without_records(target: str | None, kept: str, part: str) -> str:
+def without_records(target: str | None, kept: str, archive: str, end: str) -> str:
     """Return what can be done where a run is to be undone whose records are lost, as further lines of a hint.
 
     Args:
         target: the target of the run, if it is known.
         kept: how a kept copy is called.
-        part: what the name of every kept copy contains.
+        archive: how an archive is called, unless the user has named it.
+        end: what the names of both end in, as a regular expression.
     """
     records = (
         f"\nIf its collections booking_migrate_* were dropped, restore them from the newest backup made after the run's last command: "
@@ -54,9 +61,9 @@ def without_records(target: str | None, kept: str, part: str) -> str:
         "the field sessions then. To see one, with the name of the live collection for LIVE, in mongosh: "
         'db.getCollection("LIVE").findOne({sessions: {$exists: true}})\n'
         "If there is one: a rollback is not possible, and the collection that it made live stays live "
-        f"with its client documents. The old bookings, as they were then, are in a collection {kept}, or, in place, in its archive, which is to be kept. To see "
-        "whether there is one, in mongosh: "
-        f"db.getCollectionNames().filter(name => name.includes({json.dumps(part)}))\n"
+        f"with its client documents. The old bookings, as they were then, are in a collection {kept}, or, in place, in its archive, which is "
+        f"called {archive} unless --archive has named it; keep it. To see whether there is one, in mongosh: "
+        f"db.getCollectionNames().filter(name => /{end}$/.test(name))\n"
         f"If it shows null: the bookings are unchanged, and {target} does no harm; leave it if you are not sure. Only if the one who "
         f"ran the migration confirms that all of {target} is from it, drop it, in mongosh: db.getCollection({json.dumps(target)}).drop()"
     )
@@ -98,7 +105,7 @@ class OldBookingsLost(Refused):
     hint = either(
         "going_on",
         f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
-        "Or, if no backup has it, migrate only the bookings that are still in the old shape: {going_on}",
+        "Or, if no backup has it, migrate only the bookings that are still in the old shape, with the name of a new archive for OTHER: {going_on}",
         f"Restore it from a backup of the database, then roll back. {_DUMP_AND_URI}\n"
         "Usual, if a backup was made after the cut-over; nothing is lost: mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
         f"Then: {SAME_COMMAND}\n"
@@ -118,6 +125,9 @@ class ArchiveNotOwn(Refused):
     run_id: str | None
     """The run that moved old bookings to a collection of that name; None: none did."""
 
+    going_on: str = ""
+    """The command that continues without them, if there is such a run."""
+
     message = either(
         "run_id",
         "{archive} holds none of the old bookings that run {run_id} moved there",
@@ -127,6 +137,25 @@ class ArchiveNotOwn(Refused):
         "run_id",
         "Rename the collection that has this name now, restore {archive} from where it was moved or from a backup, then run the same "
         f"command again: {SAME_COMMAND}\n"
-        "Or migrate only the bookings that are still in the old shape: booking-migrate migrate --in-place --archive OTHER",
+        "Or migrate only the bookings that are still in the old shape, with the name of a new archive for OTHER: {going_on}",
         f"Use the name of a collection that does not exist yet: {SAME_COMMAND} --archive {{archive}}_2",
     )
+
+
+class OtherArchive(Refused):
+    """A result in place is to be verified with an archive that is not its own."""
+
+    run_id: str
+    source: str
+    archive: str
+    """The run's."""
+
+    asked: str
+    """The one that was named, or is the usual one."""
+
+    command: str
+    """The command that verifies it with its archive."""
+
+    effect = "Nothing was changed."
+    message = "run {run_id} migrated {source} in place with the archive {archive}, not with {asked}"
+    hint = "Verify it with its archive: {command}\nTo see every run with its archive: booking-migrate status"

@@ -42,6 +42,9 @@ class OtherRewriteOpen(Refused):
     """A rewrite was begun with other fields, and is not complete."""
 
     rewrite_id: str
+    run_id: str
+    """The run to whose new ids it rewrites."""
+
     fields: Sequence[str]
     undoing: bool
     effect = "Nothing was changed."
@@ -49,9 +52,15 @@ class OtherRewriteOpen(Refused):
 
     @property
     def hint(self) -> str:
+        undo = f"booking-migrate rollback --references --run {self.rewrite_id}"
         if self.undoing:
-            return "Complete its undoing first: booking-migrate rollback --references"
-        return "To complete it: booking-migrate references rewrite\nOr undo it: booking-migrate rollback --references"
+            return f"Complete its undoing first: {undo}"
+        return (
+            "Continue it, the usual choice; it continues with these fields only: "
+            f"booking-migrate references rewrite --run {self.run_id}\n"
+            f"Only to undo this rewrite instead, and no other one: {undo}\n"
+            f"After either, run the same command again: {SAME_COMMAND}"
+        )
 
 
 class UniqueIndexInTheWay(Refused):

@@ -18,7 +18,8 @@ from booking_migrate.domain.client_document import ClientDocument, compose, read
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Session
-from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost
+from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost, OtherArchive
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.provenance import Trace
 from booking_migrate.runs.states import RESUMABLE, WITHOUT_ARCHIVE
 from booking_migrate.stores.in_place import Move, Unit
@@ -177,6 +178,18 @@ def check_archive(collection: "MongoInPlace", journal: RunJournal) -> None:
         raise ArchiveNotOwn(collection.archive_name, None)
 
 
+def refuse_other_archive(journal: RunJournal, *, source: str, archive: str) -> None:
+    """Refuse to verify with an archive that no run in place has used whose result is there, if another one was used.
+
+    Raises:
+        OtherArchive: the newest run in place has moved its old bookings to another one.
+    """
+    known = [run for run in journal.runs(source) if run.archive and run.state not in WITHOUT_ARCHIVE]
+    if known and archive not in [run.archive for run in known]:
+        newest = known[0]
+        raise OtherArchive(newest.run_id, source, newest.archive or "", archive, command_of(newest, "verify"))
+
+
 def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJournal) -> None:
     """As `check_archive`, for one run.
 
@@ -189,11 +202,16 @@ def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJou
     if first is None or not has_moved:
         return
     if not collection.archive_exists():
-        raise OldBookingsLost(collection.archive_name, "booking-migrate migrate --in-place --archive OTHER")
+        raise OldBookingsLost(collection.archive_name, _with_another_archive(run))
     ids = [note.document_id for note in first.notes[:_LOOKED_AT]]
     # A booking that a later run moved as well is restored when that run is undone.
     if ids and not collection.archived(ids) and not collection.find(ids):
-        raise ArchiveNotOwn(collection.archive_name, run.run_id)
+        raise ArchiveNotOwn(collection.archive_name, run.run_id, _with_another_archive(run))
+
+
+def _with_another_archive(run: RunRecord) -> str:
+    """Return the command that goes on without the archive of a run."""
+    return command_of(run.model_copy(update={"archive": "OTHER"}), "migrate")
 
 
 class Replay(Unit):

@@ -125,7 +125,8 @@ def unfinished(plan: "RewritePlan") -> RewriteRecord | None:
             return record
         plan.journal.end_earlier()
         if plan.journal.names(record.rewrite_id):
-            raise OtherRewriteOpen(record.rewrite_id, [name_of(each) for each in record.fields], is_undone)
+            names = [name_of(each) for each in record.fields]
+            raise OtherRewriteOpen(record.rewrite_id, record.run_id, names, is_undone)
         # It was interrupted before it wrote anything.
         plan.journal.remove(record.rewrite_id)
     return None

@@ -196,7 +196,8 @@ def _steps(
         )
     if outcome.documents:
         yield NextStep(text="Prove it:", command="booking-migrate references verify")
-        yield NextStep(text="To undo it:", command="booking-migrate rollback --references")
+        undo = f"booking-migrate rollback --references --run {outcome.record.rewrite_id}"
+        yield NextStep(text="To undo it, and no other rewrite:", command=undo)
 
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{24}")

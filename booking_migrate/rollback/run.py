@@ -28,7 +28,7 @@ from booking_migrate.runs.reopening import Exists, before_finalize, reopen
 from booking_migrate.runs.states import FINAL, IN_EFFECT, LIVE
 from booking_migrate.runs.undo import UndoOutcome, undo
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.own_collections import KEPT_COPY_PART, kept_copy
+from booking_migrate.stores.own_collections import OLD_BOOKINGS_END, default_archive, kept_copy
 
 
 def choose_runs(
@@ -59,8 +59,10 @@ def choose_runs(
     known = IN_EFFECT | FINAL | {RunState.ROLLED_BACK}
     chosen = [run for run in runs if run.run_id == (run_id or run.run_id) and run.state in known]
     if not chosen:
-        by_hand = "" if run_id else without_records(target, kept_copy("SOURCE", "RUN"), KEPT_COPY_PART)
-        raise NoRun(f"run{named}{where} to roll back", by_hand=by_hand)
+        elsewhere = list(dict.fromkeys(run.target for run in everything if run.state in known))
+        names = kept_copy("SOURCE", "RUN"), default_archive("SOURCE"), OLD_BOOKINGS_END
+        by_hand = "" if run_id else without_records(target, *names)
+        raise NoRun(f"run{named}{where} to roll back", by_hand=by_hand, elsewhere=elsewhere)
     if run_id is None:
         undoable = [run for run in chosen if run.state in IN_EFFECT]
         chosen = undoable or chosen[:1]

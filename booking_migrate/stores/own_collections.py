@@ -34,10 +34,11 @@ SLOTS = f"{_PREFIX}slots"
 
 _RUN_ID = r"\d{8}T\d{6}Z-[0-9a-f]{6}"
 _ARCHIVE = "_legacy"
-KEPT_COPY_PART = f"{_ARCHIVE}_"
-"""What the name of every kept copy has between those of source and run."""
 
-_WITH_OLD_BOOKINGS = re.compile(rf"({_ARCHIVE}|{KEPT_COPY_PART}{_RUN_ID})\Z")
+OLD_BOOKINGS_END = f"{_ARCHIVE}(_{_RUN_ID})?"
+"""What the name of an archive or of a kept copy ends in, by `default_archive` and `kept_copy`: a regular expression."""
+
+_WITH_OLD_BOOKINGS = re.compile(rf"{OLD_BOOKINGS_END}\Z")
 
 
 def new_run_id() -> str:
@@ -55,7 +56,7 @@ def kept_copy(source: str, run_id: str) -> str:
 
     For a cut-over that has begun, `RunRecord.legacy` is the name: another version of the program may have chosen it.
     """
-    return f"{source}{KEPT_COPY_PART}{run_id}"
+    return f"{source}{_ARCHIVE}_{run_id}"
 
 
 def restored(run_id: str) -> str:

@@ -261,6 +261,15 @@ def _(scene: Scene) -> None:
     scene.show("status")
 
 
+@situation("38-rollback-of-a-run-in-place")
+def _(scene: Scene) -> None:
+    scene.bookings()
+    scene.done("migrate", "--in-place", "--archive", "bookings_old")
+    scene.show("rollback", "--yes")
+    scene.show("verify", "--in-place")
+    scene.show("status")
+
+
 def _two_runs(scene: Scene) -> str:
     scene.bookings()
     scene.done("migrate")

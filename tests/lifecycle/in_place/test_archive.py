@@ -55,6 +55,17 @@ def test_a_foreign_archive(database: Db, command: Callable[..., Ended], argument
     assert before == contents(database)
 
 
+def test_going_on_names_the_collection(database: Db, command: Callable[..., Ended]) -> None:
+    """The command that goes on without an archive is about the same collection, whatever its name is."""
+    database.shows.insert_many(list(map(booking, range(4))))
+    migrate = ("migrate", "--in-place", "--source", "shows")
+    assert 0 == command(*migrate).returncode
+    database.shows_legacy.drop()
+    ended = command(*migrate)
+
+    assert "booking-migrate migrate --in-place --source shows --archive OTHER" in ended.stderr
+
+
 @pytest.mark.usefixtures("migrated")
 def test_the_way_out(database: Db, command: Callable[..., Ended]) -> None:
     """With the archive back everything goes on; without it, new bookings are moved to another one."""

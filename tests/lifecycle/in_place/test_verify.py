@@ -124,6 +124,23 @@ def test_nothing_was_migrated(database: Db, command: Run) -> None:
     assert "bookings_legacy does not exist" in refused.stderr
 
 
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_the_archive_of_the_run_is_named(database: Db, command: Run, *, is_taken: bool) -> None:
+    """Without the option for an archive of another name, the complete command that verifies the run is printed, and proves it."""
+    database.shows.insert_many(map(booking, range(8)))
+    assert 0 == command(*MIGRATE, "--source", "shows", "--archive", "old").returncode
+    if is_taken:
+        database.shows_legacy.insert_one({"_id": 1, "of": "others"})
+    refused = command("verify", "--in-place", "--source", "shows", "--json")
+    error = json.loads(refused.stdout)["error"]
+    meant = "booking-migrate verify --in-place --source shows --archive old"
+
+    assert 5 == refused.returncode
+    assert "in place with the archive old, not with shows_legacy" in error["message"]
+    assert f": {meant}" in error["hint"].splitlines()[1]
+    assert 0 == command(*meant.split()[1:], "--quiet").returncode
+
+
 def test_what_came_in_several_passes(
     database: Db, environment: dict[str, str], command: Run, tmp_path: Path
 ) -> None:

@@ -133,6 +133,18 @@ def test_old_ids_stay_while_references_need_them(cut_over: Db, command: Run) -> 
     assert 0 == command("finalize", "--yes", "--quiet").returncode
 
 
+def test_a_finalize_that_is_over_asks_for_nothing(cut_over: Db, command: Run) -> None:
+    """When the old bookings are dropped, --drop-legacy-ids removes nothing any more: references do not matter, and nothing leads back to finalize."""
+    assert 0 == command("finalize", "--yes", "--quiet").returncode
+    again = command(*FINALIZE)
+
+    assert 0 == again.returncode, again.stderr
+    assert json.loads(again.stdout)["finalized"]["already"]
+    assert "the old ids stay in bookings" in again.stderr
+    assert "booking-migrate finalize" not in again.stderr
+    assert 4 == with_legacy_ids(cut_over)
+
+
 def test_a_reference_named_like_that_of_a_session_is_one(cut_over: Db, command: Run) -> None:
     """Copies of client documents are no references; a field that is only called as theirs is one, and all others beside it."""
     cut_over.bookings.aggregate([{"$out": "copied"}])
