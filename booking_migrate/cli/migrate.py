@@ -10,7 +10,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
 from booking_migrate.cli.follow import RunFollowing, steps_after_following
-from booking_migrate.cli.next_steps import similar_command, steps_after_migrate
+from booking_migrate.cli.next_steps import steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,
@@ -234,17 +234,19 @@ def _migrate(
     """
     places.check_distinct({"--rejects": places.rejects})
     target = parse_place(places.target)
-    check_writable(target, rejects=places.rejects)
+    with before_start():
+        check_writable(target, rejects=places.rejects)
     with open_places(places, context.listener, workers=plan.workers) as sides:
-        expected = planned.check(
-            partial(current_plan, places, plan, sides.connection), context.listener, context.asked.ctx
-        )
-        if isinstance(target, CollectionPlace):
-            limits_lag = request.maximum_lag is not None
-            refuse_unready("migrate", places, sides.connection, limits_lag=limits_lag)
-        if isinstance(parse_place(places.source), CollectionPlace):
-            with before_start():
+        with before_start():
+            expected = planned.check(
+                partial(current_plan, places, plan, sides.connection), context.listener, context.asked.ctx
+            )
+            if isinstance(target, CollectionPlace):
+                limits_lag = request.maximum_lag is not None
+                refuse_unready("migrate", places, sides.connection, limits_lag=limits_lag)
+            if isinstance(parse_place(places.source), CollectionPlace):
                 sides.connection.await_majority(places.source)
+            sides.check()
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
         request = following.begin(request)
         done = _run(plan, places, request, context, sides)
@@ -252,8 +254,8 @@ def _migrate(
         after = () if followed is None else tuple(steps_after_following(followed, places, sides))
     steps = steps_after_migrate(
         done.outcome,
+        context.asked.ctx,
         into_file=isinstance(target, FilePlace),
-        verify=similar_command(context.asked.ctx, "verify"),
         absences=sides.absences,
     )
     is_taken_over = followed is not None and followed.taken_by is not None

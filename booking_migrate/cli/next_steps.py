@@ -14,10 +14,15 @@ import typer
 
 from booking_migrate.cli.parameters import WORDS, is_from
 from booking_migrate.domain.contract import WAIVABLE
-from booking_migrate.domain.rejection import NOT_FOUND, Reason
+from booking_migrate.domain.rejection import NOT_FOUND, ConflictPolicy, Reason
 from booking_migrate.errors import SAME_COMMAND
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
+from booking_migrate.runs.commands import (
+    CONFIG_PLACEHOLDER,
+    KEEPING_SESSIONS,
+    OVERWRITING_SESSIONS,
+    usually_right,
+)
 from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
 from booking_migrate.stores.readers import Absence
 
@@ -241,17 +246,23 @@ def accepting(rejections: Sequence[RejectionGroup]) -> list[str]:
 
 
 def steps_after_migrate(
-    outcome: MigrationOutcome, *, into_file: bool, verify: str, absences: Sequence[Absence] = ()
+    outcome: MigrationOutcome, ctx: typer.Context, *, into_file: bool, absences: Sequence[Absence] = ()
 ) -> Iterator[NextStep]:
     """Yield the steps after a migration; commands name no server, so that no report holds a connection string.
 
     Args:
         outcome: the migration's result.
+        ctx: has the options for the commands to name.
         into_file: whether the target is a file, which is replaced whole and only with ``--overwrite``.
-        verify: the command that proves the result.
         absences: see `steps_about_people`.
     """
     again = ["--overwrite"] if into_file else []
+    verify = similar_command(ctx, "verify")
+
+    def repeated(*more: str) -> str:
+        added = shlex.join([*more, *again])
+        return same_command(ctx, added) or similar_command(ctx, "migrate", added)
+
     yield from steps_about_people(absences)
     if outcome.counts.rejected:
         yield NextStep(
@@ -261,23 +272,36 @@ def steps_after_migrate(
         if is_for_source(outcome.rejections, absences):
             yield NextStep(text=f"Fix them in the source, then run the same command again{flags}.")
         if outcome.counts.conflicts:
-            yield NextStep(
-                text="Conflicts: others changed the client documents. Take the bookings' content, or keep the sessions with target:",
-                command="--on-conflict source",
-            )
+            yield from _steps_about_conflicts(ctx, repeated, verify)
         if accepted := accepting(outcome.rejections):
             yield NextStep(
-                text="Or, if the new application may hold such values, run the same command again with",
-                command=shlex.join(accepted + again),
+                text="Or, if the new application may hold such values, accept them:",
+                command=repeated(*accepted),
             )
-        yield NextStep(
-            text="Prove what was migrated, and that the others were correctly rejected:", command=verify
-        )
+        if not outcome.counts.conflicts:
+            proving = "Prove what was migrated, and that the others were correctly rejected:"
+            yield NextStep(text=proving, command=verify)
     elif outcome.changed:
         yield NextStep(
             text="Running migrate again is safe at any time: it writes only what has changed. Now prove the result:",
             command=verify,
         )
+
+
+def _steps_about_conflicts(
+    ctx: typer.Context, repeated: Callable[..., str], verify: str
+) -> Iterator[NextStep]:
+    """Yield what can be decided about bookings that conflict with sessions that others changed, the loss last."""
+    yield NextStep(
+        text="Conflicts: others changed the client documents. See each one with its values, which changes nothing:",
+        command=verify,
+    )
+    yield NextStep(text=usually_right(ctx.params["source"], ctx.params["target"]))
+    ways = {KEEPING_SESSIONS: ConflictPolicy.TARGET, OVERWRITING_SESSIONS: ConflictPolicy.SOURCE}
+    for purpose, policy in ways.items():
+        decided = ("--on-conflict", policy.value)
+        yield NextStep(text=f"{purpose}:", command=repeated(*decided))
+        yield NextStep(text="Then verify:", command=similar_command(ctx, "verify", shlex.join(decided)))
 
 
 def steps_after_in_place(

@@ -216,6 +216,11 @@ class OpenPlaces:
     start_pool: Callable[[], WorkerPool]
     """Returns a pool of workers, which is started when it is needed first; closed with the places."""
 
+    def check(self) -> None:
+        """Refuse places that cannot be read; see `DocumentReader.check`."""
+        for each in (self.source, self.users, self.experts):
+            each.check()
+
     @property
     def absences(self) -> list[Absence]:
         """Return why users or experts who were needed could not be looked up at all."""

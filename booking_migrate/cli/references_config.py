@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from booking_migrate.cli.config_file import ConfigFile, OwnTable, file_of
 from booking_migrate.cli.config_values import near
-from booking_migrate.errors import BadConfiguration, FieldNotFound
+from booking_migrate.errors import BadConfiguration, FieldNotFound, before_start
 from booking_migrate.references.fields import NewId, ReferenceField
 from booking_migrate.references.presence import missing_path, nearest_path
 from booking_migrate.stores.connection import Connection
@@ -101,7 +101,8 @@ def check_fields(
             continue
         collection = opened.referring(each.collection)
         if collection.facts() is None:
-            open_reader(CollectionPlace(each.collection), connection).check()
+            with before_start():
+                open_reader(CollectionPlace(each.collection), connection).check()
         path = missing_path(each, collection)
         if path is not None:
             near = nearest_path(path, collection)

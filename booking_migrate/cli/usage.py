@@ -63,12 +63,14 @@ def print_variable_error(error: typer.TyperException, ctx: typer.Context) -> boo
     # Here, because help and completion need none of it.
     from booking_migrate.cli.error_output import console_on  # noqa: PLC0415
     from booking_migrate.cli.next_steps import same_command  # noqa: PLC0415
+    from booking_migrate.errors import UsageProblem  # noqa: PLC0415
 
     joined = " " if error.message.startswith("is ") else ": "
     console = console_on(sys.stderr)
     console.print("[bold red]error:[/] ", end="", soft_wrap=True)
     lines = [
         f"{variable}{joined}{error.message.removesuffix('.')}",
+        UsageProblem.effect,
         f"hint: Correct it, or remove it for the default:\n  unset {variable}",
     ]
     if command := same_command(ctx, ""):

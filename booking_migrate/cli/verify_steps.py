@@ -13,7 +13,7 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.domain.rules import DEFAULT_RULES
 from booking_migrate.reports.model import NextStep
-from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of
+from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of, usually_right
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import CollectionPlace, parse_place
@@ -137,11 +137,10 @@ class _Repair:
                 yield NextStep(text=cause)
             return
         source, target = self.ctx.params["source"], self.ctx.params["target"]
-        still = "If it still differs: b" if self._keeps() and not self.knows_behind else "B"
-        yield NextStep(
-            text=f"{f'{cause} ' if cause else ''}{still}efore the cut-over the application writes only to {source}, so usually the bookings are right. "
-            f"If you do not know, ask the developers who or what wrote to {target}."
-        )
+        usual = usually_right(source, target)
+        if self._keeps() and not self.knows_behind:
+            usual = f"If it still differs: {usual[0].lower()}{usual[1:]}"
+        yield NextStep(text=f"{cause} {usual}" if cause else usual)
         first = "If any session is right, correct its booking first"
         if may_keep:
             yield NextStep(text=f"{first}; then {_KEEPING}:", command=self._migrate())

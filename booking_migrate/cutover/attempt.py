@@ -284,8 +284,7 @@ class Attempt:
         if decisions_in(self._stores.target.rejects()) != decided:
             raise self._failure(
                 "the conflicts have changed since they were decided with --on-conflict target",
-                f"Migrate again: {command_of(self._run, 'migrate')}\n"
-                f"Then verify, which lists each conflict: {command_of(self._run, 'verify')}",
+                resolve_conflicts(self._run),
             )
         self._keep_copy()
         outcome = places.verify(self._legacy)

@@ -9,10 +9,20 @@ from typing import TYPE_CHECKING
 
 from booking_migrate.bson.document import elements, read_fields
 from booking_migrate.domain.contract import WAIVABLE
+from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.quantities import plural
-from booking_migrate.runs.commands import CARRYING, LEAVING, command_of, cutovers_of, rollback_of
+from booking_migrate.runs.commands import (
+    CARRYING,
+    KEEPING_SESSIONS,
+    LEAVING,
+    OVERWRITING_SESSIONS,
+    command_of,
+    cutovers_of,
+    rollback_of,
+    usually_right,
+)
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -49,16 +59,20 @@ def carries_rejected(run: RunRecord) -> bool:
 
 
 def resolve_conflicts(run: RunRecord) -> str:
-    """Return the advice about bookings that conflict with sessions that others changed."""
-    options = {name: value for name, value in run.options.items() if name != "on-conflict"}
-    migrate = command_of(run.model_copy(update={"options": options}), "migrate")
-    verify = command_of(run, "verify")
+    """Return the advice about bookings that conflict with sessions that others changed, and when which side is right."""
+
+    def decided(name: str, policy: ConflictPolicy) -> str:
+        options = {**run.options, "on-conflict": policy.value}
+        return command_of(run.model_copy(update={"options": options}), name)
+
+    keep, overwrite = ConflictPolicy.TARGET, ConflictPolicy.SOURCE
     return (
-        f"See each conflict: {verify}\n"
-        f"Keep the sessions as others changed them: {migrate} --on-conflict target\n"
-        "Or overwrite these sessions from the bookings, and what others changed in them is lost (a rollback brings it back): "
-        f"{migrate} --on-conflict source\n"
-        f"After either, verify again: {verify}"
+        f"See each conflict, which changes nothing: {command_of(run, 'verify')}\n"
+        f"{usually_right(run.source, run.target)}\n"
+        f"{KEEPING_SESSIONS}: {decided('migrate', keep)}\n"
+        f"Then verify: {decided('verify', keep)}\n"
+        f"{OVERWRITING_SESSIONS}: {decided('migrate', overwrite)}\n"
+        f"Then verify: {decided('verify', overwrite)}"
     )
 
 

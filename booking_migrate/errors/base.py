@@ -150,10 +150,13 @@ class BookingMigrateError(Exception):
         """Return the command or change that helps, or an empty string; by default what a field `advice` says."""
         return str(getattr(self, "advice", ""))
 
+    is_before_start = False
+    """Whether the command has only looked at its places so far."""
+
     @property
     def effect(self) -> str:
         """Return what the command has done to the data before it failed, in one sentence; empty if that depends."""
-        return ""
+        return "Nothing was changed." if self.is_before_start else ""
 
     @property
     def again(self) -> str | None:
@@ -195,6 +198,8 @@ def _restored(kind: type[BookingMigrateError], fields: dict[str, Any]) -> Bookin
 class UsageProblem(BookingMigrateError):
     """The command line, the environment or the config file asks for something that cannot be done."""
 
+    effect = "Nothing was changed."
+
 
 class Refused(BookingMigrateError):
     """A precondition does not hold; nothing was written."""
@@ -207,9 +212,6 @@ class OutputProblem(BookingMigrateError):
 class ConnectionProblem(BookingMigrateError):
     """The server cannot be reached or rejects the credentials."""
 
-    is_before_start = False
-    """Whether the command has only looked at the server so far."""
-
     @property
     def effect(self) -> str:
         return "No run was started, and nothing was changed." if self.is_before_start else ""
@@ -217,14 +219,14 @@ class ConnectionProblem(BookingMigrateError):
 
 @contextmanager
 def before_start() -> Iterator[None]:
-    """Mark a problem with the connection as one before the command has changed anything.
+    """Mark a problem as one before the command has changed anything.
 
     Raises:
-        ConnectionProblem: the same, marked.
+        BookingMigrateError: the same, marked.
     """
     try:
         yield
-    except ConnectionProblem as problem:
+    except BookingMigrateError as problem:
         problem.is_before_start = True
         raise
 

@@ -58,7 +58,6 @@ class MissingUri(UsageProblem):
     databases: Sequence[str] = ()
     """The databases of the server, as far as the user may know."""
 
-    effect = "Nothing was changed."
     lacking = either("has_server", "database", "server")
     sought = either("place", ", so the collection {place} cannot be found")
     message = "no {lacking} was given{sought}"
@@ -88,7 +87,6 @@ class BadConfiguration(UsageProblem):
 
     problem: str
     advice: str = ""
-    effect = "Nothing was changed."
     message = "{where}: {problem}"
 
     @property
@@ -210,7 +208,8 @@ class BrokenDocument(Refused):
     """``line 12`` or ``byte 4711``."""
 
     problem: str
-    advice: str = "Nothing was written. Fix the file, or export it again."
+    advice: str = "Fix the file, or export it again."
+    effect = "Nothing was written."
     message = "{place}, {position}: {problem}"
 
 
@@ -290,7 +289,8 @@ class TargetInOldShape(Refused):
             f'db.getCollection("{self.place}").find({{sessions: {{$exists: false}}}}).limit(5)'
         )
         mistaken = (
-            "Or, if one is there by mistake, delete it, with its _id, as mongosh shows it, for ID, which loses what it holds; in mongosh: "
+            "Only if one is there by mistake, and nothing in it is needed: delete it, with its _id, as mongosh shows it, for ID, which loses what "
+            "it holds; in mongosh: "
             f'db.getCollection("{self.place}").deleteOne({{_id: ID}})'
         )
         again = f"Then run the same command again: {SAME_COMMAND}"
@@ -331,7 +331,8 @@ class DuplicateClientDocuments(Refused):
             f"{SAME_COMMAND} --merge-client-documents"
         )
         deletes = [
-            "Or, if one of them should not be there: delete it, with its _id, as mongosh shows it, for ID, which loses what it holds; in mongosh: "
+            "Only if one of them should not be there, and nothing in it is needed: delete it, with its _id, as mongosh shows it, for ID, which "
+            "loses what it holds; in mongosh: "
             f"{find.partition('.find(')[0]}.deleteOne({{_id: ID}})"
             for find in self.finds
         ]

@@ -35,7 +35,9 @@ class PlanDiffers(Refused):
     as_planned: str = ""
     """The command with the options of the plan, if nothing but options has changed."""
 
-    planned = either("as_planned", "To migrate as planned: {as_planned}\n")
+    planned = either(
+        "as_planned", "Unless you changed an option on purpose, migrate as planned: {as_planned}\n"
+    )
     effect = "Nothing was written."
     message = "data or options have changed since {plan} was made: {differences:; }"
     hint = (
@@ -123,7 +125,7 @@ class LaterRun(Refused):
     effect = "Nothing was changed."
     message = "run {later} changed the result of run {run_id}"
     hint = (
-        "Roll back the later one first: booking-migrate rollback --run {later}\n"
+        "It cannot be undone without the later one. Roll that back first: booking-migrate rollback --run {later}\n"
         "Then this one: booking-migrate rollback --run {run_id}{all_runs}"
     )
 

@@ -198,13 +198,15 @@ class NoTransactions(Refused):
     effect = "Nothing was written."
     message = "a migration in place needs transactions, and {hosts} is not a replica set"
     hint = (
-        "If the application reads the old shape, which is usual, migrate side by side, which works on a standalone server: "
-        f"{SAME_COMMAND} without --in-place\n"
-        "Only if it reads both shapes and writes the new one: make the server a replica set. Set replication.replSetName to rs0 in "
-        "mongod.conf, and with access control security.keyFile, too, or mongod does not start; then restart mongod. It takes no writes until "
-        "you type, in mongosh: rs.initiate()\n"
-        f"Then run the same command again: {SAME_COMMAND}\n"
-        f"Or, for such an application too, migrate without transactions; stop it first, and start it again when the command has ended: {SAME_COMMAND} --without-transactions"
+        "Usual, if the application reads only the old shape, or if you do not know: migrate side by side, which works on a standalone "
+        f"server, and leaves the collection as it is: {SAME_COMMAND} without --in-place\n"
+        "Only if the application reads both shapes and writes the new one, and the server may be restarted: make it a replica set. Set "
+        "replication.replSetName to rs0 in mongod.conf, and with access control security.keyFile, too, or mongod does not start; then "
+        "restart mongod. It takes no writes until you type, in mongosh: rs.initiate()\n"
+        f"Then run the same command again; the application may write meanwhile: {SAME_COMMAND}\n"
+        "Only if the application reads both shapes and writes the new one, and the server may not be restarted: migrate without "
+        "transactions. Before you type this, stop every application that writes to the collection, and start it again when the command has "
+        f"ended, or what it writes meanwhile can be lost: {SAME_COMMAND} --without-transactions"
     )
 
 

@@ -277,7 +277,8 @@ class MigrationCounts:
                     title=agreed("{conflict|conflicts} decided for the target", self._kept.count),
                     count=self._kept.count,
                     sample_ids=self._kept.ids(),
-                    advice="These sessions stay as they are (--on-conflict target); the bookings are kept with that decision.",
+                    advice="These sessions stay as they are (--on-conflict target), which is right if they were changed on purpose; the bookings are "
+                    "kept with that decision. If the bookings are right after all, --on-conflict source overwrites the sessions.",
                 )
             )
         currencies = tuple(self.spent())

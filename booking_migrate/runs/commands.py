@@ -51,8 +51,20 @@ LEAVING = (
 )
 """The other choice."""
 
+KEEPING_SESSIONS = "Only if others changed these sessions on purpose, such as the new application: keep the sessions as they are"
+"""What can be decided about sessions that conflict with their bookings, and when that is the right choice."""
+
+OVERWRITING_SESSIONS = (
+    "Usual, if they were changed by mistake or damaged, but only when every booking is right (correct the others first): overwrite the "
+    "sessions from the bookings; what others changed in these sessions is lost, unless that run is rolled back"
+)
+"""The other choice, which loses something."""
+
 STOP_THE_OLD = "stop the old application right after it, because its deletes by clientId would remove whole client documents"
 """What an operator has to do about a cut-over: the guard refuses new bookings in the old shape only."""
+
+_STOP_IT_TOO = "stop the old application right after this, too"
+"""The same about another way to cut over."""
 
 CONFIG_PLACEHOLDER = "CONFIG.toml"
 """The placeholder for a config file whose name is not known."""
@@ -78,6 +90,14 @@ _TAKES_OVER = {
     "finalize": "ends the migration and drops the old bookings",
 }
 """The commands to which a process that waits hands its lock over, and what each one does."""
+
+
+def usually_right(source: str, target: str) -> str:
+    """Return which side usually is right where a session differs from its booking before the cut-over, and who knows it."""
+    return (
+        f"Before the cut-over the application writes only to {source}, so usually the bookings are right. "
+        f"If you do not know, ask the developers who or what wrote to {target}."
+    )
 
 
 class PossibleCommand(NamedTuple):
@@ -127,9 +147,12 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
 
 def _finishing(run: RunRecord) -> str:
     """Return what the same cut-over does first: it undoes what was not swapped yet, then begins again."""
-    if run.fenced_at is None:
-        return "Finish the cut-over, the usual choice"
-    return "Finish the cut-over, the usual choice; writes are accepted again before it continues, and refused once more, briefly, at its end"
+    again = (
+        ""
+        if run.fenced_at is None
+        else "; writes are accepted again before it continues, and refused once more, briefly, at its end"
+    )
+    return f"Finish the cut-over, the usual choice{again}; {STOP_THE_OLD}"
 
 
 def _aborting(run: RunRecord) -> str:
@@ -274,13 +297,14 @@ def ways_beside_deletes(run: RunRecord) -> Sequence[PossibleCommand]:
         applying = (
             "Make it live without --at-rest, the usual choice; this applies the application's deletes, too"
         )
-        ways.append(PossibleCommand(applying, beside))
+        ways.append(PossibleCommand(f"{applying}; {STOP_THE_OLD}", beside))
     rest = "Or make it live at rest, with inserts and updates refused throughout" if ways else "Make it live"
-    ways.append(PossibleCommand(f"{rest}, once nothing deletes bookings any more", again))
+    stopped = _STOP_IT_TOO if ways else STOP_THE_OLD
+    ways.append(PossibleCommand(f"{rest}, once nothing deletes bookings any more; {stopped}", again))
     if "block-all-writes" not in options:
         block = (
             "Or, only if deletes must be refused: make it live while every write of every application to the whole cluster is refused "
-            "(the user needs the roles restore and clusterMonitor)"
+            f"(the user needs the roles restore and clusterMonitor); {_STOP_IT_TOO}"
         )
         ways.append(PossibleCommand(block, f"{again} --block-all-writes"))
     return ways

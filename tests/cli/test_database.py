@@ -47,6 +47,28 @@ def test_second_run(run: Callable[..., Any], environment: dict[str, str]) -> Non
     assert run("migrate", env=environment).stdout.startswith("Nothing to do\n")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("migrate", "--source", "absent"),
+        ("migrate", "--source", "absent", "--target", "out.jsonl"),
+        ("migrate", "--users", "absent"),
+        ("migrate", "--in-place", "--source", "absent"),
+        ("view", "create", "--source", "absent", "--name", "flat"),
+    ],
+)
+def test_a_place_that_is_not_found_changes_nothing(
+    run: Callable[..., Any], environment: dict[str, str], arguments: tuple[str, ...]
+) -> None:
+    """Whichever command and option names it, what does not exist is named, and that nothing was changed."""
+    result = run(*arguments, env=environment)
+    first, second, *_ = result.stderr.splitlines()
+
+    assert 5 == result.exit_code
+    assert first.startswith("error: collection absent does not exist in database ")
+    assert "Nothing was changed." == second
+
+
 def test_file_to_collection(
     run: Callable[..., Any], workspace: Path, database: Db, environment: dict[str, str]
 ) -> None:

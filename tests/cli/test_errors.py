@@ -12,11 +12,14 @@ from booking_migrate.cli import migrate as command
 from booking_migrate.errors import (
     EXIT_CODES,
     SAME_COMMAND,
+    BadConfiguration,
     BookingMigrateError,
     BrokenDocument,
     NotReady,
     PlaceNotFound,
+    ServerUnreachable,
     WriteFailed,
+    before_start,
 )
 from booking_migrate.reports import files
 from tests.support.booking_lines import MIXED, SOUND
@@ -55,8 +58,27 @@ def test_message_and_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPat
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         f"error: {name}, line 12: no [bold]JSON[/bold]",
-        "hint: Nothing was written. Fix the file, or export it again.",
+        "Nothing was written.",
+        "hint: Fix the file, or export it again.",
     ]
+
+
+@pytest.mark.parametrize("target", ["out.jsonl", "-"])
+def test_a_missing_file_changes_nothing(run: Callable[..., Any], target: str) -> None:
+    """A place that is not found before the first write says that nothing was changed."""
+    result = run("migrate", "--source", "absent.jsonl", "--target", target)
+
+    assert ["error: absent.jsonl does not exist", "Nothing was changed."] == result.stderr.splitlines()[:2]
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    """Whether anything was changed is said of an error that is marked as one before the start, or can only be one."""
+    with pytest.raises(PlaceNotFound) as marked, before_start():
+        raise PlaceNotFound("bookings")
+
+    assert ["Nothing was changed.", ""] == [marked.value.effect, PlaceNotFound("bookings").effect]
+    assert "Nothing was changed." == BadConfiguration("--db", "no valid name").effect
+    assert "" == ServerUnreachable("h", "the connection was lost").effect
 
 
 def test_the_same_command_in_a_hint(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,8 @@ def test_a_closed_standard_output_is_no_target(shell: Shell) -> None:
     """Client documents that nobody could get are refused before the source is read."""
     ended = shell(">&-", "migrate", "--source", "in.jsonl", "--target", "-")
 
-    assert (5, "error: - cannot be used: standard output is closed\n") == (ended.returncode, ended.stderr)
+    said = "error: - cannot be used: standard output is closed\nNothing was changed.\n"
+    assert (5, said) == (ended.returncode, ended.stderr)
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,36 @@ def test_rejected_bookings_are_accepted_as_printed(invoke: Invoke, named: tuple[
     ]
 
 
+@pytest.mark.parametrize("side", ["target", "source"])
+def test_conflicts_are_decided_as_printed(
+    invoke: Invoke, named: tuple[str, str], database: Db, side: str
+) -> None:
+    """With conflicts, migrate and cutover print both decisions with a criterion, the loss last, and each leads to the cut-over."""
+    given = (*PLACES, *named, "--accept", "duration-too-short")
+    assert 0 == invoke("migrate", *given, "--quiet").exit_code
+    of_first = {"sessions.legacyBookingId": booking(1)["_id"]}
+    assert database.clients.update_one(of_first, {"$set": {"sessions.0.notes": "other"}}).modified_count
+    steps = json.loads(invoke("migrate", *given, "--json").stdout)["next_steps"]
+    deciding = {
+        step["command"]: step["text"]
+        for step in steps
+        if step["command"] and "migrate migrate " in step["command"]
+    }
+    proving = [step["command"] for step in steps if step["text"].startswith("Then verify")]
+    refused = invoke("cutover", *given, "--yes").stderr
+    printed = [each for each in commands_in(refused) if f" --on-conflict {side}" in each]
+
+    assert ["target", "source"] == [each.rpartition(" ")[2] for each in deciding]
+    assert ["target", "source"] == [each.partition("--on-conflict ")[2].partition(" ")[0] for each in proving]
+    assert [False, True] == ["is lost" in text for text in deciding.values()]
+    assert all(set(given) <= set(each.split()) for each in deciding)
+    assert refused.index("--on-conflict target") < refused.index("is lost")
+    assert "so usually the bookings are right" in refused
+    assert ["migrate", "verify"] == [shlex.split(each)[1] for each in printed]
+    assert [0, 0] == [copied(invoke, each).exit_code for each in printed]
+    assert 0 == invoke("cutover", *given, "--yes").exit_code
+
+
 def test_no_connection_string(invoke: Invoke, named: tuple[str, str], server: Server) -> None:
     """What is printed never holds the connection string, however it was given."""
     invoke("migrate", *PLACES, *named, "--quiet")

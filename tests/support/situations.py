@@ -118,6 +118,15 @@ def _(scene: Scene) -> None:
     scene.show(*CUTOVER)
 
 
+@situation("20-conflicts-at-the-cutover")
+def _(scene: Scene) -> None:
+    scene.bookings()
+    scene.done("migrate")
+    scene.database.bookings_consolidated.update_one({}, {"$set": {"sessions.0.notes": "other"}})
+    scene.show("migrate")
+    scene.show(*CUTOVER)
+
+
 @situation("21-rejected-bookings-at-the-cutover")
 def _(scene: Scene) -> None:
     scene.bookings(8, REJECTED)

@@ -8,7 +8,7 @@ from typing import Any
 
 from booking_migrate.domain.contract import FieldRule
 from booking_migrate.domain.session import ADDED, DROPPED, EXPERT_FIELDS
-from booking_migrate.errors import UnusablePlace
+from booking_migrate.errors import UnusablePlace, before_start
 from booking_migrate.stores.connection import PeopleNames, Shape
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
@@ -37,21 +37,28 @@ class MongoViews:
             PlaceNotFound: the collection does not exist.
             UnusablePlace: the name is taken by another collection or view, or the collection is itself a view.
         """
+        pipeline = list(_pipeline(shape, people))
+        with before_start():
+            if self._has_view(name, pipeline):
+                return False
+        command = {"create": name, "viewOn": self._collection.name, "pipeline": pipeline}
+        write(self._collection, lambda: run_durably(self._collection.database, command))
+        return True
+
+    def _has_view(self, name: str, pipeline: Sequence[Stage]) -> bool:
+        """Return whether a view of that name and pipeline exists; refuse what prevents that it is created."""
         listed = describe(self._collection, waits=False)
         if listed is None:
             raise absent(self._collection)
         if listed["type"] != "collection":
             raise UnusablePlace(self._collection.name, f"it is a {listed['type']}")
-        pipeline = list(_pipeline(shape, people))
         there = describe(self._collection.database[name])
-        if there is not None:
-            options = there.get("options", {})
-            if options.get("viewOn") == self._collection.name and options.get("pipeline") == pipeline:
-                return False
-            raise UnusablePlace(name, f"there is a {there['type']} of that name already")
-        command = {"create": name, "viewOn": self._collection.name, "pipeline": pipeline}
-        write(self._collection, lambda: run_durably(self._collection.database, command))
-        return True
+        if there is None:
+            return False
+        options = there.get("options", {})
+        if options.get("viewOn") == self._collection.name and options.get("pipeline") == pipeline:
+            return True
+        raise UnusablePlace(name, f"there is a {there['type']} of that name already")
 
     def drop(self, name: str) -> bool:
         """Drop a view over the collection; return False if the name does not exist.
@@ -59,13 +66,14 @@ class MongoViews:
         Raises:
             UnusablePlace: the name belongs to a collection, or to a view over another one.
         """
-        there = describe(self._collection.database[name], waits=False)
-        if there is None:
-            return False
-        if there["type"] != "view":
-            raise UnusablePlace(name, f"it is a {there['type']}, not a view")
-        if there["options"].get("viewOn") != self._collection.name:
-            raise UnusablePlace(name, f"it is a view over {there['options'].get('viewOn')}")
+        with before_start():
+            there = describe(self._collection.database[name], waits=False)
+            if there is None:
+                return False
+            if there["type"] != "view":
+                raise UnusablePlace(name, f"it is a {there['type']}, not a view")
+            if there["options"].get("viewOn") != self._collection.name:
+                raise UnusablePlace(name, f"it is a view over {there['options'].get('viewOn')}")
         write(self._collection, lambda: self._collection.database.drop_collection(name))
         return True
 
