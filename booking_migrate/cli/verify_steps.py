@@ -137,10 +137,10 @@ class _Repair:
                 yield NextStep(text=cause)
             return
         source, target = self.ctx.params["source"], self.ctx.params["target"]
-        usual = usually_right(source, target)
+        judged = usually_right(source, target)
         if self._keeps() and not self.knows_behind:
-            usual = f"If it still differs: {usual[0].lower()}{usual[1:]}"
-        yield NextStep(text=f"{cause} {usual}" if cause else usual)
+            judged = f"If it still differs: {judged[0].lower()}{judged[1:]}"
+        yield NextStep(text=f"{cause} {judged}" if cause else judged)
         first = "If any session is right, correct its booking first"
         if may_keep:
             yield NextStep(text=f"{first}; then {_KEEPING}:", command=self._migrate())

@@ -210,7 +210,7 @@ def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJou
 
 
 def _with_another_archive(run: RunRecord) -> str:
-    """Return the command that goes on without the archive of a run."""
+    """Return the command that migrates the bookings left, without the archive of a run."""
     return command_of(run.model_copy(update={"archive": "OTHER"}), "migrate")
 
 
