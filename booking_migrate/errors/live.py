@@ -203,13 +203,18 @@ class CutOverAlready(Refused):
     legacy: str
     """The collection that keeps the old bookings."""
 
+    conversion: str
+    """The command that converts bookings which came since."""
+
+    effect = "Nothing was changed."
     message = (
         "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
     )
     hint = (
-        "Nothing is left to migrate. To migrate bookings that an old application has written since: "
-        "booking-migrate migrate --in-place --source {source!q}\n"
-        "Or undo the cut-over: booking-migrate rollback --run {run_id}"
+        "Nothing is left to migrate, and usually nothing has to be done. To see the run: booking-migrate status --run {run_id}\n"
+        "Only if an old application has written bookings since: convert these: {conversion}\n"
+        "Only if the new application misbehaves: undo the cut-over, which makes the old bookings live again as {source}: "
+        "booking-migrate rollback --run {run_id}"
     )
 
 

@@ -83,6 +83,7 @@ class NoReferences(Refused):
     """No field that holds ids of bookings is named."""
 
     command: str
+    effect = "Nothing was changed."
     message = "{command} needs the fields that hold ids of bookings, and the config file names none"
     hint = (
         "First find them: booking-migrate references find --output references.toml\n"

@@ -154,6 +154,7 @@ class NoRewrite(NothingToDo):
     """No references were rewritten."""
 
     where: str
+    effect = "Nothing was changed."
     message = "no rewritten references are known in {where}"
     hint = (
         "If the journal is lost, name the fields, and ObjectIds are restored by computing the old ids: "

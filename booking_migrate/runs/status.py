@@ -310,7 +310,7 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
         if run.archive is None and run.state is RunState.CUT_OVER:
             if in_place:
                 return
-            raise CutOverAlready(run.run_id, source, run.legacy or "")
+            raise CutOverAlready(run.run_id, source, run.legacy or "", conversion_of(run))
         if (run.archive is not None) != in_place:
             held = locks.look(run.target)
             if held is not None and held.is_live:

@@ -87,11 +87,11 @@ def test_migrate_after_a_cutover(platform: Db, command: Run, policy: str) -> Non
     refused = [command(*MIGRATE), command("migrate", "--target", "other", "--quiet", "--json")]
     # Past the guard, as an application without it would.
     platform.bookings.insert_one(booking(80, clientId=client(50)), bypass_document_validation=True)
-    onward, back = advised(refused[0])
+    _, onward, back = advised(refused[0])
 
     assert [(5, "CutOverAlready")] * 2 == [(each.returncode, error(each)["kind"]) for each in refused]
     assert live["bookings"] != contents(platform)["bookings"]
-    assert ["migrate", "--in-place", "--source", "bookings"] == onward
+    assert ["migrate", "--in-place", "--source", "bookings", "--archive", "bookings_legacy"] == onward
     assert (3 if policy == "carry" else 0) == command(*onward, "--quiet").returncode
     assert 1 == platform.bookings.count_documents({"clientId": client(50), "sessions": {"$size": 1}})
     assert ["rollback", "--run"] == back[:2]

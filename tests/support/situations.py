@@ -155,6 +155,15 @@ def _(scene: Scene) -> None:
     scene.show("migrate")
 
 
+@situation("23-migrate-after-the-cutover")
+def _(scene: Scene) -> None:
+    scene.bookings()
+    scene.done("migrate")
+    scene.done("verify")
+    scene.done(*CUTOVER)
+    scene.show("migrate")
+
+
 @situation("24-terminal-closed-in-a-cutover")
 def _(scene: Scene) -> None:
     _signalled(scene, HangUp())
