@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from booking_migrate.cli.next_steps import steps_after_in_place
 from booking_migrate.cli.open import Places, open_places, open_run_stores, refuse_unready
 from booking_migrate.cli.run import RunContext
-from booking_migrate.errors import before_start
 from booking_migrate.in_place import run as engine
 from booking_migrate.in_place.rollback import undo_in_place
 from booking_migrate.reports.model import Report, report_of_migration
@@ -42,8 +41,6 @@ def migrate_in_place(
             archive=archive,
             has_transactions=not options.without_transactions,
         )
-        with before_start():
-            collection.check()
         stores = open_run_stores(sides.connection, target=source, source=source)
         session = RunSession(
             stores,

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from booking_migrate.stores.changes import DirtyStore
     from booking_migrate.stores.mongo.rollback import MongoUndo
 
-
 CHECKPOINT_SECONDS = 1.0
 """How often the progress of a run is recorded; its ranges are recorded one by one."""
 
@@ -135,8 +134,7 @@ class RunSession:
         self._undo = undo
         self._lock: HeldLock | None = None
         self._run: RunRecord | None = None
-        self._is_open = False
-        self._has_written = False
+        self._is_open = self._has_written = False
         self._checkpoint = monotonic()
         self._history: JournalHistory | None = None
         self.is_resumed = False
@@ -357,6 +355,8 @@ class RunSession:
         """Record the error that ended the run, and release the lock; the caller raises the error again."""
         self._request.companion.end()
         if self._lock is None:
+            if isinstance(error, BookingMigrateError):
+                error.is_before_start = True
             return
         if isinstance(error, LeaseLost | NoMajority):
             # Another process has taken the run over, or a majority would not acknowledge the record.
