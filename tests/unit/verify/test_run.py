@@ -57,6 +57,18 @@ def test_later_sessions_are_counted(proof: Proof, tmp_path: Path) -> None:
     assert 1 == outcome.later_sessions
 
 
+def test_a_later_session_whose_text_resembles_a_claim(proof: Proof, tmp_path: Path) -> None:
+    """A session of the application is a later one, whatever its client has written into it."""
+    _add_later(proof.client(DOUBLES), 14422.0)
+    *others, last = proof.client(DOUBLES)["sessions"]
+    notes = {"notes": "\x07legacyBookingId\x00eleven char"}
+    proof.client(DOUBLES)["sessions"] = [*others, {**last, **notes}]
+    outcome, found = verify_files(proof, tmp_path, LATER)
+
+    assert [] == found
+    assert 1 == outcome.later_sessions
+
+
 def test_later_clients_are_counted(proof: Proof, tmp_path: Path) -> None:
     """With --allow-later a client that the application added is allowed."""
     proof.target.append({"_id": 1, "clientId": "new", "sessions": [], "createdAt": NEW["createdAt"]})
