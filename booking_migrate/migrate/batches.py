@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from booking_migrate.bson.document import value_in
-from booking_migrate.bson.order import sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
@@ -20,7 +20,15 @@ from booking_migrate.migrate.counts import MigrationCounts, Observer
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.workers import WorkerPool
-from booking_migrate.stores.chunks import PIECE_DOCUMENTS, Chunk, DocumentBlock, block_of, part_starts, unpack
+from booking_migrate.stores.chunks import (
+    PIECE_DOCUMENTS,
+    Chunk,
+    DocumentBlock,
+    block_of,
+    client_key,
+    part_starts,
+    unpack,
+)
 from booking_migrate.stores.ports import (
     DocumentReader,
     Duplicate,
@@ -53,6 +61,22 @@ class BuildResult(NamedTuple):
 
     rest: Chunk | None
     """The rest of the chunk."""
+
+
+def _read_up_to(chunk: Chunk | None, last: bytes) -> Iterator[DocumentBlock]:
+    """Read a chunk again, as far as a client: its bookings may be behind the first piece if others are more than before.
+
+    Args:
+        chunk: what is read.
+        last: the client, by the twelve bytes of its id.
+    """
+    while chunk is not None:
+        block, chunk = chunk.read()
+        yield block
+        keys = (client_key(raw) for raw in reversed(block.documents()))
+        reached = next(filter(None, keys), None)
+        if reached is None or reached >= OBJECT_ID_KEY + last:
+            return
 
 
 def build_documents(rules: FlatRules, chunk: Chunk, *, excluded: Collection[bytes] = ()) -> BuildResult:
@@ -263,12 +287,14 @@ class BatchReader:
         """
         self._counts.scanned -= sum(client.sessions for client in clients.values())
         following, self._batch = self._batch, batch
-        block = origin.chunk.read()[0]
-        for raw in block.documents():
-            if object_id_of_client(raw) in clients:
-                self._take(raw, Duplicate.NONE)
-        if origin.collected:
-            origin.collected = build_documents(self._rules, block, excluded=clients).collected
+        collected: list[Any] = []
+        for block in _read_up_to(origin.chunk, max(clients)):
+            for raw in block.documents():
+                if object_id_of_client(raw) in clients:
+                    self._take(raw, Duplicate.NONE)
+            if origin.collected:
+                collected += build_documents(self._rules, block, excluded=clients).collected
+        origin.collected = collected
         self._convert_pending()
         self._batch = following
 

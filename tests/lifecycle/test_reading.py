@@ -17,7 +17,11 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.order import sort_key
+from booking_migrate.errors import ExitCode
 from booking_migrate.events import Event, Listener, ReadingChosen, ReadingWay
+from booking_migrate.migrate import pipeline
+from booking_migrate.migrate.batches import Batch, BatchReader
+from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo import read_cost, scan
 from booking_migrate.stores.mongo.read_cost import choose_reading
@@ -28,6 +32,7 @@ from tests.support.booking_lines import booking, client
 from tests.support.crews import take_for_many
 from tests.support.fail_commands import failing
 from tests.support.server import Server
+from tests.support.wrapped_methods import WrappedMethods
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -117,6 +122,43 @@ def test_the_same_result_either_way(
     assert {"bookings": "index"} == ways(along[0])
     assert {"bookings": "sort"} == ways(sorted_[0])
     assert {"bookings": "sort", "clients": "sort"} == ways(sorted_[1])
+
+
+def test_a_range_that_grows_while_it_is_read_again(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that has to be converted again is found behind those whose bookings have become very many meanwhile."""
+    take_for_many(monkeypatch)
+    # All work is done here, since no worker is ever ready.
+    monkeypatch.setattr(WorkerPool, "is_ready", False)
+    monkeypatch.setattr(pipeline, "WorkerPool", WorkerPool)
+    database.bookings.insert_many([booking(number, clientId=client(number // 8)) for number in range(48)])
+    database.bookings.create_index("clientId")
+    assert ExitCode.DONE == command(*MIGRATE, "--workers", "2").returncode
+    database.bookings.update_many({"clientId": client(1)}, {"$set": {"notes": "changed"}})
+    added = [booking(number, clientId=client(0)) for number in range(100, 160)]
+
+    lost: set[ObjectId] = set()
+
+    def convert_again(
+        whole: Callable[..., None], reader: BatchReader, batch: Batch, origin: Any, clients: dict[bytes, Any]
+    ) -> None:
+        if not database.bookings.find_one({"_id": added[0]["_id"]}):
+            database.bookings.insert_many(added)
+        whole(reader, batch, origin, clients)
+        lost.update(set(map(ObjectId, clients)) - {each.client_id for each in batch.clients})
+
+    wrapped = WrappedMethods[str](print)
+    wrapped.around(BatchReader, "reconvert", convert_again)
+    with wrapped:
+        changed = command(*MIGRATE, "--workers", "2")
+
+    assert ExitCode.DONE == changed.returncode, changed.stderr
+    assert 108 == database.bookings.count_documents({})
+    assert set() == lost
+    found = database.clients.find_one({"clientId": client(1)})
+    assert found is not None
+    assert ["changed"] * 8 == [session["notes"] for session in found["sessions"]]
 
 
 @pytest.mark.usefixtures("sorts")
