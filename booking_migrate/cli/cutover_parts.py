@@ -1,6 +1,6 @@
 """From the options to the parts of a cut-over beside an application: what is followed before the swap, and what passed the fence."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 
@@ -49,12 +49,15 @@ def open_following(
         finished = FinishedRun(context.stores, run, lock, HeldHistory)
         journal = context.stores.journal
         copy = run.legacy or ""
+        kept = _without_position(run)
 
         def prepare() -> None:
             places.links.prepare()
             journal.prepare_lookup()
             if is_lost:
                 whole_pass(context, run, lock)
+                # An earlier verification does not count for that, also if this cut-over ends before its own.
+                kept["unverified"] = places.now()
 
         return Following(
             engine=context.engine(places, finished, is_watched=True),
@@ -64,9 +67,7 @@ def open_following(
             watch_copy=lambda position: open_feed(connection, replace(names, copy=copy), position),
             swap=open_swap(connection, names),
             now=places.now,
-            save=lambda position: journal.annotate(
-                run.run_id, follow={**_without_position(run), **position.saved()}
-            ),
+            save=lambda position: journal.annotate(run.run_id, follow={**kept, **position.saved()}),
             prepare=prepare,
             verify=lambda: verify(copy),
             counts=lambda: count_bookings(connection, names, copy, run.counts),
@@ -99,7 +100,7 @@ def open_tail(context: FollowContext) -> Callable[[RunRecord, HeldLock], TailPar
     return opened
 
 
-def _without_position(run: RunRecord) -> Mapping[str, object]:
+def _without_position(run: RunRecord) -> dict[str, object]:
     return {name: value for name, value in run.follow.items() if name == "unverified"}
 
 

@@ -85,7 +85,7 @@ class Attempt:
             self._run.run_id,
             state=RunState.CUTTING_OVER.value,
             legacy=self._legacy,
-            live_settings=self._live.settings(),
+            live_settings=self._live.settings_of_both(),
             last_refusal=0.0,
         )
         try:
@@ -238,7 +238,9 @@ class Attempt:
         """Record that writes may be refused: if the process is killed, the journal must show it."""
         journal = self._stores.journal
         if fenced is None:
-            self._run = journal.save(self._run.run_id, fenced_at=journal.now())
+            # Options and indexes may have been changed since the cut-over began, which may be hours ago.
+            settings = self._live.settings_now(self._run.live_settings or "")
+            self._run = journal.save(self._run.run_id, fenced_at=journal.now(), live_settings=settings)
             self._refused.begin()
         else:
             self._run = journal.save(self._run.run_id, fence_time=fenced)

@@ -13,7 +13,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport, Swap
-from booking_migrate.errors import CutoverFailed, CutoverTooSlow
+from booking_migrate.errors import REPLACED, CutoverFailed, CutoverTooSlow
 from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
@@ -119,6 +119,7 @@ class LivePreparation:
             save=parts.save,
             on_wrong=self._refuse_wrong,
             prepare=lambda: None,
+            on_replaced=self._refuse_replaced,
         )
         fencing = FencingParts(
             swap=parts.swap,
@@ -218,6 +219,9 @@ class LivePreparation:
             f"the kept copy was changed by others, documents that differ from the source: {grouped(len(handled.differing))}",
             f"End what else writes to the copy, then run the same command again, which makes a new one: {SAME_COMMAND}",
         )
+
+    def _refuse_replaced(self, collection: str) -> None:
+        raise self._fail(REPLACED.format(collection=collection), self._proving)
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         failure = self._fail(

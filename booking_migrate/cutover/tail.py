@@ -206,7 +206,7 @@ def _read(feed: ChangeFeed, fenced: Timestamp, until: Timestamp) -> TailChanges:
                     late.copies[sort_key(change.document_id)] = change.document_id
                 case Role.SOURCE:
                     late.take(change)
-                case Role.USERS | Role.EXPERTS | Role.REFERRING:
+                case Role.USERS | Role.EXPERTS | Role.PEOPLE | Role.REFERRING:
                     pass
         if batch.position.time > until:
             return late

@@ -4,6 +4,9 @@ from shlex import quote
 
 from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, either
 
+REPLACED = "{collection} was dropped, renamed or replaced as a whole, which no change of a document shows"
+"""What a feed cannot follow."""
+
 
 class HistoryLost(Refused):
     """The server no longer has all changes since a run's last position."""
@@ -158,6 +161,14 @@ class FollowingStopped(Refused):
     command: str
     message = "following stopped, {target} is not what it has to be: {problem}"
     hint = "See what differs: {command}"
+
+
+class CollectionReplaced(Refused):
+    """A collection that is followed was dropped, renamed, or replaced by another one, which no change of a document shows."""
+
+    collection: str
+    message = f"following stopped: {REPLACED}"
+    hint = f"Everything has to be read again, which the same command does: {SAME_COMMAND}"
 
 
 class WindowStopped(Refused):

@@ -104,6 +104,9 @@ class BackgroundReader(Companion):
             with closing(feed):
                 while not self._is_over.is_set():
                     batch = feed.read(0.0)
+                    if any(change.is_end for change in batch.changes):
+                        # It has to be met by what handles changes, which reads it again.
+                        return None
                     backlog.add(batch)
                     if not batch.changes:
                         self._is_over.wait(_PAUSE_SECONDS)

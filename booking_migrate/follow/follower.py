@@ -32,10 +32,6 @@ _BEHIND_FENCE = 500
 
 _IDLE_SECONDS = 0.2
 
-_ENDS = frozenset({"drop", "rename", "dropDatabase"})
-"""The change events after which a collection no longer exists."""
-
-
 _WRITTEN = frozenset({Role.TARGET, Role.COPY})
 """Where this program writes, too."""
 
@@ -109,6 +105,7 @@ class Follower:
         save: Callable[[Position], None],
         on_wrong: Callable[[Handled], None],
         prepare: Callable[[], None],
+        on_replaced: Callable[[str], None] = lambda _: None,
         copied: Timestamp | None = None,
         begun: Backlog | None = None,
     ) -> None:
@@ -122,6 +119,8 @@ class Follower:
             save: records the position durably; earlier changes are handled, or in the store.
             on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
             prepare: called before anything is handled, and only then: creates indexes.
+            on_replaced: called with the name of a collection, other than the copy, that was dropped, renamed or replaced by another
+                one; unless it raises, what that did to its documents remains unknown.
             copied: after when changes of the copy count; None: not before `watch_copy`.
             begun: what was read before the position at which the feed was opened, and not handled.
         """
@@ -133,6 +132,7 @@ class Follower:
         self._save = save
         self._on_wrong = on_wrong
         self._prepare = prepare
+        self._on_replaced = on_replaced
         self._is_prepared = False
         self.kept: Kept | None = None
         """The kept copy, once there is one."""
@@ -256,8 +256,11 @@ class Follower:
 
     def _count(self, batch: ChangeBatch) -> None:
         self.progress.changes += len(batch.changes)
-        if any(change.role is Role.COPY and change.operation in _ENDS for change in batch.changes):
-            self._on_wrong(Handled(differing=(None,)))
+        for change in batch.changes:
+            if change.is_end and change.role is Role.COPY:
+                self._on_wrong(Handled(differing=(None,)))
+            elif change.is_end:
+                self._on_replaced(change.collection)
         self.progress.events.update(
             change.operation
             for change in batch.changes

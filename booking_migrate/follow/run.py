@@ -10,6 +10,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.errors import (
     BookingMigrateError,
+    CollectionReplaced,
     FollowingStopped,
     LeaseLost,
     NoMajority,
@@ -107,6 +108,7 @@ def follow(plan: FollowPlan) -> FollowOutcome:
     Raises:
         NothingToFollow: the target has no finished run from this source.
         FollowingStopped: the target has a mismatch, or others changed it.
+        CollectionReplaced: others dropped or replaced a collection as a whole.
         TargetBusy, LeaseLost: another process holds the lock of the target.
         BookingMigrateError: as `Engine.handle`.
     """
@@ -150,7 +152,7 @@ def follow_to_now(plan: FollowPlan) -> FollowOutcome:
     """Bring in what has changed while a run read its source, so that its result is the source at one cluster time.
 
     Raises:
-        HistoryLost, FollowingStopped, LeaseLost, BookingMigrateError: as `follow`.
+        HistoryLost, CollectionReplaced, FollowingStopped, LeaseLost, BookingMigrateError: as `follow`.
     """
     request = plan.request
     lock = HeldLock.acquire(plan.stores.locks, request.target, request.holder)
@@ -212,6 +214,7 @@ class _Following:
             save=self._save_position,
             on_wrong=self._stop,
             prepare=parts.prepare,
+            on_replaced=self._refuse_replaced,
             begun=parts.backlog,
         )
 
@@ -335,6 +338,10 @@ class _Following:
             count = 0 if handled.verification is None else handled.verification.mismatch_count
             problem = f"the target does not match the source, mismatches: {grouped(count)}"
         raise FollowingStopped(self._run.target, problem, command_of(self._run, "verify"))
+
+    @staticmethod
+    def _refuse_replaced(collection: str) -> None:
+        raise CollectionReplaced(collection)
 
     def _save_position(self, position: Position) -> None:
         self._position = position

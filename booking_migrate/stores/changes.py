@@ -19,6 +19,9 @@ class Role(StrEnum):
     SOURCE = "source"
     USERS = "users"
     EXPERTS = "experts"
+    PEOPLE = "people"
+    """One collection in which both users and experts are looked up."""
+
     TARGET = "target"
     COPY = "copy"
     """The kept copy of the source, once a cut-over has made it."""
@@ -38,6 +41,7 @@ class TargetChanges(Enum):
 
 
 _OF_DOCUMENTS = frozenset({"insert", "update", "replace", "delete"})
+_ENDS = frozenset({"drop", "rename", "dropDatabase"})
 
 
 class Change(NamedTuple):
@@ -60,7 +64,12 @@ class Change(NamedTuple):
     """The whole new document of an insert or a replacement, BSON; None unless the feed was asked for them."""
 
     collection: str = ""
-    """The collection's name; empty where the role says enough."""
+    """The collection's name."""
+
+    @property
+    def is_end(self) -> bool:
+        """Return whether a collection was dropped, renamed, or replaced by another one: no change of its documents says so."""
+        return self.operation in _ENDS
 
     @property
     def is_of_document(self) -> bool:
@@ -182,16 +191,18 @@ def dirty_of(changes: Iterable[Change]) -> Dirty:
     """Return what changes make dirty, by the events alone."""
     dirty = Dirty()
     by_role = {
-        Role.SOURCE: dirty.bookings,
-        Role.USERS: dirty.users,
-        Role.EXPERTS: dirty.experts,
-        Role.TARGET: dirty.documents,
-        Role.COPY: dirty.copies,
+        Role.SOURCE: (dirty.bookings,),
+        Role.USERS: (dirty.users,),
+        Role.EXPERTS: (dirty.experts,),
+        Role.PEOPLE: (dirty.users, dirty.experts),
+        Role.TARGET: (dirty.documents,),
+        Role.COPY: (dirty.copies,),
     }
     for change in changes:
         if not change.is_of_document:
             continue
-        by_role[change.role][sort_key(change.document_id)] = change.document_id
+        for entries in by_role[change.role]:
+            entries[sort_key(change.document_id)] = change.document_id
         if change.role is Role.SOURCE:
             dirty.clients.update((sort_key(value), value) for value in change.client_ids)
     return dirty

@@ -43,7 +43,7 @@ class FollowedNames:
         """Return what each watched collection is."""
         named = {
             self.users: Role.USERS,
-            self.experts: Role.EXPERTS,
+            self.experts: Role.PEOPLE if self.experts == self.users else Role.EXPERTS,
             self.target: Role.TARGET,
             self.source: Role.SOURCE,
             self.copy: Role.COPY,

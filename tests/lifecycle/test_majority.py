@@ -13,6 +13,7 @@ from booking_migrate.cli.app import app
 from booking_migrate.errors import NoMajority
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.connection import open_collection
+from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.in_place_units import insert_missing
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.replica_set import build_index
@@ -225,6 +226,25 @@ def test_a_majority_that_is_lost_behind_the_fence(lossy: ReplicaSet, losing: Cal
     assert "bookings accepts writes again" in lost.stderr
     assert 0 == done.returncode, done.stderr
     assert 9 == sum(len(each["sessions"]) for each in bookings.find())
+
+
+def test_a_swap_that_no_majority_has(lossy: ReplicaSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename that an election may still undo does not count as carried out: that it is not acknowledged is said."""
+    client = lossy.client()
+    for name in ("bookings", "clients"):
+        client["renamed"][name].insert_one(booking(0))
+    live = MongoLive(*(open_collection(client, "renamed", name) for name in ("bookings", "clients")))
+    settings = live.settings_of_both()
+    monkeypatch.setattr(retry, "_ACKNOWLEDGED_SECONDS", RETRY_TIMEOUT)
+    lossy.lose(lossy.ports[1])
+    command = {"renameCollection": "renamed.clients", "to": "renamed.bookings", "dropTarget": True}
+    client.admin.command({**command, "writeConcern": {"w": 1}})
+    with pytest.raises(NoMajority):
+        live.is_swapped(settings)
+    lossy.restart(lossy.ports[1])
+    patience(monkeypatch, 60)
+
+    assert live.is_swapped(settings)
 
 
 def patience(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

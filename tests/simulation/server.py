@@ -138,10 +138,14 @@ class Live:
         self._world.step("look at source")
         return "another cut-over of it is running" if self._world.is_fenced else None
 
-    def settings(self) -> str:
+    def settings_of_both(self) -> str:
         """Return the source's identity."""
         self._world.step("read settings")
         return json.dumps({"uuid": self._world.collections[SOURCE].uuid})
+
+    def settings_now(self, settings: str) -> str:
+        """Return the same: options are not simulated."""
+        return settings
 
     def is_swapped(self, settings: str) -> bool:
         """Return whether something else has the source's name."""

@@ -66,6 +66,9 @@ class EventReader:
         # Part by part: a document that would change on being decoded must not hide the others.
         parts = {part.name: part for part in elements(event)}
         changed = self._changed(parts[b"ns"].value)
+        if changed is None and b"to" in parts:
+            # Another collection was renamed to a watched name.
+            changed = self._changed(parts[b"to"].value)
         if changed is None:
             return None
         role, name = changed
@@ -92,7 +95,7 @@ class EventReader:
         if namespace not in self._roles:
             name = str(read_fields(namespace).get("coll", ""))
             role = self._names.get(name)
-            self._roles[namespace] = None if role is None else (role, name if role is Role.REFERRING else "")
+            self._roles[namespace] = None if role is None else (role, name)
         return self._roles[namespace]
 
 

@@ -52,6 +52,7 @@ _FIELDS: Mapping[str, Any] = {
     "operationType": 1,
     "clusterTime": 1,
     "ns": 1,
+    "to": 1,
     "documentKey": 1,
     "updateDescription.updatedFields.clientId": 1,
 }
@@ -85,7 +86,7 @@ class MongoChangeFeed(ChangeFeed):
             names: what the watched collections are, by name.
             begin: where to begin; a cluster time is inclusive.
             await_milliseconds: how long the server waits for an event before it says how far it has come.
-            is_whole: whether changes come with the whole new document.
+            is_whole: whether changes of the source come with the whole new document.
             without_new: the collections whose new documents are left out.
         """
         self._collection = collection
@@ -159,7 +160,7 @@ class MongoChangeFeed(ChangeFeed):
             raise self._lost(error) or error from None
 
     def _opened(self, **begin: Any) -> RawCursor:
-        whole = {"fullDocument": 1} if self._is_whole else {"fullDocument.clientId": 1}
+        whole = {"fullDocument": self._whole()} if self._is_whole else {"fullDocument.clientId": 1}
         stages: Sequence[Mapping[str, Any]] = [
             {"$changeStream": {"showExpandedEvents": True, **begin}},
             {"$match": self._condition()},
@@ -175,8 +176,15 @@ class MongoChangeFeed(ChangeFeed):
         self._stream = RawCursor(self._collection, command, more)
         return self._stream
 
+    def _whole(self) -> Mapping[str, Any]:
+        """Return the projection of whole documents: of the source only, since that of this program's own may fill an event."""
+        sources = [name for name, role in self._names.items() if role is Role.SOURCE]
+        return {"$cond": [{"$in": ["$ns.coll", sources]}, "$fullDocument", "$$REMOVE"]}
+
     def _condition(self) -> Mapping[str, Any]:
-        watched = {"ns.coll": {"$in": list(self._names)}}
+        names = {"$in": list(self._names)}
+        # Under its former name for a collection that takes the place of a watched one.
+        watched = {"$or": [{"ns.coll": names}, {"to.coll": names}]}
         if not self._without_new:
             return watched
         new = {"ns.coll": {"$in": list(self._without_new)}, "operationType": "insert"}

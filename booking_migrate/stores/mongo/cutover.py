@@ -25,7 +25,7 @@ from booking_migrate.stores.cutover import (
     successor_of,
     written,
 )
-from booking_migrate.stores.destination import examine, refuse_unfit
+from booking_migrate.stores.destination import examine, is_fenced, refuse_unfit
 from booking_migrate.stores.mongo.administration import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
@@ -43,8 +43,8 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.exclusive import drop_index, rename_over
-from booking_migrate.stores.mongo.failures import read, reading, write
-from booking_migrate.stores.mongo.fence import FencedSource
+from booking_migrate.stores.mongo.failures import absent, read, reading, write
+from booking_migrate.stores.mongo.fence import SUCCESSOR, FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
 from booking_migrate.stores.mongo.live_swap import guard, set_own_validation, unguard, unguarded
 from booking_migrate.stores.mongo.raw import (
@@ -56,7 +56,7 @@ from booking_migrate.stores.mongo.raw import (
     insert_absent,
 )
 from booking_migrate.stores.mongo.reader import OLD_SHAPE
-from booking_migrate.stores.mongo.retry import with_retry
+from booking_migrate.stores.mongo.retry import settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
 
 _DOCUMENTS_PER_WRITE = 1000
@@ -265,14 +265,37 @@ class MongoLive(FencedSource):
             for note in options_after(old, live)
         ]
 
-    def is_swapped(self, settings: str) -> bool:
-        """Return whether `swap` was carried out.
+    def settings_of_both(self) -> str:
+        """Return `settings` with the identity of the target, which has to exist: by this, `is_swapped` recognizes it."""
+        return self.settings(identity(self._target))
 
-        What has the source's name is not the collection of these settings any more.
+    def settings_now(self, settings: str) -> str:
+        """Return the settings of both as they are now; as they were, if the source has a fence, or is another collection."""
+        current = self.settings_of_both()
+        known, now = json_util.loads(settings), json_util.loads(current)
+        return settings if now["uuid"] != known["uuid"] or is_fenced(now["options"]) else current
+
+    def is_swapped(self, settings: str) -> bool:
+        """Return whether `swap` was carried out, and a majority has that.
+
+        What has the source's name is not the collection of these settings any more, and is the target if they name it.
+
+        Raises:
+            PlaceNotFound: others have dropped or renamed the source.
+            NoMajority: no majority acknowledges the swap, so that an election may undo it.
         """
         # A rename takes a collection's UUID along (manual, listCollections).
-        before: str | None = json_util.loads(settings)["uuid"]
-        return identity(self._source) != before
+        known = json_util.loads(settings)
+        there = identity(self._source)
+        if there == known["uuid"]:
+            return False
+        if there is None:
+            raise absent(self._source)
+        # Others may have replaced the source, or restored all of it from a backup, while the target waits for its name.
+        if there != known.get(SUCCESSOR, there) and identity(self._target) is not None:
+            return False
+        write(self._source, lambda: settled(self._source))
+        return identity(self._source) == there
 
     def recreate_indexes(self, settings: str) -> Sequence[IndexNote]:
         """Create on the live collection those of the old one's indexes that are useful for client documents."""

@@ -48,6 +48,9 @@ def raise_fence(
 _NOTE = "blocks_all_writes"
 """The key in a source's settings that says, after a crash too, that the mode was turned on by this cut-over."""
 
+SUCCESSOR = "successor"
+"""The key in a source's settings for the identity of the collection that is to replace it."""
+
 _OFF = 1
 """What serverStatus says of the mode: 1 is off, 2 is on, and nothing is a server that does not have it."""
 
@@ -76,14 +79,16 @@ class FencedSource:
         self._blocks = blocks
         self._admin = source.database.client.admin
 
-    def settings(self) -> str:
-        """Return the source's identity, options and indexes as Extended JSON."""
+    def settings(self, successor: str | None = None) -> str:
+        """Return the source's identity, options and indexes as Extended JSON, and the identity of what is to replace it, if given."""
         indexes = read(self._source, lambda: list(self._source.list_indexes()))
         kept: dict[str, Any] = {
             "uuid": identity(self._source),
             "options": options_of(self._source),
             "indexes": indexes,
         }
+        if successor is not None:
+            kept[SUCCESSOR] = successor
         if self._blocks:
             kept[_NOTE] = True
         return json_util.dumps(kept, json_options=json_util.CANONICAL_JSON_OPTIONS)

@@ -121,3 +121,16 @@ def test_nothing_is_awaited_past_a_time(
 
     assert [1] == [each.document_id for each in found if each.is_of_document]
     assert {1} == {command["maxTimeMS"] for command in asked if "getMore" in command}
+
+
+def test_whole_documents_are_those_of_the_source(collection: DriverCollection) -> None:
+    """A document of the target that leaves no room for an event around it does not end a feed of whole documents."""
+    names = {"bookings": Role.SOURCE, "clients": Role.TARGET}
+    begin = cluster_time(collection)
+    with closing(MongoChangeFeed(collection, names, begin, is_whole=True)) as opened:
+        opened.check()
+        collection.database.clients.insert_one({"_id": 1, "filling": "x" * (16 * 1024 * 1024 - 60)})
+        collection.insert_one({"_id": 2})
+        changes = read(opened, 2)
+
+    assert [(1, None), (2, encode({"_id": 2}))] == [(each.document_id, each.document) for each in changes]
