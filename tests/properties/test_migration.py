@@ -58,6 +58,15 @@ CLIENTS = [
     ObjectId("68b6134f8e21e1ae686349f7"), ObjectId("68b6134f8e21e1ae686349f8"), "client", 7, Int64(7), Binary(bytes(16), 4),
 ]  # fmt: skip
 FIELDS = [name for name in a_booking() if name != "_id"]
+RARE_PRICES = [
+    -0.0,
+    Decimal128("-0E+2"),
+    Decimal128("1E+3"),
+    Decimal128("9.99E+6144"),
+    Int64(2**63 - 1),
+    1e300,
+]
+RARE_DATES = [ABSENT, DatetimeMS(-(2**63)), DatetimeMS(2**63 - 1)]
 GOOD_CHANGES = st.fixed_dictionaries(
     {},
     optional={
@@ -66,9 +75,10 @@ GOOD_CHANGES = st.fixed_dictionaries(
             st.integers(0, 10**12).map(Int64),
             st.floats(0, 1e6),
             st.decimals(0, 10**6, places=2).map(Decimal128),
+            st.sampled_from(RARE_PRICES),
         ),
-        "createdAt": st.one_of(st.integers(-(2**40), 2**45).map(DatetimeMS), st.just(ABSENT)),
-        "updatedAt": st.one_of(st.integers(-(2**40), 2**45).map(DatetimeMS), st.just(ABSENT)),
+        "createdAt": st.one_of(st.integers(-(2**40), 2**45).map(DatetimeMS), st.sampled_from(RARE_DATES)),
+        "updatedAt": st.one_of(st.integers(-(2**40), 2**45).map(DatetimeMS), st.sampled_from(RARE_DATES)),
         "status": st.sampled_from(["pending", "completed", ABSENT]),
         "clientEmail": st.sampled_from(["a@example.com", "b@example.com"]),
         "extra": VALUES,
