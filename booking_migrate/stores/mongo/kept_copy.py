@@ -6,9 +6,9 @@ from typing import Any
 
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
-from pymongo import DeleteOne, ReplaceOne
+from pymongo import DeleteOne, ReplaceOne, UpdateOne
 
-from booking_migrate.bson.document import value_in
+from booking_migrate.bson.document import elements, value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.mongo.administration import comment_for, create, end_own_commands
 from booking_migrate.stores.mongo.connection import DriverCollection
@@ -63,15 +63,13 @@ class KeptCopy:
         """
         there = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
         for start in range(0, len(booking_ids), _PER_WRITE):
-            operations: list[ReplaceOne[Any] | DeleteOne] = []
+            operations: list[ReplaceOne[Any] | UpdateOne | DeleteOne] = []
             for value in booking_ids[start : start + _PER_WRITE]:
                 raw = there.get(sort_key(value))
                 # An equality of an ObjectId is what the server looks up fastest.
                 same_id = {"_id": value} if type(value) is ObjectId else any_of("_id", [value])
                 operations.append(
-                    DeleteOne(same_id, collation=SIMPLE)
-                    if raw is None
-                    else ReplaceOne(same_id, as_driver_document(raw), upsert=True, collation=SIMPLE)
+                    DeleteOne(same_id, collation=SIMPLE) if raw is None else _replacement(same_id, raw)
                 )
             write(self._copy, partial(self._copy.bulk_write, operations, ordered=False))
 
@@ -129,6 +127,15 @@ class KeptCopy:
             ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
         """
         write(self._copy, lambda: self._copy.database.drop_collection(self._copy.name))
+
+
+def _replacement(same_id: Any, raw: bytes) -> ReplaceOne[Any] | UpdateOne:
+    """Return the operation that puts a document in the place of the one of its `_id`, whether that is there or not."""
+    document = as_driver_document(raw)
+    if not any(element.name.startswith(b"$") for element in elements(raw)):
+        return ReplaceOne(same_id, document, upsert=True, collation=SIMPLE)
+    # The server inserts a document with such a name, and refuses to replace one by it.
+    return UpdateOne(same_id, [{"$replaceWith": {"$literal": document}}], upsert=True, collation=SIMPLE)
 
 
 def copy_into(copy: DriverCollection) -> list[dict[str, Any]]:

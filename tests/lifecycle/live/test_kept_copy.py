@@ -110,3 +110,26 @@ def test_own_writes_to_the_copy(database: Db, command: Run) -> None:
     assert 0 == done.returncode, done.stderr
     application.check(*sessions_of(database.bookings))
     assert [] == json.loads(done.stdout)["cutover"]["followed"]["kept_changed_by_others"]
+
+
+def test_names_that_begin_with_a_dollar(database: Db, command: Run) -> None:
+    """A booking with a field that the server takes in an insert, and not in a replacement, is brought into the copy."""
+    named = {"a.b": 2, "$x": {"$y": 1}}
+    database.bookings.insert_many([{**booking(number), **named} for number in range(3)])
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+
+    def act(step: Step) -> None:
+        if step is Step.COPIED:
+            database.bookings.update_one({"_id": FIRST}, {"$set": {"notes": "changed"}})
+            database.bookings.insert_one({**booking(3), **named})
+
+    with failpoints(act):
+        done = command(*CUTOVER)
+
+    assert 0 == done.returncode, done.stderr
+    kept = list(legacy_of(database).find().sort("_id", 1))
+    assert ["changed", *(booking(number)["notes"] for number in (1, 2, 3))] == [
+        each["notes"] for each in kept
+    ]
+    assert [named] * 4 == [{name: each[name] for name in named} for each in kept]
