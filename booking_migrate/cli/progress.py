@@ -296,10 +296,10 @@ _POLL_SECONDS = 0.5
 
 @contextmanager
 def waits_said(listener: Listener) -> Iterator[None]:
-    """Notify a listener of what is waited for and of what is tried again, while the context lasts."""
+    """Notify a listener of what is waited for and of what stores have noted, while the context lasts."""
     began = time.monotonic()
     # Those of an earlier command in this process, such as a test's.
-    list(WAITS.take_retries())
+    list(WAITS.take_events())
     over = threading.Event()
     watcher = threading.Thread(target=_watch, args=(listener, began, over), name="waits", daemon=True)
     watcher.start()
@@ -314,8 +314,8 @@ def _watch(listener: Listener, began: float, over: threading.Event) -> None:
     said: Wait | None = None
     while True:
         is_over = over.wait(_POLL_SECONDS)
-        for retried in WAITS.take_retries():
-            listener.notify(retried)
+        for event in WAITS.take_events():
+            listener.notify(event)
         wait = WAITS.current(since=began)
         if said is not None and (wait is not said or is_over):
             listener.notify(WaitEnded(said.what, said.seconds))

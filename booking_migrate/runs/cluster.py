@@ -26,7 +26,7 @@ from typing_extensions import override
 
 from booking_migrate import __version__
 from booking_migrate.errors import ClusterLost, ClusterUnfit, ClusterUnreachable, WorkerLost
-from booking_migrate.events import Retried
+from booking_migrate.events import Event
 from booking_migrate.runs.workers import Pool, Preparation
 from booking_migrate.stores.waits import WAITS
 
@@ -169,23 +169,23 @@ class ClusterPool(Pool):
     ) -> "ClusterResult[Result]":
         # Every user of the cluster sees the key.
         key = f"{self._prepared[-1]}-{next(self._numbers):06d}"
-        future = self._client.submit(with_retries, work, *args, key=key, pure=False, **kwargs)
+        future = self._client.submit(with_events, work, *args, key=key, pure=False, **kwargs)
         return ClusterResult(future, self._address)
 
 
-def with_retries(
+def with_events(
     work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
-) -> tuple[Result, tuple[Retried, ...]]:
-    """Return the result of some work in a worker, and what was tried again in that process since the last one."""
+) -> tuple[Result, tuple[Event, ...]]:
+    """Return the result of some work in a worker, and what stores have noted in that process since the last one."""
     result = work(*args, **kwargs)
-    return result, tuple(WAITS.take_retries())
+    return result, tuple(WAITS.take_events())
 
 
 class ClusterResult(Generic[Result]):
     """The result of a task, in the manner of `concurrent.futures.Future`."""
 
     def __init__(self, future: Any, address: str) -> None:
-        """Take the cluster's own future, of `with_retries`."""
+        """Take the cluster's own future, of `with_events`."""
         self._future = future
         self._address = address
 
@@ -194,24 +194,24 @@ class ClusterResult(Generic[Result]):
         return bool(self._future.done())
 
     def result(self) -> Result:
-        """Wait for the result, and note what the worker has tried again as this process notes its own.
+        """Wait for the result, and note what the worker has noted.
 
         Raises:
             WorkerLost: the workers that had the task have ended.
             ClusterLost: the scheduler does not answer any more.
         """
         try:
-            result, retries = self._outcome()
+            result, events = self._outcome()
         except KilledWorker:
             raise WorkerLost from None
         except (CommClosedError, CancelledError, OSError, TimeoutError) as error:
             raise ClusterLost(self._address, type(error).__name__) from None
-        for retried in retries:
-            WAITS.note_retry(retried)
+        for event in events:
+            WAITS.note(event)
         return result
 
-    def _outcome(self) -> tuple[Result, tuple[Retried, ...]]:
-        outcome: tuple[Result, tuple[Retried, ...]] = self._future.result()
+    def _outcome(self) -> tuple[Result, tuple[Event, ...]]:
+        outcome: tuple[Result, tuple[Event, ...]] = self._future.result()
         return outcome
 
     def exception(self) -> BaseException | None:

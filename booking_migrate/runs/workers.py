@@ -311,13 +311,13 @@ class _Worker:
     def _receive(self) -> None:
         while True:
             try:
-                is_done, result, retries = self._channel.recv()
+                is_done, result, events = self._channel.recv()
             except (EOFError, OSError):
                 break
             except Exception as error:  # noqa: BLE001 - a result that cannot be unpickled is raised by its future
-                is_done, result, retries = False, error, ()
-            for retried in retries:
-                WAITS.note_retry(retried)
+                is_done, result, events = False, error, ()
+            for event in events:
+                WAITS.note(event)
             future = self._asked.popleft()
             if is_done:
                 future.set_result(result)
@@ -383,8 +383,8 @@ def _answer(channel: Connection, answers: "SimpleQueue[Future[Any] | None]") -> 
         error = answer.exception()
         try:
             result = answer.result() if error is None else error
-            # What was tried again belongs into the log of the main process.
-            channel.send((error is None, result, tuple(WAITS.take_retries())))
+            # What stores have noted belongs into the log of the main process.
+            channel.send((error is None, result, tuple(WAITS.take_events())))
         except Exception:  # noqa: BLE001 - the main process has ended, or learns by the end of this one that no answer comes
             os._exit(1)
 

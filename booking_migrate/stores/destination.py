@@ -18,6 +18,7 @@ from booking_migrate.domain.contract import DOCUMENT_FIELDS
 from booking_migrate.errors import UnfitPlace
 from booking_migrate.quantities import plural
 from booking_migrate.stores.validator_verdict import Verdict
+from booking_migrate.stores.validators import is_fenced
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination
@@ -30,8 +31,6 @@ _COMMON = frozenset({"clientId", "clientEmail", "clientUserId", "createdAt", "up
 """The fields that a client document has in common with its own bookings, which are still there without a transaction."""
 
 _LONGEST_DEFINITION = 300
-FENCE_FIELD = "booking_migrate_fence"
-"""The field of the validator by which a cut-over refuses writes."""
 
 
 class Topology(Enum):
@@ -293,22 +292,6 @@ class _Rules:
                 is_enforced=action != "warn",
                 level=options.get("validationLevel", "strict"),
             )
-
-
-def is_fenced(options: Mapping[str, Any]) -> bool:
-    """Return whether a collection with these options refuses writes because of a cut-over."""
-    validator = options.get("validator")
-    return isinstance(validator, Mapping) and FENCE_FIELD in validator
-
-
-def enforced_validator(options: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the validator of a collection with these options, if it refuses documents."""
-    validator: Mapping[str, Any] | None = options.get("validator")
-    is_enforced = (
-        options.get("validationLevel", "strict") != "off"
-        and options.get("validationAction", "error") != "warn"
-    )
-    return validator if validator and is_enforced and not is_fenced(options) else None
 
 
 def validator_finding(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.own_collections import RECORDS, REJECTS_COLLECTION
+from booking_migrate.stores.validators import is_guarded
 
 
 def collection_exists(connection: Connection, name: str) -> bool:
@@ -25,7 +26,6 @@ def has_guard(connection: Connection, name: str) -> bool:
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     from booking_migrate.stores.mongo.administration import options_of
-    from booking_migrate.stores.mongo.live_swap import is_guarded
 
     return is_guarded(options_of(connection.collection(name)))
 

@@ -25,7 +25,6 @@ from booking_migrate.errors import Refused, WriteFailed
 from booking_migrate.stores.connection import Connection, open_destination
 from booking_migrate.stores.destination import (
     PlaceFinding,
-    enforced_validator,
     equal_values_finding,
     lone_unique_field,
     refusal_of,
@@ -45,6 +44,7 @@ from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_b
 from booking_migrate.stores.rejects import RejectsKeeper
 from booking_migrate.stores.scratch import Scratch
 from booking_migrate.stores.validator_verdict import Verdict
+from booking_migrate.stores.validators import enforced_validator
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination

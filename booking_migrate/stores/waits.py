@@ -1,7 +1,8 @@
 """What the process is waiting for at this moment, so that a screen can say so while the waiting thread is blocked.
 
 Stores enter what they wait for; the command line asks `current` from another thread. No listener is called from
-here: a store does not know its command's listener, and the driver waits in threads of its own.
+here: a store does not know its command's listener, and the driver waits in threads of its own. So what a store has to report
+besides is noted here, too, and sent from there; also what a worker process has noted.
 """
 
 from collections import deque
@@ -11,10 +12,10 @@ from dataclasses import dataclass, field
 from threading import Lock
 from time import monotonic
 
-from booking_migrate.events import Retried
+from booking_migrate.events import Event
 
-_KEPT_RETRIES = 1000
-"""How many retries are kept until they are taken."""
+_KEPT_EVENTS = 1000
+"""How many events are kept until they are taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class Waits:
         self._lock = Lock()
         self._open: list[Wait] = []
         self._watched: dict[WaitedFor, Wait | None] = {}
-        self._retries: deque[Retried] = deque(maxlen=_KEPT_RETRIES)
+        self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
 
     def begin(self, what: str, limit: float) -> Wait:
         """Enter what is waited for from now on."""
@@ -108,15 +109,15 @@ class Waits:
             waits = [wait for wait in self._open if wait.began >= since]
         return min(waits, key=lambda wait: wait.began, default=None)
 
-    def note_retry(self, retried: Retried) -> None:
-        """Note that something failed for a passing reason and is tried again."""
-        self._retries.append(retried)
+    def note(self, event: Event) -> None:
+        """Note an event of a store, for the listener of its command."""
+        self._events.append(event)
 
-    def take_retries(self) -> Iterator[Retried]:
-        """Yield the retries since the last call."""
+    def take_events(self) -> Iterator[Event]:
+        """Yield the events since the last call."""
         while True:
             try:
-                yield self._retries.popleft()
+                yield self._events.popleft()
             except IndexError:
                 return
 

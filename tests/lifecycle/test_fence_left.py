@@ -14,7 +14,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.stores.mongo.cutover import MongoLive
-from booking_migrate.stores.mongo.fence import FENCE
+from booking_migrate.stores.validators import FENCE
 from tests.lifecycle.conftest import Ended, contents, own_validator
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step

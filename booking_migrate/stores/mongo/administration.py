@@ -30,9 +30,6 @@ from booking_migrate.stores.mongo.retry import attempts, majority_written, with_
 _COUNT: dict[str, Any] = {"_id": None, "documents": {"$sum": 1}}
 _NEWEST: dict[str, Any] = {"id": {"$max": "$_id"}, "change": {"$max": "$updatedAt"}}
 
-NO_VALIDATION: Mapping[str, Any] = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
-"""What a collection has that was never given a validator (manual, reference/command/collMod)."""
-
 
 def run_durably(database: Database[Any], command: Mapping[str, Any]) -> None:
     """Send a command that writes; when it returns, a majority has what it did.
@@ -56,11 +53,6 @@ def identity(collection: DriverCollection) -> str | None:
     """Return what identifies a collection, whatever it is called; None if it does not exist."""
     listed = describe(collection)
     return None if listed is None else bytes(listed["info"]["uuid"]).hex()
-
-
-def validation_of(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of a collection's options that are about its validator."""
-    return {name: options[name] for name in NO_VALIDATION if name in options}
 
 
 def create(collection: DriverCollection, **options: Any) -> None:

@@ -25,7 +25,7 @@ from booking_migrate.stores.cutover import (
     successor_of,
     written,
 )
-from booking_migrate.stores.destination import examine, is_fenced, refuse_unfit
+from booking_migrate.stores.destination import examine, refuse_unfit
 from booking_migrate.stores.mongo.administration import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
@@ -39,14 +39,13 @@ from booking_migrate.stores.mongo.administration import (
     indexes_of,
     options_of,
     run_durably,
-    validation_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.exclusive import drop_index, rename_over
 from booking_migrate.stores.mongo.failures import absent, read, reading, write
 from booking_migrate.stores.mongo.fence import SUCCESSOR, FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
-from booking_migrate.stores.mongo.live_swap import guard, set_own_validation, unguard, unguarded
+from booking_migrate.stores.mongo.live_swap import guard, set_own_validation, unguard
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -58,6 +57,7 @@ from booking_migrate.stores.mongo.raw import (
 from booking_migrate.stores.mongo.reader import OLD_SHAPE
 from booking_migrate.stores.mongo.retry import settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents
+from booking_migrate.stores.validators import is_fenced, unguarded, validation_of
 
 _DOCUMENTS_PER_WRITE = 1000
 _SAMPLE = 100

@@ -8,22 +8,14 @@ from bson import json_util
 from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import FenceBlocked, NotPermitted, WritesNotBlockable
-from booking_migrate.stores.destination import FENCE_FIELD, is_fenced
-from booking_migrate.stores.mongo.administration import (
-    NO_VALIDATION,
-    identity,
-    options_of,
-    validation_of,
-)
+from booking_migrate.stores.mongo.administration import identity, options_of
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.exclusive import validate, within
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import settled
 from booking_migrate.stores.privilege import BLOCKING_WRITES
-
-FENCE: Mapping[str, Any] = {FENCE_FIELD: {"$eq": "writes are refused during a cut-over"}}
-"""A validator that no booking meets, and that is recognized among all others."""
+from booking_migrate.stores.validators import FENCE, NO_VALIDATION, is_fenced, validation_of
 
 
 def raise_fence(

@@ -31,12 +31,13 @@ from booking_migrate.stores.mongo.failures import absent, read, reading, transla
 from booking_migrate.stores.mongo.in_place_scan import located, pending
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
-from booking_migrate.stores.mongo.live_swap import guard, is_guarded
+from booking_migrate.stores.mongo.live_swap import guard
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.servers import hosts_of
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.rejects import RejectsKeeper
+from booking_migrate.stores.validators import is_guarded
 
 _DOCUMENTS_PER_UPDATE = 200
 """How many client documents one statement changes."""

@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bson import json_util
 from bson.timestamp import Timestamp
 
-from booking_migrate.stores.destination import enforced_validator, is_fenced
-from booking_migrate.stores.mongo.administration import NO_VALIDATION, options_of, validation_of
+from booking_migrate.stores.mongo.administration import options_of
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.exclusive import rename_over, validate
 from booking_migrate.stores.mongo.fence import raise_fence
-
-GUARD_FIELD = "booking_migrate_guard"
-_SAID = "old bookings are refused after a cut-over"
-"""The text of the server's answer to a write that the guard refuses."""
+from booking_migrate.stores.validators import (
+    NO_VALIDATION,
+    enforced_validator,
+    guarded,
+    is_fenced,
+    is_guarded,
+    unguarded,
+    validation_of,
+)
 
 
 class LiveSwap:
@@ -69,7 +72,7 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options) and enforced_validator(options):
         return
-    validate(collection, _guarded(validation_of(unguarded(options)), is_lenient=is_lenient))
+    validate(collection, guarded(validation_of(unguarded(options)), is_lenient=is_lenient))
 
 
 def set_own_validation(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
@@ -84,33 +87,9 @@ def set_own_validation(collection: DriverCollection, validation: Mapping[str, An
     if is_guarded(options):
         # In one step: in between, old bookings would be accepted.
         is_lenient = options.get("validationLevel") == "moderate"
-        validate(collection, _guarded(validation, is_lenient=is_lenient))
+        validate(collection, guarded(validation, is_lenient=is_lenient))
     else:
         validate(collection, {**NO_VALIDATION, **validation})
-
-
-def _guarded(validation: Mapping[str, Any], *, is_lenient: bool) -> Mapping[str, Any]:
-    """Return a validation with the guard beside it."""
-    own = {**NO_VALIDATION, **validation}
-    level = {"validationLevel": "moderate"} if is_lenient else {}
-    # Both halves have one level and one action: beside an own validator that refuses nothing, the guard would not either.
-    if enforced_validator(own):
-        return {**own, **level, "validator": {"$and": [own["validator"], _guard(own, {})]}}
-    return {**NO_VALIDATION, **level, "validator": _guard(own, own["validator"])}
-
-
-def _guard(own: Mapping[str, Any], idle: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a condition that client documents meet and bookings do not.
-
-    Its second half is met by no document: it serves to recognize the guard, and keeps what `unguard` needs.
-
-    Args:
-        own: the collection's own validation.
-        idle: its own condition if that refuses nothing, and so must not be enforced beside the guard either.
-    """
-    kept = [_SAID, own["validationLevel"], own["validationAction"]]
-    never = [{GUARD_FIELD: {"$in": kept}}, {GUARD_FIELD: {"$exists": False}}]
-    return {"$or": [{"sessions": {"$type": "array"}}, {"$and": [*never, idle]}]}
 
 
 def unguard(collection: DriverCollection) -> None:
@@ -122,18 +101,3 @@ def unguard(collection: DriverCollection) -> None:
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options):
         validate(collection, validation_of(unguarded(options)))
-
-
-def unguarded(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a collection's options as they are without the guard."""
-    if not is_guarded(options):
-        return options
-    own, condition = options["validator"].get("$and") or ({}, options["validator"])
-    mark, _, idle = condition["$or"][1]["$and"]
-    _, level, action = mark[GUARD_FIELD]["$in"]
-    return {**options, "validator": own or idle, "validationLevel": level, "validationAction": action}
-
-
-def is_guarded(options: Mapping[str, Any]) -> bool:
-    """Return whether a collection of these options has the guard's validator."""
-    return GUARD_FIELD in json_util.dumps(options.get("validator", {}))

@@ -101,7 +101,7 @@ def attempts(retried: Callable[[Exception], bool] = is_transient) -> Iterator[st
         if not retried(error):
             return False
         failures += 1
-        WAITS.note_retry(Retried(brief(error), failures))
+        WAITS.note(Retried(brief(error), failures))
         if wait is None:
             wait = WAITS.begin(trouble_of(error) or Trouble.SERVER, RETRY_TIMEOUT)
         return True

@@ -14,7 +14,6 @@ from booking_migrate.errors import Contended
 from booking_migrate.stores.cutover import IndexNote, options_of_index, written
 from booking_migrate.stores.mongo.administration import (
     FOLLOWED,
-    NO_VALIDATION,
     client_index_name,
     comment_for,
     create,
@@ -23,7 +22,6 @@ from booking_migrate.stores.mongo.administration import (
     has_same_hash,
     identity,
     indexes_of,
-    validation_of,
 )
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
@@ -46,6 +44,7 @@ from booking_migrate.stores.mongo.rejects import find_records
 from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.ports import Replacement, TargetWriter
+from booking_migrate.stores.validators import NO_VALIDATION, validation_of
 
 _IDS_PER_DELETE = 1000
 _EXPIRES = "expireAfterSeconds"

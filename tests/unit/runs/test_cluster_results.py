@@ -3,7 +3,7 @@
 from typing import Any
 
 from booking_migrate.events import Retried
-from booking_migrate.runs.cluster import ClusterResult, with_retries
+from booking_migrate.runs.cluster import ClusterResult, with_events
 from booking_migrate.stores.waits import WAITS
 
 
@@ -20,16 +20,16 @@ class Ended:
 
 def double(number: int) -> int:
     """Double a number, after trouble that was overcome."""
-    WAITS.note_retry(Retried("the primary steps down", 1))
+    WAITS.note(Retried("the primary steps down", 1))
     return 2 * number
 
 
-def test_retries_of_a_worker_are_noted_where_they_are_logged() -> None:
-    """What a worker tries again leaves it with the result, and is noted in the process that has the log."""
-    list(WAITS.take_retries())
-    outcome = with_retries(double, 21)
-    left = list(WAITS.take_retries())
+def test_events_of_a_worker_are_noted_where_they_are_logged() -> None:
+    """What stores note in a worker, such as retries, leaves it with the result, and is noted in the process that has the log."""
+    list(WAITS.take_events())
+    outcome = with_events(double, 21)
+    left = list(WAITS.take_events())
     result: int = ClusterResult[int](Ended(outcome), "dask://host").result()
 
     assert ([], 42) == (left, result)
-    assert ["the primary steps down"] == [each.problem for each in WAITS.take_retries()]
+    assert [Retried("the primary steps down", 1)] == list(WAITS.take_events())
