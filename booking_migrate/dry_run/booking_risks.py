@@ -51,11 +51,8 @@ class BookingColumns(NamedTuple):
 class BookingRisks(NamedTuple):
     """The risks of some bookings, by the numbers of their rows."""
 
-    out_of_range: Sequence[int]
-    """Those with a date that many programs cannot show."""
-
-    doubled: Sequence[int]
-    """Those of the same client for the same expert, date and start as another one, not cancelled."""
+    found: Mapping[str, Sequence[int]]
+    """Those that have a risk, by its kind in `risk_kinds.RISKS`; counted without being named anywhere else."""
 
     appointments: Sequence[tuple[bytes, int, int, int]]
     """Expert, start and end in minutes since 1970, and row, of all that are not cancelled."""
@@ -89,7 +86,8 @@ def find_risks(bookings: BookingColumns) -> BookingRisks:
             # The same document twice is one booking.
             doubled[slot].setdefault(bookings.ids[row], row)
     twice = [row for same in doubled.values() if len(same) > 1 for row in same.values()]
-    return BookingRisks(sorted(_out_of_range(bookings)), twice, appointments)
+    found = {"dates-out-of-range": sorted(_out_of_range(bookings)), "booked-twice": twice}
+    return BookingRisks(found, appointments)
 
 
 def _out_of_range(bookings: BookingColumns) -> set[int]:
@@ -129,11 +127,8 @@ class BatchStats(NamedTuple):
     days: Mapping[int, int]
     """How many are scheduled for each day, in days since 1970."""
 
-    out_of_range: Sequence[bytes]
-    """The `_id` of those with a date that many programs cannot show."""
-
-    doubled: Sequence[bytes]
-    """The `_id` of those that look booked twice."""
+    found: Mapping[str, Sequence[bytes]]
+    """The `_id` of those that have a risk, by its kind."""
 
     appointments: AppointmentBlock
 
@@ -154,8 +149,7 @@ def collect(bookings: FlatBookings, declined: frozenset[int], size: int) -> Batc
         Counter(columns.statuses),
         payments,
         Counter([date // DAY for date in columns.scheduled]),
-        [ids[row] for row in risks.out_of_range],
-        [ids[row] for row in risks.doubled],
+        {kind: [ids[row] for row in rows] for kind, rows in risks.found.items()},
         appointment_block((expert, start, end, ids[row]) for expert, start, end, row in risks.appointments),
     )
 

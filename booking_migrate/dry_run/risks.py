@@ -140,8 +140,8 @@ class RiskWatch(Observer):
         self.statistics.on_bookings(
             collected.size, collected.statuses, collected.payment_statuses, collected.days
         )
-        self._add("dates-out-of-range", map(ObjectId, collected.out_of_range))
-        self._add("booked-twice", map(ObjectId, collected.doubled))
+        for kind, found in collected.found.items():
+            self._add(kind, map(ObjectId, found))
         self._scratchpad.add_appointment_block(collected.appointments)
 
     @override
@@ -183,8 +183,8 @@ class RiskWatch(Observer):
         ids = self._ids
         if ids:
             risks = find_risks(BookingColumns._make(zip(*self._rows, strict=True)))
-            self._add("dates-out-of-range", (ids[row] for row in risks.out_of_range))
-            self._add("booked-twice", (ids[row] for row in risks.doubled))
+            for kind, rows in risks.found.items():
+                self._add(kind, (ids[row] for row in rows))
             self._scratchpad.add_appointments(
                 Appointment(expert, start, end, display_id(ids[row]))
                 for expert, start, end, row in risks.appointments
