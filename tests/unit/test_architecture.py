@@ -3,7 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "booking_migrate"
 TESTS = Path(__file__).parents[1]
 PAGES = sorted(PACKAGE.rglob("README.md"))
 _LONGEST = 60
+_LONGEST_ROW = 600
 _LONGEST_FILE, _LONGEST_FUNCTION = 400, 60
 
 
@@ -114,10 +115,17 @@ def test_the_layers_are_all_folders() -> None:
 
 
 def _rows(heading: str = "To change X, open Y") -> list[str]:
-    """The rows of the table below a heading."""
+    """The rows of the tables below a heading, without their own headings."""
     page = PACKAGE.joinpath("README.md").read_text(encoding="utf-8")
     table = page.split(f"## {heading}")[1].split("\n## ")[0]
-    return [line for line in table.splitlines() if line.startswith("| ")][1:]
+    lines = table.splitlines()
+    headings = {line for line, below in pairwise(lines) if below.startswith("|---")}
+    return [line for line in lines if line.startswith("| ") and line not in headings]
+
+
+def test_rows_are_short() -> None:
+    """No row of the table of what to open is longer than 600 characters; what is longer has two subjects."""
+    assert [] == [row[2:80] for row in _rows() if len(row) > _LONGEST_ROW]
 
 
 @pytest.mark.parametrize(
