@@ -373,6 +373,8 @@ class RunSession:
     def _close(self, error: BaseException) -> None:
         if self._run is None or self._run.state is not RunState.RUNNING or not self._is_open:
             return
+        # A process that was suspended may learn only here that another one has continued, cut over or undone the run.
+        self._held().confirm()
         if isinstance(error, Refused) and not self._has_written and not self.is_resumed:
             self._stores.journal.remove(self.run_id)
         elif isinstance(error, Exception):

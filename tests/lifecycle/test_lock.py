@@ -6,13 +6,15 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
+from booking_migrate.stores.connection import Connection, open_journal
+from booking_migrate.stores.locks import Holder
 from tests.lifecycle.conftest import Ended, contents
 from tests.support.failpoints import Step
 from tests.support.forked import Forked
@@ -25,6 +27,7 @@ Killed = Callable[..., Any]
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "5", "--json", "--quiet")
 _PATIENCE = 120
+_HOLDER = Holder(run_id="first", command="migrate", user="someone", host="elsewhere", pid=1, birth="")
 
 
 @contextmanager
@@ -95,6 +98,17 @@ def test_a_paused_process_that_wakes_late_writes_nothing(
     assert (3, 0) == (successor.returncode, undone.returncode), successor.stderr + undone.stderr
     assert (11, "LeaseLost") == (sleeper.returncode, json.loads(stdout)["error"]["kind"])
     assert before == contents(database)
+
+
+def test_a_released_lock_is_free_whatever_the_clock_says(database: Db, server_uri: str) -> None:
+    """A new primary whose clock is behind does not take a lock that was released for one that is held."""
+    with closing(Connection(server_uri, database.name)) as connection:
+        _, locks, _ = open_journal(connection)
+        locks.release(locks.acquire("clients", _HOLDER))
+        later = {"$add": ["$$NOW", 3_600_000]}
+        database.booking_migrate_locks.update_one({}, [{"$set": {"at": later, "until": later}}])
+
+        assert 2 == locks.acquire("clients", _HOLDER._replace(run_id="next")).token
 
 
 @pytest.mark.usefixtures("bookings")

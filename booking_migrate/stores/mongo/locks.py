@@ -18,6 +18,8 @@ from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 
 _EXPIRED = {"$lt": ["$until", "$$NOW"]}
+_FREE = {"$or": [_EXPIRED, {"$eq": ["$pid", 0]}]}
+"""Whether a lock may be taken. One that was released is free whatever the clock says: that of a new primary may be behind."""
 
 
 class MongoLocks(LockStore):
@@ -34,7 +36,7 @@ class MongoLocks(LockStore):
         await_majority(self._collection)
         with writing(self._collection):
             self._ensure(name)
-            taken = self._take({"_id": name, "$expr": _EXPIRED}, holder)
+            taken = self._take({"_id": name, "$expr": _FREE}, holder)
             if taken is None:
                 there = with_retry(lambda: self._collection.find_one({"_id": name})) or {}
                 if there.get("birth") and is_dead(there["pid"], there["birth"]):

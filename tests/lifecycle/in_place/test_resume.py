@@ -1,14 +1,19 @@
 """Killed anywhere, a migration in place is continued by the same command, with the result and the counts of one life."""
 
 import json
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
 from tests.lifecycle.conftest import Ended, comparable, contents
+from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
+from tests.support.killed import stopped_at
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
@@ -93,3 +98,23 @@ def test_restart(database: Db, command: Run, killed: Killed) -> None:
     assert ["rolled-back", "done"] == [
         run["state"] for run in database.booking_migrate_runs.find().sort("started_at", 1)
     ]
+
+
+def test_ended_late(database: Db, command: Run, environment: dict[str, str], tmp_path: Path) -> None:
+    """A process that is ended after another one has completed and finalized its run does not record its own end with it."""
+    database.bookings.insert_many(map(booking, range(8)))
+    gate = tmp_path / "gate"
+    with stopped_at(Step.MOVE_PREPARED, environment, gate, *MIGRATE) as sleeper:
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        # What the passing of time would do: the lease is over.
+        database.booking_migrate_locks.update_one({}, [{"$set": {"until": "$at"}}])
+        ended = [command(*MIGRATE), command("finalize", "--yes", "--quiet")]
+        os.kill(sleeper.pid, signal.SIGCONT)
+        sleeper.send_signal(signal.SIGINT)
+        assert "Finishing the current batch" in sleeper.stderr.readline()
+        sleeper.send_signal(signal.SIGINT)
+        sleeper.communicate(timeout=60)
+
+    assert [0, 0] == [each.returncode for each in ended], [each.stderr for each in ended]
+    assert 130 == sleeper.returncode
+    assert ["finalized"] == database.booking_migrate_runs.distinct("state")
