@@ -118,6 +118,33 @@ class OldBookingsLost(Refused):
     )
 
 
+class LiveReplaced(Refused):
+    """The live collection was dropped or replaced by others while its rollback was unfinished."""
+
+    source: str
+    run_id: str
+    kept: str
+    restored: str
+    """The collection that the rollback builds, which may not exist."""
+
+    effect = "Nothing was changed."
+    message = (
+        "{source} is neither the collection of the cut-over of run {run_id} nor the one that its unfinished rollback has built: "
+        "others have dropped or replaced it"
+    )
+
+    @property
+    def hint(self) -> str:
+        kept, source = json.dumps(self.kept), json.dumps(self.source)
+        return (
+            f"{self.kept} has the old bookings as they were at the cut-over; what was built of them with later changes, "
+            f"if the rollback came that far, is in {self.restored}. Keep both until you have decided.\n"
+            f"To make the old bookings of {self.kept} live, in place of what {self.source} is now, in mongosh: "
+            f"db.getCollection({kept}).renameCollection({source}, true)\n"
+            f"Then finish the rollback: {SAME_COMMAND}"
+        )
+
+
 class ArchiveNotOwn(Refused):
     """The archive of a collection holds documents of other origin."""
 

@@ -30,6 +30,7 @@ from booking_migrate.errors import (
 from booking_migrate.events import PhaseEnded, PhaseStarted, Warned
 from booking_migrate.rollback.restore import RollbackPlan, complete, left_behind, restore
 from booking_migrate.rollback.restored_clients import check_kept
+from booking_migrate.rollback.swapped import was_swapped
 from booking_migrate.rollback.window_parts import (
     WindowParts,
     begin_of,
@@ -125,7 +126,7 @@ class _FromWindow:
             return False
         # Its fence or swap may still be pending on the server, and must not be carried out later.
         self._live.end_own_commands()
-        return self._live.is_swapped(run.successor_settings or "")
+        return was_swapped(run, self._parts.whole)
 
     def without_fence(self) -> RunRecord:
         """Lift the fence of an earlier process, and return the run's record."""

@@ -35,6 +35,7 @@ from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.selection import groups
 from booking_migrate.rollback.relocations import id_key, id_of
 from booking_migrate.rollback.restored_clients import RestorationPlaces, check_kept, restored_clients
+from booking_migrate.rollback.swapped import was_swapped
 from booking_migrate.runs.commands import rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
@@ -113,6 +114,7 @@ def restore(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutcome:
 
     Raises:
         OldBookingsLost: the kept copy of the old collection was dropped; nothing was changed.
+        LiveReplaced: as `was_swapped`; nothing was changed.
         RestorationFailed: it was aborted; the result of the cut-over stays live.
         LeaseLost: another run has taken the lock over.
     """
@@ -140,7 +142,7 @@ class _Restoration:
         if run.state is RunState.RESTORING:
             # Commands of an earlier process may still be pending on the server.
             live.end_own_commands()
-            if live.is_swapped(run.successor_settings or ""):
+            if was_swapped(run, self._places):
                 self._recall()
                 return self._finish()
         check_kept(self._places)
@@ -168,13 +170,15 @@ class _Restoration:
         self._write()
         indexes = restored.complete(self._run.live_settings or "")
         self._prove()
-        # After the swap the changes cannot be read any more, but a process that continues has to report them.
+        # After the swap the changes cannot be read any more, but a process that continues has to report them, and to recognize
+        # what was built.
         self._run = self._plan.stores.journal.save(
             self._run.run_id,
             undone={
                 "restored": self._outcome.restored,
                 "since": asdict(self._since),
                 "dropped": self._plan.discard_later,
+                "built": restored.identity(),
             },
         )
         return indexes
@@ -234,6 +238,9 @@ class _Restoration:
     def _recall(self) -> None:
         """Read the outcome that an earlier process recorded before it was killed after the swap."""
         undone = self._run.undone
+        if "restored" not in undone:
+            # Others have made the old bookings live themselves.
+            return
         self._outcome.restored = undone["restored"]
         self._outcome.since = ChangesSince(**undone["since"])
         self._outcome.is_discarded = undone["dropped"]

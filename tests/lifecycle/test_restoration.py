@@ -181,6 +181,29 @@ def test_killed_with_work_since(database: Db, command: Run, killed: Killed, befo
     assert set(before) == set(contents(database))
 
 
+@pytest.mark.parametrize("step", [Step.RESTORATION_NOTED, Step.RESTORATION_PROVEN, Step.RESTORED])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["dropped", "replaced"])
+def test_the_live_collection_is_gone(
+    database: Db, command: Run, killed: Killed, before: dict[str, str], step: Step, is_replaced: bool
+) -> None:
+    """If others take the live collection away from a rollback that was killed, the kept copy is not dropped; a way out is named."""
+    assert -9 == killed(step.value, 1, *ROLLBACK)
+    kept = next(name for name in database.list_collection_names() if name.startswith("bookings_legacy_"))
+    built = next((n for n in database.list_collection_names() if "restored" in n), "bookings")
+    database[built].rename("booking_migrate_put_aside")
+    database.bookings.drop()
+    if is_replaced:
+        database.bookings.insert_one({"_id": 1})
+    ended = command(*ROLLBACK)
+    old = database[kept].count_documents({})
+
+    assert (5, 21) == (ended.returncode, old), ended.stderr
+    assert f'.getCollection("{kept}").renameCollection("bookings", true)' in ended.stderr
+    database[kept].rename("bookings", dropTarget=True)
+    assert 0 == command(*ROLLBACK).returncode
+    assert before["bookings"] == contents(database)["bookings"]
+
+
 @pytest.mark.parametrize("refused", ["renameCollection", "insert", "createIndexes"])
 def test_a_failure_leaves_everything(
     database: Db, server: Server, command: Run, before: dict[str, str], refused: str

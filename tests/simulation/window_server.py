@@ -50,6 +50,11 @@ class Restored:
         there = self._world.collections.get(RESTORED)
         return None if there is None else str(there.uuid)
 
+    def has_become_live(self, built: str) -> bool:
+        """Return whether it is what has the live name now."""
+        self._world.step("look at source")
+        return str(self._world.collections[SOURCE].uuid) == built
+
     def copy(self, kept: str, _settings: str) -> None:
         """Copy the old bookings; the server goes on with it if the process is killed."""
         world = self._world

@@ -225,6 +225,10 @@ class MongoRestored:
         """Return what identifies it, whatever is called so later; None if it does not exist."""
         return identity(self._collection)
 
+    def has_become_live(self, built: str) -> bool:
+        """Return whether the live collection is the one of this `identity`: a rename takes that along."""
+        return identity(self._live) == built
+
     def begin(self, settings: str) -> None:
         """Create it again, empty, with the options of the old collection (see `MongoLive.settings`).
 
