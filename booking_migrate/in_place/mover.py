@@ -113,10 +113,9 @@ class Mover:
         self._recount(plan)
         plan.counts.check()
         if plan.gone or plan.removed or plan.changed:
-            self.session.confirm()
             progress = {"tally": self.progress.after(plan).saved()}
-            session = self.session
-            unit.take(Move(plan, session.run_id, session.token, progress, plan.notes, slot=self.slot))
+            run_id, token, confirm = self.session.run_id, self.session.token, self.session.confirm
+            unit.take(Move(plan, run_id, token, progress, confirm, plan.notes, slot=self.slot))
         return plan
 
     def take_again(self, unit: Replay) -> GroupPlan:

@@ -192,9 +192,8 @@ class Restorer:
         return plan
 
     def _take(self, unit: Unit, plan: RestorePlan) -> None:
-        self.lock.confirm()
         undone = {"undone": self.restored.plus(plan).saved()}
-        unit.take(Move(plan, self.run_id, self.lock.token, undone, slot=self.slot))
+        unit.take(Move(plan, self.run_id, self.lock.token, undone, self.lock.confirm, slot=self.slot))
 
 
 class Restorers(NamedTuple):

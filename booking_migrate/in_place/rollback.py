@@ -128,7 +128,7 @@ def undo_in_place(
     # The guard of a cut-over stays: taken off, it would let old bookings of others in, and a kill would leave it off.
     collection = collection.past_guard()
     if run.server_session is not None:
-        collection.end_sessions(run.server_session)
+        collection.end_units(run.run_id, run.server_session)
     run = stores.journal.save(
         run.run_id,
         state=RunState.ROLLING_BACK.value,

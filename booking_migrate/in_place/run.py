@@ -164,7 +164,7 @@ class _InPlace:
         left_open = self.session.run.server_session if self.session.is_resumed else None
         if left_open is not None:
             # Before the first write: one of them may hold the run's own record.
-            self.collection.end_sessions(left_open)
+            self.collection.end_units(self.session.run_id, left_open)
         self.session.open()
         self.pool = self._movers()
         self.session.keep(server_session=self.collection.server_sessions(self.pool.size))

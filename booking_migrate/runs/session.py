@@ -201,9 +201,8 @@ class RunSession:
             self._continue(unfinished)
 
     def _unfinished(self) -> RunRecord | None:
-        open_states = RESUMABLE | WORKING
         runs = self._stores.journal.runs(self._request.target)
-        return next((run for run in runs if run.state in open_states), None)
+        return next((run for run in runs if run.state in RESUMABLE | WORKING), None)
 
     def _continue(self, run: RunRecord) -> None:
         if run.state is RunState.ROLLING_BACK:
@@ -373,8 +372,7 @@ class RunSession:
     def _close(self, error: BaseException) -> None:
         if self._run is None or self._run.state is not RunState.RUNNING or not self._is_open:
             return
-        # A process that was suspended may learn only here that another one has continued, cut over or undone the run.
-        self._held().confirm()
+        self._held().confirm()  # It may have been suspended until another process had completed or undone the run.
         if isinstance(error, Refused) and not self._has_written and not self.is_resumed:
             self._stores.journal.remove(self.run_id)
         elif isinstance(error, Exception):

@@ -105,6 +105,9 @@ class Move:
     progress: Mapping[str, Any]
     """Fields of the run's record that are written with it."""
 
+    confirm: Callable[[], None]
+    """Checks that the run's lock is still held; raises if it is not."""
+
     notes: Sequence[RangeNote] = ()
     """The notes of the journal about it."""
 
@@ -140,7 +143,10 @@ class Unit(Protocol):
         """Write everything. It becomes visible and durable (majority) when the unit ends.
 
         Without transactions it is written step by step, each of which is durable before the next one, and idempotent:
-        notes, archive, client documents, deletions, progress.
+        notes, archive, client documents, deletions, progress. Before each of them it is checked again that the lock is held.
+
+        Raises:
+            LeaseLost: another process has taken the lock over.
         """
 
 

@@ -156,7 +156,7 @@ def test_what_is_written_and_not_acknowledged(server: ReplicaSet, kind: str) -> 
     document = encode({"_id": 1, "clientId": 1, "sessions": []})
     insert: dict[str, Callable[[], object]] = {
         "undo": lambda: MongoUndo(target, rejects, writer, source="bookings").insert([document]),
-        "in-place": lambda: insert_missing(target, [document]),
+        "in-place": lambda: insert_missing(target, [document], lambda: None),
         "target": lambda: writer.write([document], [], []),
     }
     with pytest.raises(NoMajority):

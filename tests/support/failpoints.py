@@ -241,20 +241,20 @@ class _InPlace:
             self.calls.clear()
         self.act(Step.MOVE_PREPARED)
 
-    def inserted(self, whole: Callable[..., Any], collection: Any, documents: Any, **how: Any) -> None:
+    def inserted(self, whole: Callable[..., Any], *arguments: Any, **how: Any) -> None:
         is_first = self.calls == ["taken"]
         if is_first:
             self.act(Step.RANGE_NOTED)
             self.calls.append("archived")
-        whole(collection, documents, **how)
+        whole(*arguments, **how)
         if is_first:
             self.act(Step.ARCHIVED)
 
-    def removed(self, whole: Callable[..., Any], collection: Any, documents: Any) -> None:
+    def removed(self, whole: Callable[..., Any], *arguments: Any) -> None:
         if self.calls == ["taken", "archived"]:
             self.calls.append("written")
             self.act(Step.DOCUMENTS_WRITTEN)
-        whole(collection, documents)
+        whole(*arguments)
 
     def dropped(self, whole: Callable[..., Any], collection: MongoInPlace) -> Iterator[int]:
         for count in whole(collection):

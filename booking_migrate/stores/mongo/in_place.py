@@ -35,9 +35,12 @@ from booking_migrate.stores.mongo.live_swap import guard
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_all, find_raw, id_of, stores_any
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.servers import hosts_of
-from booking_migrate.stores.mongo.sessions import Sessions
+from booking_migrate.stores.mongo.sessions import Sessions, count_sessions
 from booking_migrate.stores.rejects import RejectsKeeper
 from booking_migrate.stores.validators import is_guarded
+
+_EXPIRES = "expireAfterSeconds"
+"""The option of a TTL index, and of a clustered collection whose documents expire."""
 
 _DOCUMENTS_PER_UPDATE = 200
 """How many client documents one statement changes."""
@@ -85,6 +88,9 @@ class MongoInPlace:
             problem = _unfit(collection)
             if problem is not None:
                 raise UnusablePlace(collection.name, problem)
+        expiring = _expiring(self._archive)
+        if expiring is not None:
+            raise UnusablePlace(self.archive_name, *expiring)
         if not self.has_transactions:
             return
         hello = read(self._collection, lambda: self._collection.database.command("hello"))
@@ -182,9 +188,15 @@ class MongoInPlace:
         """Return the ids of the server sessions in which units of work run, at most this number at a time. The server is contacted."""
         return self._sessions.ids(count)
 
-    def end_sessions(self, server_sessions: bytes) -> None:
-        """End the units of work that a killed process left open, which block writes to their documents."""
+    def end_units(self, run_id: str, server_sessions: bytes) -> None:
+        """End the units of work that another process left open, which block writes to their documents.
+
+        A process that only was suspended continues later. The server ends sessions of the same user alone; so the documents of
+        progress are changed too, which every unit writes: one that has read before that cannot commit any more.
+        """
         self._sessions.end(server_sessions)
+        if self.has_transactions:
+            self._places.journal.touch_progress(run_id, count_sessions(server_sessions))
 
     def work(self, on: Callable[[Unit], Result]) -> Result:
         """Run one unit of work; it is durable (majority) when this returns. ``on`` may be called more than once.
@@ -281,6 +293,20 @@ class MongoInPlace:
     def rejects(self) -> RejectsKeeper:
         """Return a new keeper of the rejected bookings, for one pass through the collection."""
         return CollectionRejects(self._rejects, source=self.name, target=self.name)
+
+
+def _expiring(archive: DriverCollection) -> tuple[str, str] | None:
+    """Return what makes the server delete old bookings of an archive, and the command that ends it; None if nothing does."""
+    if _EXPIRES in options_of(archive):
+        off = f'db.runCommand({{collMod: "{archive.name}", {_EXPIRES}: "off"}})'
+        return "its documents expire, so that no rollback could restore them", f"In the server's shell: {off}"
+    index = next((each for each in indexes_of(archive) if _EXPIRES in each), None)
+    if index is None:
+        return None
+    problem = (
+        f"its index {index['name']} makes the server delete documents, so that no rollback could restore them"
+    )
+    return problem, f'In the server\'s shell: db.getCollection("{archive.name}").dropIndex("{index["name"]}")'
 
 
 def _unfit(collection: DriverCollection) -> str | None:

@@ -134,6 +134,7 @@ class Transaction(_MongoUnit):
 
     @override
     def take(self, move: Move) -> None:
+        move.confirm()
         # Bookings go before documents come: an index may be unique over both.
         writes = move.writes
         self._insert(self._archive, writes.archived)
@@ -176,7 +177,11 @@ class Transaction(_MongoUnit):
 
 
 class StepByStep(_MongoUnit):
-    """A unit of work whose steps can be taken again. Other processes must not write to these documents meanwhile."""
+    """A unit of work whose steps can be taken again. Other processes must not write to these documents meanwhile.
+
+    A process that was suspended between two steps, or has waited for its server, may have lost the lock since: another one has
+    then completed or undone the unit, and what would follow here would delete what that has restored.
+    """
 
     @override
     def _find(self, collection: DriverCollection, condition: Mapping[str, Any]) -> Sequence[bytes]:
@@ -185,30 +190,39 @@ class StepByStep(_MongoUnit):
     @override
     def take(self, move: Move) -> None:
         # At every moment a booking is somewhere, and until the deletion it may be seen twice.
+        writes, confirm = move.writes, move.confirm
+        confirm()
         last = self._note(move, self._journal.put)
-        writes = move.writes
-        insert_missing(self._archive, writes.archived)
-        _replace(self._archive, writes.rearchived)
-        insert_missing(self._collection, writes.new, bypasses=self._is_guarded)
-        _replace(self._collection, writes.changed)
-        _remove(self._collection, [*writes.gone, *writes.removed])
-        _remove(self._archive, writes.unarchived)
-        write(self._runs, lambda: self._save(move, last))
+        insert_missing(self._archive, writes.archived, confirm)
+        _replace(self._archive, writes.rearchived, confirm)
+        insert_missing(self._collection, writes.new, confirm, bypasses=self._is_guarded)
+        _replace(self._collection, writes.changed, confirm)
+        _remove(self._collection, [*writes.gone, *writes.removed], confirm)
+        _remove(self._archive, writes.unarchived, confirm)
+        _confirmed(self._runs, confirm, lambda: self._save(move, last))
 
 
 def insert_missing(
-    collection: DriverCollection, documents: Sequence[bytes], *, bypasses: bool = False
+    collection: DriverCollection,
+    documents: Sequence[bytes],
+    confirm: Callable[[], None],
+    *,
+    bypasses: bool = False,
 ) -> None:
     """Insert documents, some of which may be there since a step was cut off.
 
     Args:
         collection: where to.
         documents: the documents.
+        confirm: checks that the lock is still held; called right before.
         bypasses: as of `insert_absent`.
 
     Raises:
         TargetChanged: another one is there instead: another process is writing.
     """
+    if not documents:
+        return
+    confirm()
     if insert_absent(collection, documents, bypasses=bypasses):
         return
     there = set(find_all(collection, _ids_of(documents)))
@@ -217,14 +231,29 @@ def insert_missing(
         raise TargetChanged(collection.name, display_id(id_of(other)))
 
 
-def _replace(collection: DriverCollection, changes: Sequence[Replacement]) -> None:
+def _replace(
+    collection: DriverCollection, changes: Sequence[Replacement], confirm: Callable[[], None]
+) -> None:
     if changes:
-        write(collection, lambda: collection.bulk_write(_replacements(changes)))
+        _confirmed(collection, confirm, lambda: collection.bulk_write(_replacements(changes)))
 
 
-def _remove(collection: DriverCollection, documents: Sequence[bytes]) -> None:
+def _remove(collection: DriverCollection, documents: Sequence[bytes], confirm: Callable[[], None]) -> None:
     if documents:
-        write(collection, lambda: collection.delete_many(_ids_of(documents), collation=SIMPLE))
+        condition = _ids_of(documents)
+        _confirmed(collection, confirm, lambda: collection.delete_many(condition, collation=SIMPLE))
+
+
+def _confirmed(
+    collection: DriverCollection, confirm: Callable[[], None], action: Callable[[], object]
+) -> None:
+    """Write, and check right before each attempt that the lock is held: what is waited for may take longer than a lease."""
+
+    def confirmed() -> None:
+        confirm()
+        action()
+
+    write(collection, confirmed)
 
 
 def _replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any]]:

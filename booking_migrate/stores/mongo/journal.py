@@ -11,7 +11,7 @@ from itertools import count
 from secrets import token_hex
 from typing import Any
 
-from pymongo import ReplaceOne, ReturnDocument
+from pymongo import ReplaceOne, ReturnDocument, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 from typing_extensions import override
@@ -46,6 +46,8 @@ _RANGES_AT_ONCE = 100
 
 _PROGRESS = "progress"
 """The kind of a document that is not a note: it has the progress of one of several concurrent movers."""
+
+_TOUCHED: Mapping[str, int] = {"touched": 1}
 
 _ATTEMPT_DIGITS = 4
 """How many digits the attempts at one number have."""
@@ -235,13 +237,29 @@ class MongoJournal(RunJournal):
 
         Each has a document of its own: two transactions that change one document do not go together.
         """
-        around = {"run": run_id, "kind": _PROGRESS, "slot": slot, "first": "", "last": "", "documents": []}
         self._ranges.update_one(
-            {"_id": f"{run_id}/{_PROGRESS}/{slot:03d}"},
-            {"$set": {**around, **facts}},
+            {"_id": _progress_name(run_id, slot)},
+            # A number that changes each time: a write that changes nothing would not conflict with that of `touch_progress`.
+            {"$set": {**_progress_fields(run_id, slot), **facts}, "$inc": _TOUCHED},
             upsert=True,
             session=session,
         )
+
+    def touch_progress(self, run_id: str, slots: int) -> None:
+        """Change the documents of progress, those that do not exist yet too, and nothing of what they say.
+
+        It waits for the transactions that have written them; no other one that has begun before can write them any more.
+        """
+        touched = [
+            UpdateOne(
+                {"_id": _progress_name(run_id, slot)},
+                {"$set": _progress_fields(run_id, slot), "$inc": _TOUCHED},
+                upsert=True,
+            )
+            for slot in range(slots)
+        ]
+        if touched:
+            write(self._ranges, lambda: self._ranges.bulk_write(touched))
 
     @override
     def prepare_lookup(self) -> None:
@@ -272,6 +290,14 @@ class MongoJournal(RunJournal):
         for collection in (self._ranges, self._before):
             write(collection, partial(collection.delete_many, {"run": run_id}))
         MongoDirty(self._runs.database.get_collection(DIRTY), run_id).clear()
+
+
+def _progress_name(run_id: str, slot: int) -> str:
+    return f"{run_id}/{_PROGRESS}/{slot:03d}"
+
+
+def _progress_fields(run_id: str, slot: int) -> Mapping[str, Any]:
+    return {"run": run_id, "kind": _PROGRESS, "slot": slot, "first": "", "last": "", "documents": []}
 
 
 def _record(run: Mapping[str, Any]) -> RunRecord:

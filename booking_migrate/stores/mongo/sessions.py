@@ -21,6 +21,11 @@ _ID_BYTES = 16
 _WAIT_SECONDS, _LOOK_SECONDS = 30.0, 0.1
 
 
+def count_sessions(ids: bytes) -> int:
+    """Return how many sessions these are the ids of."""
+    return len(ids) // _ID_BYTES
+
+
 class Sessions:
     """Sessions that are taken in turn by the threads of a process."""
 

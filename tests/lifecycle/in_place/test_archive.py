@@ -94,6 +94,28 @@ def test_a_name_that_is_taken(database: Db, command: Callable[..., Ended]) -> No
     assert 0 == command("migrate", "--in-place").returncode
 
 
+@pytest.mark.parametrize("kind", ["index", "collection"])
+def test_an_archive_whose_documents_expire(database: Db, command: Callable[..., Ended], kind: str) -> None:
+    """A collection from which the server deletes documents by their age does not become the archive; the remedy is a command."""
+    database.bookings.insert_many(list(map(booking, range(12))))
+    if kind == "index":
+        database[ARCHIVE].create_index("createdAt", expireAfterSeconds=60)
+    else:
+        clustered = {"key": {"_id": 1}, "unique": True}
+        database.create_collection(ARCHIVE, clusteredIndex=clustered, expireAfterSeconds=60)
+    refused = command("migrate", "--in-place")
+
+    assert 5 == refused.returncode
+    assert f"{ARCHIVE} cannot be used: " in refused.stderr
+    assert "no rollback could restore them" in " ".join(refused.stderr.split())
+    assert 12 == database.bookings.count_documents({"sessions": {"$exists": False}})
+    if kind == "index":
+        database[ARCHIVE].drop_index("createdAt_1")
+    else:
+        database.command("collMod", ARCHIVE, expireAfterSeconds="off")
+    assert 0 == command("migrate", "--in-place").returncode
+
+
 def test_a_dropped_copy_of_a_cut_over(database: Db, command: Callable[..., Ended]) -> None:
     """A rollback of a cut-over whose kept copy is gone says so at once, with the only way back, and changes nothing."""
     database.bookings.insert_many(list(map(booking, range(12))))

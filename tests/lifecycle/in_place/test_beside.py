@@ -1,7 +1,7 @@
 """Beside an application that writes: nothing is overwritten, what comes late is picked up, what is killed is repeated."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,19 @@ from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
 from tests.support.killed import goes_on, stopped_at
-from tests.support.server import Server
+from tests.support.server import Server, guarded_server
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
 MIGRATE = ("migrate", "--in-place", "--json", "--quiet")
+
+
+@pytest.fixture
+def server_of_users() -> Iterator[Server]:
+    """A replica set that lets nobody in without a password."""
+    with guarded_server(in_replica_set=True) as running:
+        yield running
 
 
 def test_killed_from_outside(
@@ -130,6 +137,7 @@ def test_writes_at_the_same_time(database: Db, server_uri: str, name: str) -> No
                 run_id="none",
                 token=1,
                 progress={},
+                confirm=lambda: None,
             ),
         )
 
@@ -141,3 +149,32 @@ def test_writes_at_the_same_time(database: Db, server_uri: str, name: str) -> No
     assert 0 == database.bookings_legacy.count_documents({})
     assert 0 == database.bookings.count_documents({"_id": 8})
     assert 0 == database.bookings.count_documents({"totalSessions": 1})
+
+
+def test_a_unit_of_another_user_cannot_commit_late(server_of_users: Server) -> None:
+    """A unit of work that was suspended while another process took over fails, though that one may not end its session."""
+    admin = server_of_users.client()
+    database = admin["shared"]
+    for name in ("first", "second"):
+        database.command("createUser", name, pwd="secret", roles=["readWrite"])
+    database.bookings.insert_one(booking(1))
+    database.booking_migrate_ranges.create_index("run")
+    address = server_of_users.uri.partition("@")[2].partition("?")[0]
+    uris = [f"mongodb://{name}:secret@{address}?authSource=shared" for name in ("first", "second")]
+    with closing(Connection(uris[0], "shared")) as ours, closing(Connection(uris[1], "shared")) as theirs:
+        late, successor = (
+            open_in_place(each, source="bookings", archive="bookings_legacy") for each in (ours, theirs)
+        )
+        late.prepare()
+        sessions = late.server_sessions()
+
+        def move(unit: Unit) -> None:
+            found = unit.find([client(1)])
+            successor.end_units("run", sessions)
+            writes = Writes(gone=list(found), archived=list(found))
+            unit.take(Move(writes, "run", 1, {}, lambda: None, slot=0))
+
+        for _ in range(2):
+            with pytest.raises(Contended):
+                late.work(move)
+    assert (1, 0) == (database.bookings.count_documents({}), database.bookings_legacy.count_documents({}))

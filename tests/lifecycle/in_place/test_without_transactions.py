@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from booking_migrate.cli.app import app
 from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
+from tests.support.killed import stopped_at
 from tests.support.server import Server, guarded_server
 
 Db = Database[dict[str, Any]]
@@ -134,3 +137,26 @@ def test_a_decision_killed_at_every_step(database: Db, command: Run, killed: Kil
     assert [client(2)] == owners
     assert 0 == undone.returncode, undone.stderr
     assert stored == contents(database)
+
+
+@pytest.mark.parametrize("step", [Step.RANGE_NOTED, Step.ARCHIVED, Step.DOCUMENTS_WRITTEN])
+def test_suspended_between_two_steps(
+    database: Db, command: Run, environment: dict[str, str], tmp_path: Path, step: Step
+) -> None:
+    """A process that wakes up between two steps, its run undone by another one, takes no further step."""
+    database.bookings.insert_many(map(booking, range(8)))
+    before = contents(database)
+    gate = tmp_path / "gate"
+    with stopped_at(step, environment, gate, *MIGRATE) as sleeper:
+        os.kill(sleeper.pid, signal.SIGSTOP)
+        # What the passing of time would do: the lease is over.
+        database.booking_migrate_locks.update_one({}, [{"$set": {"until": "$at"}}])
+        undone = command(*ROLLBACK)
+        Path(f"{gate}.open").touch()
+        os.kill(sleeper.pid, signal.SIGCONT)
+        _, stderr = sleeper.communicate(timeout=60)
+
+    assert 0 == undone.returncode, undone.stderr
+    assert 11 == sleeper.returncode, stderr
+    assert before == contents(database)
+    assert ["rolled-back"] == database.booking_migrate_runs.distinct("state")
