@@ -45,6 +45,9 @@ class Client:
 
     document: ClientDocument | None = None
 
+    obstacle: bytes | None = None
+    """A document that is not a sound client document, and that keeps the client's from being inserted."""
+
     @property
     def claims(self) -> dict[bytes, bytes]:
         """Return the sessions of bookings in its document, by the sort key of the booking's `_id`."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from booking_migrate.bson.document import identity_of, value_in
 from booking_migrate.bson.format import differences, display_id
-from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
+from booking_migrate.bson.order import OBJECT_ID_KEY, id_key, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.ids import client_document_id
 from booking_migrate.domain.kinds import is_client_id
@@ -216,14 +216,18 @@ class GroupPlanner:
         bookings = []
         for raw in documents:
             client_id = value_in(raw, b"clientId")
-            client = clients.get(sort_key(client_id)) if is_client_id(client_id) else None
+            client = clients.get(sort_key(client_id))
             if client is None:
                 # The query also matches an array that holds such a value.
                 continue
             document = read_client_document(raw) if _SESSIONS in raw else None
             if isinstance(document, ClientDocument):
                 client.document = document
-            else:
+                continue
+            if document is not None and document.reason is not Reason.SESSIONS_NOT_AN_ARRAY:
+                # The unique index holds it: it is for all documents with an array.
+                client.obstacle = raw
+            if is_client_id(client_id):
                 bookings.append(raw)
         return self.convert(bookings, result)
 
@@ -272,19 +276,23 @@ class GroupPlanner:
 
     @staticmethod
     def _refuse_taken(unit: Unit, clients: Mapping[bytes, Client], result: GroupPlan) -> Iterator[Session]:
-        """Reject the bookings of clients whose document the application has transferred to another client; yield them."""
+        """Reject the bookings of clients for whom no document can be inserted; yield them.
+
+        The application has transferred it to another client, or it is not sound.
+        """
         without = [each for each in clients.values() if each.document is None and each.sessions]
         ids = [client_document_id(each.client_id) for each in without]
         new = {sort_key(document_id): each for document_id, each in zip(ids, without, strict=True)}
-        for document in client_documents(unit.present(ids) if ids else ()):
-            client = new[sort_key(document.document_id)]
-            if sort_key(document.client_id) != sort_key(client.client_id):
-                detail = f"the client's document is one of client {display_id(document.client_id)} now"
-                fault = Fault(Reason.CONFLICT, "clientId", detail)
-                for session in client.sessions:
-                    result.reject(Rejection(session.booking, (fault,), session.legacy_id))
-                    yield session
-                client.sessions = []
+        for raw in unit.present(ids) if ids else ():
+            new[id_key(raw)].obstacle = raw
+        for client in without:
+            if client.obstacle is None:
+                continue
+            fault = _obstacle(client, client.obstacle)
+            for session in client.sessions:
+                result.reject(Rejection(session.booking, (fault,), session.legacy_id))
+                yield session
+            client.sessions = []
 
     @staticmethod
     def _add_clients_losing_sessions(
@@ -369,6 +377,17 @@ def _traces(history: TargetHistory, clients: Mapping[bytes, Client]) -> Mapping[
         if client.document is not None and (client.sessions or client.lost)
     }
     return dict(zip(wanted, history.trace(list(wanted.values())), strict=True))
+
+
+def _obstacle(client: Client, raw: bytes) -> Fault:
+    """Return why a client's bookings cannot be migrated while this document is there."""
+    document = read_client_document(raw)
+    if isinstance(document, ClientDocument) and sort_key(document.client_id) != sort_key(client.client_id):
+        detail = f"the client's document is one of client {display_id(document.client_id)} now"
+        return Fault(Reason.CONFLICT, "clientId", detail)
+    why = f": {document.field}: {document.detail}" if isinstance(document, Fault) else ""
+    detail = f"the client's document {display_id(value_in(raw, b'_id'))} is not sound{why}"
+    return Fault(Reason.CONFLICT, "sessions", detail)
 
 
 def _conflict(session: Session, there: bytes) -> Fault:

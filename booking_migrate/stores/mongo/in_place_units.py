@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pymongo import ReadPreference, ReplaceOne
+from pymongo import ReadPreference, ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -39,6 +39,7 @@ from booking_migrate.stores.mongo.raw import (
     find_raw,
     id_of,
     insert_absent,
+    replacing,
 )
 from booking_migrate.stores.mongo.refusals import is_on
 from booking_migrate.stores.ports import Replacement
@@ -62,7 +63,7 @@ class InPlacePlaces(NamedTuple):
     """The journal; here it is written within transactions."""
 
     is_guarded: bool = False
-    """Whether documents are inserted into the collection past its validator, which takes the privilege `bypassDocumentValidation`."""
+    """Whether documents are written to the collection past its validator, which takes the privilege `bypassDocumentValidation`."""
 
 
 class _MongoUnit(Unit):
@@ -140,7 +141,7 @@ class Transaction(_MongoUnit):
         self._insert(self._archive, writes.archived)
         self._delete(self._collection, writes.gone, writes.gone_of)
         self._delete(self._collection, writes.removed)
-        self._replace(self._collection, writes.changed)
+        self._replace(self._collection, writes.changed, bypasses=self._is_guarded)
         self._replace(self._archive, writes.rearchived)
         self._insert(self._collection, writes.new, bypasses=self._is_guarded)
         self._delete(self._archive, writes.unarchived, writes.unarchived_of)
@@ -160,9 +161,13 @@ class Transaction(_MongoUnit):
                 session=self._session,
             )
 
-    def _replace(self, collection: DriverCollection, changes: Sequence[Replacement]) -> None:
+    def _replace(
+        self, collection: DriverCollection, changes: Sequence[Replacement], *, bypasses: bool = False
+    ) -> None:
         if changes:
-            collection.bulk_write(_replacements(changes), session=self._session)
+            collection.bulk_write(
+                _replacements(changes), bypass_document_validation=bypasses or None, session=self._session
+            )
 
     def _delete(
         self, collection: DriverCollection, documents: Sequence[bytes], clients: Sequence[Any] = ()
@@ -196,7 +201,7 @@ class StepByStep(_MongoUnit):
         insert_missing(self._archive, writes.archived, confirm)
         _replace(self._archive, writes.rearchived, confirm)
         insert_missing(self._collection, writes.new, confirm, bypasses=self._is_guarded)
-        _replace(self._collection, writes.changed, confirm)
+        _replace(self._collection, writes.changed, confirm, bypasses=self._is_guarded)
         _remove(self._collection, [*writes.gone, *writes.removed], confirm)
         _remove(self._archive, writes.unarchived, confirm)
         _confirmed(self._runs, confirm, lambda: self._save(move, last))
@@ -232,10 +237,18 @@ def insert_missing(
 
 
 def _replace(
-    collection: DriverCollection, changes: Sequence[Replacement], confirm: Callable[[], None]
+    collection: DriverCollection,
+    changes: Sequence[Replacement],
+    confirm: Callable[[], None],
+    *,
+    bypasses: bool = False,
 ) -> None:
     if changes:
-        _confirmed(collection, confirm, lambda: collection.bulk_write(_replacements(changes)))
+        replaced = _replacements(changes)
+        past = bypasses or None
+        _confirmed(
+            collection, confirm, lambda: collection.bulk_write(replaced, bypass_document_validation=past)
+        )
 
 
 def _remove(collection: DriverCollection, documents: Sequence[bytes], confirm: Callable[[], None]) -> None:
@@ -256,12 +269,9 @@ def _confirmed(
     write(collection, confirmed)
 
 
-def _replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any]]:
+def _replacements(changes: Sequence[Replacement]) -> list[ReplaceOne[Any] | UpdateOne]:
     """Return the operations that replace documents by others with the same `_id`."""
-    return [
-        ReplaceOne(_ids_of([change.after]), as_driver_document(change.after), collation=SIMPLE)
-        for change in changes
-    ]
+    return [replacing(_ids_of([change.after]), change.after) for change in changes]
 
 
 def _ids_of(documents: Sequence[bytes]) -> Mapping[str, Any]:

@@ -8,12 +8,12 @@ from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 from pymongo import DeleteOne, ReplaceOne, UpdateOne
 
-from booking_migrate.bson.document import elements, value_in
+from booking_migrate.bson.document import value_in
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.mongo.administration import comment_for, create, end_own_commands
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, as_driver_document, find_raw
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, find_raw, replacing
 from booking_migrate.stores.mongo.reader import FindDocuments, SnapshotFetch
 from booking_migrate.stores.mongo.scan import find_documents
 
@@ -69,7 +69,9 @@ class KeptCopy:
                 # An equality of an ObjectId is what the server looks up fastest.
                 same_id = {"_id": value} if type(value) is ObjectId else any_of("_id", [value])
                 operations.append(
-                    DeleteOne(same_id, collation=SIMPLE) if raw is None else _replacement(same_id, raw)
+                    DeleteOne(same_id, collation=SIMPLE)
+                    if raw is None
+                    else replacing(same_id, raw, upsert=True)
                 )
             write(self._copy, partial(self._copy.bulk_write, operations, ordered=False))
 
@@ -127,15 +129,6 @@ class KeptCopy:
             ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
         """
         write(self._copy, lambda: self._copy.database.drop_collection(self._copy.name))
-
-
-def _replacement(same_id: Any, raw: bytes) -> ReplaceOne[Any] | UpdateOne:
-    """Return the operation that puts a document in the place of the one of its `_id`, whether that is there or not."""
-    document = as_driver_document(raw)
-    if not any(element.name.startswith(b"$") for element in elements(raw)):
-        return ReplaceOne(same_id, document, upsert=True, collation=SIMPLE)
-    # The server inserts a document with such a name, and refuses to replace one by it.
-    return UpdateOne(same_id, [{"$replaceWith": {"$literal": document}}], upsert=True, collation=SIMPLE)
 
 
 def copy_into(copy: DriverCollection) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
-from pymongo import DeleteOne
+from pymongo import DeleteOne, ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collation import Collation
 from pymongo.errors import BulkWriteError
@@ -53,6 +53,18 @@ class _Undecoded(RawBSONDocument):
 def as_driver_document(raw: bytes) -> RawBSONDocument:
     """Return a document that the driver sends unchanged, without decoding it."""
     return _Undecoded(raw, RAW_OPTIONS)
+
+
+def replacing(
+    condition: Mapping[str, Any], raw: bytes, *, upsert: bool = False
+) -> ReplaceOne[Any] | UpdateOne:
+    """Return the operation that puts a document in the place of the one that meets a condition, compared by bytes."""
+    document = as_driver_document(raw)
+    if b"$" in raw and any(element.name.startswith(b"$") for element in elements(raw)):
+        # An insert takes such a name, a replacement does not (manual, core/dot-dollar-considerations).
+        whole = [{"$replaceWith": {"$literal": document}}]
+        return UpdateOne(condition, whole, upsert=upsert, collation=SIMPLE)
+    return ReplaceOne(condition, document, upsert=upsert, collation=SIMPLE)
 
 
 def find_raw(

@@ -3,7 +3,6 @@
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
-from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import BulkWriteError, OperationFailure
 from pymongo.read_concern import ReadConcern
@@ -37,6 +36,7 @@ from booking_migrate.stores.mongo.raw import (
     find_all,
     find_raw,
     id_of,
+    replacing,
     same_version,
     same_version_roughly,
     same_version_within_limits,
@@ -320,10 +320,7 @@ class MongoTarget(TargetWriter):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
 
     def _replace_once(self, changes: Sequence[Replacement]) -> int:
-        operations: list[ReplaceOne[Any]] = [
-            ReplaceOne(_unchanged_since(change), as_driver_document(change.after), collation=SIMPLE)
-            for change in changes
-        ]
+        operations = [replacing(_unchanged_since(change), change.after) for change in changes]
         return self._collection.bulk_write(operations, ordered=False).matched_count
 
     def _unreplaced(self, changes: Sequence[Replacement]) -> list[Replacement]:

@@ -265,3 +265,21 @@ def test_the_guard_of_a_cutover_stays(
     assert 0 == command(*ROLLBACK).returncode
     assert guard == database.bookings.options()
     assert before == _documents(database)
+
+
+@pytest.mark.parametrize("mode", [(), ("--without-transactions",)], ids=["transactions", "steps"])
+def test_past_the_guard_of_a_cutover(database: Db, command: Run, mode: tuple[str, ...]) -> None:
+    """A booking that was stored again past the guard is replaced by the original, if changes since are dropped."""
+    database.bookings.insert_many(map(booking, range(8)))
+    for step in (("migrate",), ("verify",), ("cutover", "--yes")):
+        assert 0 == command(*step, "--target", "clients", "--quiet").returncode
+    database.bookings.drop_index("clientId_1")
+    late = booking(80, clientId=client(50))
+    database.bookings.insert_one(late, bypass_document_validation=True)
+    before = _documents(database)
+    assert 0 == command(*MIGRATE, *mode).returncode
+    database.bookings.insert_one({**late, "notes": "again"}, bypass_document_validation=True)
+    undone = command(*ROLLBACK, "--discard-later")
+
+    assert 0 == undone.returncode, undone.stderr
+    assert before == _documents(database)
