@@ -1,5 +1,7 @@
 """Whether a rollback that was killed has made the old bookings live, by what is there."""
 
+from contextlib import suppress
+
 from booking_migrate.errors import LiveReplaced, PlaceNotFound
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.stores.journal import RunRecord
@@ -12,8 +14,9 @@ def was_swapped(run: RunRecord, places: RestorationPlaces) -> bool:
     Raises:
         LiveReplaced: others have dropped or replaced the live collection, and the kept copy still exists.
     """
-    if not places.live.is_swapped(run.successor_settings or ""):
-        return False
+    with suppress(PlaceNotFound):
+        if not places.live.is_swapped(run.successor_settings or ""):
+            return False
     # That another collection has the live name, or none, does not prove it.
     built: str | None = run.window.get("restored") or run.undone.get("built")
     if built is not None and places.restored.has_become_live(built):
