@@ -286,9 +286,9 @@ class GroupPlanner:
         for raw in unit.present(ids) if ids else ():
             new[id_key(raw)].obstacle = raw
         for client in without:
-            if client.obstacle is None:
+            fault = None if client.obstacle is None else _obstacle(client, client.obstacle)
+            if fault is None:
                 continue
-            fault = _obstacle(client, client.obstacle)
             for session in client.sessions:
                 result.reject(Rejection(session.booking, (fault,), session.legacy_id))
                 yield session
@@ -379,15 +379,18 @@ def _traces(history: TargetHistory, clients: Mapping[bytes, Client]) -> Mapping[
     return dict(zip(wanted, history.trace(list(wanted.values())), strict=True))
 
 
-def _obstacle(client: Client, raw: bytes) -> Fault:
-    """Return why a client's bookings cannot be migrated while this document is there."""
+def _obstacle(client: Client, raw: bytes) -> Fault | None:
+    """Return why a client's bookings cannot be migrated while this document is there; None if they can."""
     document = read_client_document(raw)
-    if isinstance(document, ClientDocument) and sort_key(document.client_id) != sort_key(client.client_id):
-        detail = f"the client's document is one of client {display_id(document.client_id)} now"
-        return Fault(Reason.CONFLICT, "clientId", detail)
-    why = f": {document.field}: {document.detail}" if isinstance(document, Fault) else ""
-    detail = f"the client's document {display_id(value_in(raw, b'_id'))} is not sound{why}"
-    return Fault(Reason.CONFLICT, "sessions", detail)
+    if isinstance(document, Fault):
+        found = display_id(value_in(raw, b"_id"))
+        detail = f"the client's document {found} is not sound: {document.field}: {document.detail}"
+        return Fault(Reason.CONFLICT, "sessions", detail)
+    if sort_key(document.client_id) == sort_key(client.client_id):
+        # A unit of work is repeated that was interrupted between its steps.
+        return None
+    detail = f"the client's document is one of client {display_id(document.client_id)} now"
+    return Fault(Reason.CONFLICT, "clientId", detail)
 
 
 def _conflict(session: Session, there: bytes) -> Fault:
