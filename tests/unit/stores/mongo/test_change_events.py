@@ -71,9 +71,9 @@ def test_usual_events_match(operation: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(change_events, "elements", None)
     clients = () if operation == "delete" else (client,)
 
-    assert Change(Role.SOURCE, operation, booking, clients, Timestamp(2, 1)) == EventReader(
-        NAMES, is_whole=False
-    ).change_of(encode(event))
+    assert Change(
+        Role.SOURCE, operation, booking, clients, Timestamp(2, 1), collection="bookings"
+    ) == EventReader(NAMES, is_whole=False).change_of(encode(event))
 
 
 def test_an_event_cut_short_is_not_matched() -> None:
