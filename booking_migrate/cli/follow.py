@@ -270,7 +270,7 @@ def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces
     if not is_proven(followed):
         yield NextStep(text="Verify before a cut-over:", command=command_of(followed, "verify"))
     first, *leaving = cutovers_of(followed)
-    carrying = f". With it, {CARRYING}" if leaving else ""
+    carrying = f". In the cut-over, {CARRYING}" if leaving else ""
     text = f"Cut over, which brings in what has changed since; {STOP_THE_OLD}{carrying}:"
     yield NextStep(text=text, command=first)
     yield from (NextStep(text=f"{LEAVING}:", command=command) for command in leaving)

@@ -246,7 +246,6 @@ def _migrate(
                 refuse_unready("migrate", places, sides.connection, limits_lag=limits_lag)
             if isinstance(parse_place(places.source), CollectionPlace):
                 sides.connection.await_majority(places.source)
-            sides.check()
         following = RunFollowing(places, plan, context, sides, is_forever=is_followed)
         request = following.begin(request)
         done = _run(plan, places, request, context, sides)
@@ -278,18 +277,21 @@ def _run(
 ) -> JournaledOutcome:
     """Migrate: into a collection with a journal and a lock, into a file with a sidecar, else with neither."""
     place = parse_place(places.target)
-    target = open_target(
-        place,
-        sides.connection,
-        source_name=places.source,
-        rejects=places.rejects,
-        overwrite=places.overwrite,
-        start_pool=sides.start_pool,
-    )
-    shared = open_shared(places, sides, target, plan.executor)
+    with before_start():
+        target = open_target(
+            place,
+            sides.connection,
+            source_name=places.source,
+            rejects=places.rejects,
+            overwrite=places.overwrite,
+            start_pool=sides.start_pool,
+        )
+        shared = open_shared(places, sides, target, plan.executor)
+        findings = _target_findings(plan, places, sides) if isinstance(place, CollectionPlace) else ()
+        # Last, because a file is read whole.
+        sides.check()
     match place:
         case CollectionPlace():
-            findings = _target_findings(plan, places, sides)
             stores = open_run_stores(sides.connection, target=places.target, source=places.source)
             done = migrate_to_collection(
                 plan,

@@ -62,7 +62,7 @@ def migrate_in_place(
             signal_guard=signal_guard,
         )
         absences = sides.absences
-    steps = steps_after_in_place(done.outcome, command_of(done.run, "verify"), absences)
+    steps = steps_after_in_place(done.outcome, context.asked.ctx, command_of(done.run, "verify"), absences)
     report = report_of_migration(
         done.outcome, run_id=done.run.run_id, source=source, target=source, next_steps=tuple(steps)
     )

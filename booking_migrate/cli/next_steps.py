@@ -24,7 +24,9 @@ from booking_migrate.runs.commands import (
     usually_right,
 )
 from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
+from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.stores.readers import Absence
+from booking_migrate.stores.rejects import find_rejected
 
 _PROGRAM = "booking-migrate"
 
@@ -265,9 +267,7 @@ def steps_after_migrate(
 
     yield from steps_about_people(absences)
     if outcome.counts.rejected:
-        yield NextStep(
-            text=f"Look at the rejected bookings, each whole and with all its reasons: {outcome.rejects_name}"
-        )
+        yield _look_at_rejected(outcome, ctx)
         flags = f" with {again[0]}" if again else ""
         if is_for_source(outcome.rejections, absences):
             yield NextStep(text=f"Fix them in the source, then run the same command again{flags}.")
@@ -304,21 +304,31 @@ def _steps_about_conflicts(
         yield NextStep(text="Then verify:", command=similar_command(ctx, "verify", shlex.join(decided)))
 
 
+def _look_at_rejected(outcome: MigrationOutcome, ctx: typer.Context) -> NextStep:
+    look = "Look at the rejected bookings, each whole and with all its reasons"
+    source = ctx.params["source"]
+    target = source if ctx.params["in_place"] else ctx.params["target"]
+    if ctx.params["rejects"] is not None or not isinstance(parse_place(target), CollectionPlace):
+        return NextStep(text=f"{look}: {outcome.rejects_name}")
+    return NextStep(
+        text=f"{look}, in mongosh:", command=find_rejected(outcome.rejects_name or "", source, target)
+    )
+
+
 def steps_after_in_place(
-    outcome: MigrationOutcome, verify: str, absences: Sequence[Absence] = ()
+    outcome: MigrationOutcome, ctx: typer.Context, verify: str, absences: Sequence[Absence] = ()
 ) -> Iterator[NextStep]:
     """Yield the steps after a migration in place.
 
     Args:
         outcome: the migration's result.
+        ctx: has the source.
         verify: the command that proves the run.
         absences: see `steps_about_people`.
     """
     yield from steps_about_people(absences)
     if outcome.counts.rejected:
-        yield NextStep(
-            text=f"Look at the rejected bookings, each whole and with all its reasons: {outcome.rejects_name}"
-        )
+        yield _look_at_rejected(outcome, ctx)
         if is_for_source(outcome.rejections, absences):
             yield NextStep(text="They are where they were. Fix them there and run the same command again.")
     if outcome.changed:

@@ -39,7 +39,7 @@ from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.rollback.restored_clients import assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
-from booking_migrate.runs.commands import NEEDS_REST, needs_rest
+from booking_migrate.runs.commands import NEEDS_REST, STOP_THE_NEW, needs_rest
 from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
 from booking_migrate.runs.undo import UndoOutcome
@@ -293,8 +293,9 @@ def _refusal(newest: RunRecord, discard: DiscardOptions) -> str:
     if newest.state is not RunState.CUT_OVER:
         return ""
     if newest.window.get("built"):
-        return f"writes are refused for at most {outage(discard.limits.outage)} an attempt (--max-outage)"
-    return "writes are refused until all old bookings are restored and verified"
+        limit = outage(discard.limits.outage)
+        return f"writes are refused for at most {limit} an attempt (--max-outage); right after it, {STOP_THE_NEW}"
+    return "stop the new application first; writes are refused until all old bookings are restored and verified; then start the old application"
 
 
 def _confirm(runs: Sequence[RunRecord], since: str | None = None, refusal: str = "") -> None:

@@ -121,7 +121,7 @@ class _Repair:
             right = "every booking listed is" if self._is_judged() else "the bookings are"
             again = _OVERWRITING if self._keeps() else f"migrate again, {_TAKING}"
             yield NextStep(text=f"Only when {right} right: {again}:", command=taking)
-            yield NextStep(text="Then verify again:", command=self._verify())
+            yield NextStep(text="Then verify again:", command=self._verify(ConflictPolicy.SOURCE))
         yield from self._deletion()
 
     def _judgement(self) -> Iterator[NextStep]:
@@ -199,8 +199,11 @@ class _Repair:
     def _migrate(self) -> str:
         return similar_command(self.ctx, "migrate") if self.run is None else command_of(self.run, "migrate")
 
-    def _verify(self) -> str:
-        return _again(self.ctx, self.run)
+    def _verify(self, policy: ConflictPolicy | None = None) -> str:
+        """Return the command that verifies again, after another decision about conflicts if there is one."""
+        if policy is None or policy is _policy(self.ctx, self.run):
+            return _again(self.ctx, self.run)
+        return _again(self.ctx, self.run, f"--on-conflict {policy.value}")
 
 
 def _policy(ctx: typer.Context, run: RunRecord | None) -> ConflictPolicy:
@@ -227,12 +230,20 @@ _NOT_BEHIND = "Bookings that have changed since the run are not the cause: their
 """What is known of a mismatch where the changes since the run are."""
 
 
-def _again(ctx: typer.Context, run: RunRecord | None) -> str:
-    """Return the command that verifies again: the one that was typed, or with the options of the run if it lacked some."""
-    typed = same_command(ctx, "")
+def _again(ctx: typer.Context, run: RunRecord | None, more: str = "") -> str:
+    """Return the command that verifies again: the one that was typed, or with the options of the run if it lacked some.
+
+    Args:
+        ctx: has what was typed.
+        run: the run that wrote the target; None: not known.
+        more: an option to add, or to replace.
+    """
+    typed = same_command(ctx, more)
     if typed is not None and (run is None or not _lacking(ctx, run)):
         return typed
-    return similar_command(ctx, "verify") if run is None else command_of(run, "verify")
+    if run is None:
+        return similar_command(ctx, "verify", *filter(None, [more]))
+    return f"{command_of(run, 'verify')} {more}".rstrip()
 
 
 def _lacking(ctx: typer.Context, run: RunRecord) -> Sequence[str]:
@@ -259,6 +270,6 @@ def _cutovers(outcome: VerificationOutcome, ctx: typer.Context) -> Iterator[Next
     if not outcome.counts.rejected:
         yield NextStep(text=f"{_WHEN_READY}{brought_in}. {refused}:", command=cutover)
         return
-    text = f"{_WHEN_READY}{brought_in}. {refused}. With it, {CARRYING}:"
+    text = f"{_WHEN_READY}{brought_in}. {refused}. In the cut-over, {CARRYING}:"
     yield NextStep(text=text, command=f"{cutover} --rejected carry")
     yield NextStep(text=f"{LEAVING}:", command=f"{cutover} --rejected leave")

@@ -1,8 +1,10 @@
 """From a run that was cut over to what its rollback restores, and to the reverse window that keeps it ready."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import typer
 from bson.timestamp import Timestamp
@@ -32,7 +34,7 @@ from booking_migrate.stores.connection import (
     open_restored,
     open_undoable_target,
 )
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.open import (
     CollectionPlace,
     open_reader,
@@ -244,11 +246,18 @@ def _kept(
         chosen = chosen.model_copy(update={"cutover_options": recorded})
         parts = open_window(follow.sides.connection, chosen)
         kept = Window(chosen, parts, stores.journal, lock, follow.listener).keep(parse_window(length))
+        # What the next steps are depends on what the window has made ready.
+        chosen = chosen.model_copy(update={"window": _window_now(stores.journal, chosen)})
     except BaseException as error:
         lock.release_after(error)
         raise
     lock.release()
     return report_of_cutover(replace(done, run=chosen), seconds=context.seconds, window=kept)
+
+
+def _window_now(journal: RunJournal, run: RunRecord) -> Mapping[str, Any]:
+    """Return what the journal has of a run's window: empty when it has ended."""
+    return next((each.window for each in journal.runs(run.target) if each.run_id == run.run_id), {})
 
 
 def _opened_again(chosen: RunRecord, length: str) -> str:

@@ -27,7 +27,7 @@ from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION
-from booking_migrate.stores.rejects import rejection_in_words
+from booking_migrate.stores.rejects import find_rejected, rejection_in_words
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -127,8 +127,7 @@ def check_ready(
         carry, leave = cutovers_of(run)
         example = next(rejects(), None)
         kept_in = run.options.get("rejects") or REJECTS_COLLECTION
-        mine = f"{{source: {json.dumps(run.source)}, target: {json.dumps(target)}}}"
-        find = f"db.getCollection({json.dumps(kept_in)}).find({mine})"
+        find = find_rejected(kept_in, run.source, target)
         advice = (
             f"See them and their reasons, in mongosh: {find}\n"
             f"Nothing is urgent, {run.source} is live and unchanged. Usual: ask the developers for the right values, since one that "

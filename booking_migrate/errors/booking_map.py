@@ -58,17 +58,18 @@ class ReferencesRemain(Refused):
     def hint(self) -> str:
         first, *more = self.commands
         kept = (
-            "Then, because of the warning above, drop the old bookings and keep the old ids; the drop cannot be undone, and after it "
-            "--drop-legacy-ids does not remove the old ids any more"
+            "If not, or if you do not know: leave the references, and keep the old ids, by which they still lead to the sessions; this drops "
+            "the old bookings, which cannot be undone, and after it --drop-legacy-ids does not remove the old ids any more"
         )
-        sure = f"Or, only if you know that {self.unseen} hold no ids of bookings, run the same command again"
+        sure = f"Then, only if you know that {self.unseen} hold no ids of bookings (if not, keep the old ids, as above), run the same command again"
         removes = "it drops the old bookings and removes the old ids, which cannot be undone"
         left = "Only if nothing reads these references: leave them, and they lead nowhere afterwards, which cannot be undone"
         return "\n".join(
             [
-                f"Rewrite them first: {first}",
-                *(f"And: {command}" for command in more),
+                f"Nothing is urgent. Ask the developers whether all that reads {', '.join(self.fields)} looks bookings up by new ids.",
                 f"{kept}: {SAME_COMMAND} without --drop-legacy-ids",
+                f"If it does: rewrite the references first: {first}",
+                *(f"And: {command}" for command in more),
                 f"{sure}; {removes}: {SAME_COMMAND}",
                 f"{left}: {SAME_COMMAND} --leave-references",
             ]

@@ -217,15 +217,18 @@ class CutOverAlready(Refused):
     conversion: str
     """The command that converts bookings which came since."""
 
+    going_back: str
+    """How the cut-over is undone, as a line of a hint."""
+
     effect = "Nothing was changed."
     message = (
         "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
     )
     hint = (
-        "Nothing is left to migrate, and usually nothing has to be done. To see the run: booking-migrate status --run {run_id}\n"
-        "Only if an old application has written bookings since: convert these: {conversion}\n"
-        "Only if the new application misbehaves: undo the cut-over, which makes the old bookings live again as {source}: "
-        "booking-migrate rollback --run {run_id}"
+        "Nothing is left to migrate, and usually nothing has to be done. To see whether an old application has written bookings since: "
+        "booking-migrate status --run {run_id}\n"
+        "If it names none as written by an old application since, nothing has to be done. Only if it does: convert these: {conversion}\n"
+        "{going_back}"
     )
 
 

@@ -107,7 +107,9 @@ class OldBookingsLost(Refused):
         f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
         "Or, if no backup has it, migrate only the bookings that are still in the old shape, with the name of a new archive for OTHER: {going_on}",
         f"Restore it from a backup of the database, then roll back. {_DUMP_AND_URI}\n"
-        "Usual, if a backup was made after the cut-over; nothing is lost: mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
+        "Usual, if a backup was made after the cut-over and before {kept} was dropped; nothing is lost: "
+        "mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
+        "If mongorestore reports 0 document(s), that backup was made after the drop: take an earlier one, from after the cut-over.\n"
         f"Then: {SAME_COMMAND}\n"
         "If no backup exists, or the losses below are not acceptable, do not roll back: {source} stays live as it is.\n"
         "If only an older backup exists, from before the cut-over: bookings made between it and the cut-over will then exist "

@@ -10,7 +10,7 @@ _SAME_LEVEL = "the command keeps the validationLevel that the collection has now
 
 _CORRECTING = (
     "correct the values that they refuse in the bookings, or in the users where these were looked up. A field that client documents do not "
-    "have comes from neither: a rule that requires it has to wait until the new application writes that field."
+    "have comes from neither: take a rule that requires it out for now, with the command above, until the new application writes that field."
 )
 """What can be done about documents that break rules which are right."""
 

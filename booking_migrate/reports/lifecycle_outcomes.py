@@ -9,7 +9,14 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, part_of, step_after_hand_over
 from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
-from booking_migrate.runs.commands import command_of, conversion_of, rollback_of
+from booking_migrate.runs.commands import (
+    STOP_THE_NEW,
+    STOP_THE_OLD,
+    command_of,
+    conversion_of,
+    going_back,
+    rollback_of,
+)
 from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
@@ -136,6 +143,8 @@ def report_of_rollback(
 
 def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
     since = outcome.since
+    if since is not None and outcome.run.archive is None:
+        yield NextStep(text=f"{STOP_THE_NEW[0].upper()}{STOP_THE_NEW[1:]}.")
     if outcome.remaining:
         target = shlex.quote(outcome.run.target)
         yield NextStep(
@@ -171,6 +180,9 @@ def report_before_cutover(run: RunRecord) -> LifeReport:
     return _of_run("cutover", run, counts=Counts(**run.counts) if run.counts else None)
 
 
+_CUT_OVER_AGAIN = "When the new application is ready, cut over again"
+
+
 def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
     """Build the report of a cut-over that was aborted."""
     return _of_run(
@@ -186,7 +198,7 @@ def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
             earlier_refused_seconds=max(run.refused_seconds - run.last_refusal, 0.0),
         ),
         next_steps=(
-            NextStep(text="Cut over again:", command=command_of(run, "cutover")),
+            NextStep(text=f"{_CUT_OVER_AGAIN}; {STOP_THE_OLD}:", command=command_of(run, "cutover")),
             NextStep(text="Or undo the run:", command=rollback_of(run)),
         ),
     )
@@ -230,12 +242,10 @@ def _steps_after_cutover(outcome: "CutoverOutcome", window: "WindowOutcome | Non
         if not note.is_kept:
             yield NextStep(text=f"The option {note.name} was left out: {note.reason}.")
     yield NextStep(text=_which_application(run))
-    yield from _steps_in_window(run, window)
+    if window is not None and window.end.value == "interrupted":
+        yield NextStep(text="To keep a rollback ready again:", command=command_of(run, "cutover"))
     yield from steps_about_references(outcome)
-    yield NextStep(
-        text="If the new application misbehaves, make the old bookings live again, with what was booked since:",
-        command=rollback_of(run),
-    )
+    yield NextStep(text=f"{going_back(run).purpose}:", command=rollback_of(run))
     yield NextStep(
         text=f"When you are sure that you do not need {run.legacy} any more, end the migration; that cannot be undone:",
         command=command_of(run, "finalize"),
@@ -253,11 +263,6 @@ def _which_application(run: RunRecord) -> str:
         f"Stop the old application now, if it still runs, and start the new one. {inserts}: its updates and deletes by old ids find nothing, "
         "without an error, and those by clientId reach whole client documents."
     )
-
-
-def _steps_in_window(run: RunRecord, window: "WindowOutcome | None") -> Iterator[NextStep]:
-    if window is not None and window.end.value == "interrupted":
-        yield NextStep(text="To keep a rollback ready again:", command=command_of(run, "cutover"))
 
 
 def _followed(live: "LiveReport") -> FollowedReport:

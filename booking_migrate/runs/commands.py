@@ -60,8 +60,14 @@ OVERWRITING_SESSIONS = (
 )
 """The other choice, which loses something."""
 
-STOP_THE_OLD = "stop the old application right after it, because its deletes by clientId would remove whole client documents"
+STOP_THE_OLD = (
+    "stop the old application right after it, since its updates and deletes by old ids are then lost without an error, and its deletes by "
+    "clientId remove whole client documents; stopping it before is safe, too, if a downtime until the new one has started is acceptable"
+)
 """What an operator has to do about a cut-over: the guard refuses new bookings in the old shape only."""
+
+STOP_THE_NEW = "stop the new application, if it still runs, and start the old one"
+"""The same about the rollback of a cut-over."""
 
 _STOP_IT_TOO = "stop the old application right after this, too"
 """The same about another way to cut over."""
@@ -114,7 +120,7 @@ class PossibleCommand(NamedTuple):
 
 
 def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
-    """Return the commands that are possible for a run without a process; those that continue it come first.
+    """Return the commands that are possible for a run without a process; the usual one comes first.
 
     Args:
         run: the run.
@@ -134,8 +140,8 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
             pass  # What an earlier run wrote is proven together with what the newest one did.
         case RunState.CUTTING_OVER:
             undo = [back._replace(purpose=f"{UNDO}; {_undoing(run)}")] if is_newest else []
-            abort = PossibleCommand(_aborting(run), abort_of(run))
-            found = [PossibleCommand(_finishing(run), command_of(run, "cutover")), abort, *undo]
+            finish = PossibleCommand(_finishing(run), command_of(run, "cutover"))
+            found = [PossibleCommand(_aborting(run), abort_of(run)), finish, *undo]
         case RunState.CUT_OVER | RunState.RESTORING | RunState.FINALIZING | RunState.FINALIZED as state:
             found = _possible_live(run) if is_newest or state is RunState.FINALIZING else []
         case RunState.ROLLING_BACK:
@@ -152,15 +158,23 @@ def _finishing(run: RunRecord) -> str:
         if run.fenced_at is None
         else "; writes are accepted again before it continues, and refused once more, briefly, at its end"
     )
-    return f"Finish the cut-over, the usual choice{again}; {STOP_THE_OLD}"
+    return f"Only if the new application is ready to start now, and the old one can be stopped: finish the cut-over{again}; {STOP_THE_OLD}"
 
 
 def _aborting(run: RunRecord) -> str:
     """Return what an abort of a cut-over does: writes are refused from the fence on only."""
+    chosen = (
+        "Abort the cut-over, the usual choice, also if you do not know whether the new application is ready"
+    )
     if run.fenced_at is None:
         # Before the fence, or behind the swap: only the collections know.
-        return "Abort it, to cut over another time; if the collections were swapped already, this completes it instead"
-    return f"Abort it, to accept writes now and cut over another time; {run.source} is live as before, and {run.target} is kept"
+        return (
+            f"{chosen}; nothing is lost; if the collections were swapped already, this completes it instead"
+        )
+    return (
+        f"{chosen}; nothing is lost: {run.source} is live as before and accepts writes at once, and {run.target} is kept for another "
+        "cut-over"
+    )
 
 
 def _undoing(run: RunRecord) -> str:
@@ -174,11 +188,7 @@ def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
         case RunState.CUT_OVER:
             # It resumes the reverse window.
             kept = PossibleCommand("Keep a brief rollback ready again", command_of(run, "cutover"))
-            back = PossibleCommand(
-                f"If the new application misbehaves: make the old bookings live again as {run.source}",
-                rollback_of(run),
-            )
-            return [_verify(run), *([kept] if run.window else []), back, _finalize(run)]
+            return [_verify(run), *([kept] if run.window else []), going_back(run), _finalize(run)]
         case RunState.RESTORING:
             return [PossibleCommand("Complete the rollback", rollback_of(run))]
         case _:
@@ -256,7 +266,7 @@ def _verify(run: RunRecord) -> PossibleCommand:
 def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
     commands = cutovers_of(run)
     if len(commands) > 1:
-        purposes = (f"Make it live; {STOP_THE_OLD}. With it, {CARRYING}", LEAVING)
+        purposes = (f"Make it live; {STOP_THE_OLD}. In the cut-over, {CARRYING}", LEAVING)
         return [PossibleCommand(*each) for each in zip(purposes, commands, strict=True)]
     options = run.cutover_options
     if "at-rest" not in options or "block-all-writes" in options:
@@ -333,6 +343,16 @@ def rollback_of(run: RunRecord) -> str:
     options = run.ending_options if run.state is RunState.RESTORING else {}
     words = [word for option, value in options.items() for word in _words(option, value)]
     return " ".join(["booking-migrate rollback --run", run.run_id, *words])
+
+
+def going_back(run: RunRecord) -> PossibleCommand:
+    """Return how a cut-over is undone, and when each application is stopped and started."""
+    live = f"make the old bookings live again as {run.source}, which keeps what was booked since"
+    if run.window.get("built"):
+        order = f"{live}; {STOP_THE_NEW} when that is done"
+    else:
+        order = f"stop it, then {live}; start the old application when that is done"
+    return PossibleCommand(f"If the new application misbehaves: {order}", rollback_of(run))
 
 
 def command_of(run: RunRecord, name: str) -> str:

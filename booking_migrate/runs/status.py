@@ -16,6 +16,7 @@ from booking_migrate.runs.commands import (
     PossibleCommand,
     command_of,
     conversion_of,
+    going_back,
     possible_commands,
     resume_of,
     rollback_of,
@@ -310,7 +311,9 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
         if run.archive is None and run.state is RunState.CUT_OVER:
             if in_place:
                 return
-            raise CutOverAlready(run.run_id, source, run.legacy or "", conversion_of(run))
+            raise CutOverAlready(
+                run.run_id, source, run.legacy or "", conversion_of(run), str(going_back(run))
+            )
         if (run.archive is not None) != in_place:
             held = locks.look(run.target)
             if held is not None and held.is_live:

@@ -28,6 +28,7 @@ from booking_migrate.bson.format import display_id, one_line
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.rejection import Fault, Rejection
 from booking_migrate.stores.files.extended_json import survives_extended_json
+from booking_migrate.stores.places import last_part
 from booking_migrate.stores.scratch import Scratch
 
 _DOCUMENT, _BINARY = 0x03, 0x05
@@ -335,3 +336,9 @@ def _read_record(identity: bytes, texts: str, session: bytes | None) -> Rejected
     kind, _, rest = identity.partition(b"_id\x00")
     booking_id: Any = read_value(Element(kind[0], b"_id", rest)) if identity else None
     return RejectedRecord(booking_id, first, frozenset([first, *others]), tuple(details), decision, session)
+
+
+def find_rejected(kept_in: str, source: str, target: str) -> str:
+    """Return the line for mongosh that shows the records of rejected bookings in a collection."""
+    records = f"{{source: {json.dumps(last_part(source))}, target: {json.dumps(target)}}}"
+    return f"db.getCollection({json.dumps(kept_in)}).find({records})"

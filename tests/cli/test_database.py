@@ -47,6 +47,18 @@ def test_second_run(run: Callable[..., Any], environment: dict[str, str]) -> Non
     assert run("migrate", env=environment).stdout.startswith("Nothing to do\n")
 
 
+def test_the_target_is_looked_at_before_a_file_is_read(
+    run: Callable[..., Any], environment: dict[str, str], database: Db, tmp_path: Path
+) -> None:
+    """What the target refuses is not said after a file was read whole."""
+    database.clients.create_index("updatedAt", expireAfterSeconds=60)
+    source = tmp_path / "bookings.jsonl"
+    source.write_text("no JSON\n", encoding="utf-8")
+    result = run("migrate", "--source", str(source), "--target", "clients", env=environment)
+
+    assert result.stderr.startswith("error: clients cannot take client documents: ")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -104,12 +104,12 @@ def test_migrate_after_a_cutover(platform: Db, command: Run, policy: str) -> Non
 
 @pytest.mark.usefixtures("platform")
 def test_migrate_after_a_killed_cutover(command: Run, killed: Killed) -> None:
-    """A killed cut-over is continued by cutover, which comes before going back, with the options of the run."""
+    """A killed cut-over is aborted first, which loses nothing; what continues it has the options of the run."""
     command(*MIGRATE, "--max-document-size", "4MiB")
     command(*VERIFY, "--max-document-size", "4MiB")
     killed("fenced", 1, *CUTOVER, "--max-document-size", "4MiB")
     refused = command(*MIGRATE, "--max-document-size", "4MiB")
-    onward, abort, back = advised(refused)
+    abort, onward, back = advised(refused)
 
     assert (5, "UnfinishedRun") == (refused.returncode, error(refused)["kind"])
     assert ("cutover", "rollback") == (onward[0], back[0])

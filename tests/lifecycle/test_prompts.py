@@ -56,7 +56,11 @@ def test_questions_name_what_is_done(
     assert "(bookings -> clients, done)" in before
     assert "(clients takes the place of bookings); writes are refused" in cutover
     assert "Type bookings to continue" in cutover
-    assert "writes are refused until all old bookings are restored and verified" in after
+    assert (
+        "stop the new application first; writes are refused until all old bookings are restored and verified"
+        in after
+    )
+    assert "then start the old application" in after
     assert "no rollback is possible after that" in end
 
 

@@ -296,6 +296,9 @@ def test_the_end_of_a_window(
     assert (0, 0) == (opened.returncode, ended.returncode), opened.stderr + ended.stderr
     assert "the reverse window of 2h has ended; a new one is opened for 1h" in " ".join(opened.stderr.split())
     assert "has ended; a new one" not in " ".join(ended.stderr.split())
+    # Only while a brief rollback is kept ready may the new application run until it is done.
+    assert "misbehaves: stop it, then make" in " ".join(done.stdout.split())
+    assert "misbehaves: make the old bookings live again" in " ".join(opened.stdout.split())
     assert ["--reverse-window 1h"] == [re.findall("--reverse-window [0-9]+h", each)[0] for each in printed]
     assert 0 == done.returncode, done.stderr
     assert "expired" == json.loads(done.stdout)["cutover"]["window"]["end"]
