@@ -2,8 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
 from tests.support.forked import prepare_forking
 from tests.support.killed import killed_at
+from tests.support.repeated import leave
 from tests.support.server import Server, environment_of
 
 ROOT = Path(__file__).parents[2]
@@ -58,20 +59,47 @@ def comparable(report: str, *but: str) -> dict[str, Any]:
     return {name: value for name, value in json.loads(report).items() if name not in (*_OF_ITS_OWN, *but)}
 
 
+class Command:
+    """The program, run to its end; in this process, since starting one takes longer than the run."""
+
+    def __init__(self, environment: Mapping[str, str], database: Db) -> None:
+        self._environment = environment
+        self._database = database
+
+    def __call__(self, *arguments: str) -> Ended:
+        """Run it with these arguments."""
+        result = CliRunner().invoke(app, list(arguments), env=self._environment, prog_name="booking-migrate")
+        return Ended(result.exit_code, result.stdout, result.stderr)
+
+    def once(self, *commands: Sequence[str]) -> list[int]:
+        """Run it with each of these arguments, or leave what that left of the same documents; see `repeated.leave`."""
+        return leave(self._database, lambda *arguments: self(*arguments).returncode, commands)
+
+    def undisturbed(self, *arguments: str) -> tuple[Ended, dict[str, str]]:
+        """Run it, take that back, and return how it ended and what it left; of documents that were there before, it is known."""
+        found = contents(self._database)
+        known = (repr(found), arguments)
+        if known not in _UNDISTURBED:
+            ended = self(*arguments)
+            _UNDISTURBED[known] = (self._database.name, ended, contents(self._database))
+            self("rollback", "--target", "clients", "--yes", "--quiet")
+            assert found == contents(self._database)
+        where, ended, left = _UNDISTURBED[known]
+        return replace(ended, stdout=ended.stdout.replace(where, self._database.name)), left
+
+
+_UNDISTURBED: dict[tuple[str, tuple[str, ...]], tuple[str, Ended, dict[str, str]]] = {}
+
+
 @pytest.fixture
-def command(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
-    """A function that runs the program to its end; in this process, since starting one takes longer than the run."""
+def command(environment: Mapping[str, str], database: Db, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """The program in the test's database."""
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)
     for module in (finalize, verify):
         # After how long differences are read again: those of tests are there, or are gone at once.
         monkeypatch.setattr(module, "RECHECK_SECONDS", 0.05)
-
-    def run(*arguments: str) -> Ended:
-        result = CliRunner().invoke(app, list(arguments), env=environment, prog_name="booking-migrate")
-        return Ended(result.exit_code, result.stdout, result.stderr)
-
-    return run
+    return Command(environment, database)
 
 
 @pytest.fixture

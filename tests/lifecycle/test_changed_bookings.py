@@ -1,7 +1,7 @@
 """Bookings that the application changes after `migrate`: nothing stale survives the next run or the cut-over."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.stores.mongo.raw import find_raw
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Command, Ended, contents
 from tests.support.booking_lines import booking, client
 from tests.support.changed_bookings import (
     BEHIND,
@@ -29,7 +29,7 @@ from tests.support.changed_bookings import (
 )
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--target", "clients", "--quiet", "--json")
 MIGRATE = ("migrate", *PLACES, "--batch-size", "5")
@@ -92,7 +92,7 @@ def test_the_next_migrate_derives_again(
 ) -> None:
     """Whatever changed, the target becomes what a first migration of today's source would write; verify agrees."""
     fill_for_each(database, changes)
-    command(*MIGRATE)
+    command.once(MIGRATE)
     make_each(database, changes)
     behind = command(*VERIFY)
     expected = fresh(database, command, changes)
@@ -111,7 +111,7 @@ def test_the_next_migrate_derives_again(
 def test_a_cutover_brings_the_truth_live(database: Db, command: Run) -> None:
     """Changes between migrate, verify and cut-over are live in the end; the order of commands does not matter."""
     fill_for_each(database, EVERYTHING)
-    command(*MIGRATE)
+    command.once(MIGRATE)
     make_each(database, EVERYTHING)
     command(*VERIFY)
     command(*MIGRATE)
@@ -127,7 +127,7 @@ def test_a_cutover_brings_the_truth_live(database: Db, command: Run) -> None:
 
 def test_counts_say_what_was_there(platform: Db, command: Run) -> None:
     """Of a second run only the bookings count as migrated whose sessions are new or other than before."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     change(platform)
     insert(platform)
     again = json.loads(command(*MIGRATE).stdout)
@@ -142,7 +142,7 @@ def test_counts_say_what_was_there(platform: Db, command: Run) -> None:
 
 def test_dry_run_foresees_it(platform: Db, command: Run) -> None:
     """A dry-run over a target of an earlier run counts what migrate will count."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     for act in (change, insert, move):
         act(platform)
     foreseen = command("dry-run", *PLACES)
@@ -169,7 +169,7 @@ def test_a_document_of_the_application_comes_back(platform: Db, command: Run) ->
     """A client document that was there before keeps its sessions, and is restored when the bookings are gone."""
     own = {"_id": 1, "clientId": client(1), "sessions": [_SESSION], "totalSessions": 1}
     platform.clients.insert_one(own)
-    command(*MIGRATE)
+    command.once(MIGRATE)
     delete_client(platform)
     again = command(*MIGRATE)
 
@@ -185,7 +185,7 @@ def damage(database: Db) -> None:
 
 def test_a_changed_session_is_a_conflict(platform: Db, command: Run) -> None:
     """Damage in the target is never proven: a mismatch before migrate, a conflict after it, refused by cutover."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     damage(platform)
     before = command(*VERIFY)
     again = command(*MIGRATE)
@@ -204,7 +204,7 @@ def test_a_changed_session_is_a_conflict(platform: Db, command: Run) -> None:
 def test_damage_behind_a_verification_stops_the_cutover(platform: Db, command: Run) -> None:
     """A target that is damaged after the last verify does not go live, whatever becomes of rejected bookings."""
     platform.bookings.insert_one(booking(70, duration=5))
-    command(*MIGRATE)
+    command.once(MIGRATE)
     assert 0 == command(*VERIFY).returncode
     damage(platform)
     source = contents(platform)["bookings"]
@@ -219,7 +219,7 @@ def test_damage_behind_a_verification_stops_the_cutover(platform: Db, command: R
 @pytest.mark.parametrize("policy", ["source", "target"])
 def test_a_conflict_is_decided(platform: Db, command: Run, policy: str) -> None:
     """With --on-conflict the session is derived again or kept for good; then verify and cutover pass."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     expected = documents_of(platform, "clients")
     damage(platform)
     damaged = documents_of(platform, "clients")
@@ -240,7 +240,7 @@ def test_a_conflict_is_decided(platform: Db, command: Run, policy: str) -> None:
 
 def test_a_decision_is_recorded(platform: Db, command: Run) -> None:
     """The booking whose session was kept is kept whole with that decision, and is not carried beside the session."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     damage(platform)
     decided = json.loads(command(*MIGRATE, "--on-conflict", "target").stdout)
     (record,) = platform.booking_migrate_rejected.find()
@@ -256,7 +256,7 @@ def test_a_decision_is_recorded(platform: Db, command: Run) -> None:
 
 def test_other_bookings_of_a_changed_document_go_on(platform: Db, command: Run) -> None:
     """In a document that others changed, what is new is still added, behind what is there."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     platform.clients.update_one({"clientId": client(1)}, {"$push": {"sessions": _SESSION}})
     platform.bookings.insert_one(booking(61, clientId=client(1)))
     again = command(*MIGRATE)
@@ -269,7 +269,7 @@ def test_other_bookings_of_a_changed_document_go_on(platform: Db, command: Run) 
 
 def test_a_client_document_that_appears_in_the_source(platform: Db, command: Run) -> None:
     """A client document that the application writes into the source after a run takes over the run's document."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     own = {"_id": 7, "clientId": client(1), "sessions": [_SESSION], "totalSessions": 1, "totalSpent": 12}
     platform.bookings.insert_one(own)
     again = command(*MIGRATE)
@@ -284,7 +284,7 @@ def test_a_client_document_that_appears_in_the_source(platform: Db, command: Run
 def test_runs_of_another_source_are_others(platform: Db, command: Run) -> None:
     """What a run from another source wrote is kept: its bookings are not in this one."""
     platform.second.insert_many([booking(200 + number, clientId=client(number)) for number in range(CLIENTS)])
-    command(*MIGRATE)
+    command.once(MIGRATE)
     first = command("migrate", *PLACES, "--source", "second")
     second = command("migrate", *PLACES, "--source", "second")
 
@@ -322,7 +322,7 @@ def test_rollback_undoes_every_run(platform: Db, command: Run, names_run: bool) 
 
 def test_rollback_keeps_what_others_wrote_between_two_writes(platform: Db, command: Run) -> None:
     """What others changed between two runs is put back when the later one is undone, and is kept by the earlier one."""
-    command(*MIGRATE)
+    command.once(MIGRATE)
     platform.clients.update_one({"clientId": client(1)}, {"$push": {"sessions": _SESSION}})
     theirs = platform.clients.find_one({"clientId": client(1)})
     platform.bookings.insert_one(booking(61, clientId=client(1)))
@@ -339,7 +339,7 @@ def test_rollback_after_a_cutover_undoes_the_earlier_runs_too(
 ) -> None:
     """After a cut-over of the second run, rollback leaves no run that stands, and a new migration begins afresh."""
     before = contents(platform)["bookings"]
-    command(*MIGRATE)
+    command.once(MIGRATE)
     platform.bookings.insert_one(booking(62))
     command(*MIGRATE)
     command(*VERIFY)

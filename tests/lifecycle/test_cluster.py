@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from booking_migrate.cli import open as opening
 from booking_migrate.runs import cluster as pool
-from tests.lifecycle.conftest import Ended, comparable, contents
+from tests.lifecycle.conftest import Command, Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
 from tests.support.cluster import Cluster, running_cluster
@@ -21,7 +21,7 @@ from tests.support.failpoints import Step
 from tests.support.killed import killed_at
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
@@ -30,14 +30,14 @@ SECRET = "hide-and-seek"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster for the tests that leave it as it is."""
+    """A cluster for the tests that leave it as it is, and for the last one, which ends it."""
     with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running
 
 
 @pytest.fixture
 def own_cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A cluster for one test."""
+    """A cluster for one test, which ends a part of it."""
     folder = tmp_path / "cluster"
     folder.mkdir()
     with running_cluster(folder) as running:
@@ -70,7 +70,8 @@ def platform(database: Db) -> Db:
 
 def told(ended: Ended) -> Mapping[str, Any]:
     """A report without what depends on the run and the time."""
-    return comparable(ended.stdout)
+    # Its commands repeat the options of the run.
+    return comparable(ended.stdout, "next_steps")
 
 
 def error_of(ended: Ended) -> tuple[int, str]:
@@ -81,9 +82,7 @@ def error_of(ended: Ended) -> tuple[int, str]:
 def test_a_cluster_is_one_process(platform: Db, command: Run, cluster: Cluster) -> None:
     """Target, rejects and report are those of one process; a second time nothing is left to do; the way back leads home."""
     before = contents(platform)
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     together = command(*MIGRATE, "--executor", cluster.executor)
     written = contents(platform)
     again = command(*MIGRATE, "--executor", cluster.executor)
@@ -149,9 +148,7 @@ def test_a_killed_worker_of_a_cluster(
     moment: str,
 ) -> None:
     """The chunk of a worker that is killed is handled by the other one."""
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     kill_workers(monkeypatch, moment, tmp_path / "signs")
     together = command(*MIGRATE, "--executor", own_cluster.executor)
 
@@ -170,40 +167,12 @@ def test_the_coordinating_process_of_a_cluster_is_killed(
 ) -> None:
     """Workers that are still at it write nothing any more once another run has the lock, which completes the first one."""
     take_for_many(monkeypatch)
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     executor = ("--executor", cluster.executor)
     code = killed_at(Step.CHUNK_TAKEN, 2, environment, *MIGRATE, *executor, main=main_with_workers)
     resumed = command(*MIGRATE, "--workers", "2")
 
     assert (-9, 3) == (code, resumed.returncode), resumed.stderr
-    assert told(alone) == told(resumed)
-    assert expected == contents(platform)
-
-
-def test_a_killed_scheduler(
-    platform: Db, command: Run, own_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run fails with an error that says so, and the same command completes it with local processes."""
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
-    with monkeypatch.context() as patch:
-        patch.setattr(pool, "_CONNECT_SECONDS", 2)
-        submit = pool.ClusterPool.submit
-
-        def kill_first(self: Any, *arguments: Any, **named: Any) -> Any:
-            if next(self._numbers) == 2:
-                own_cluster.scheduler.kill()
-            return submit(self, *arguments, **named)
-
-        patch.setattr(pool.ClusterPool, "submit", kill_first)
-        failed = command(*MIGRATE, "--executor", own_cluster.executor)
-    resumed = command(*MIGRATE)
-
-    assert (1, "ClusterLost") == error_of(failed), failed.stderr
-    assert 3 == resumed.returncode, resumed.stderr
     assert told(alone) == told(resumed)
     assert expected == contents(platform)
 
@@ -231,3 +200,27 @@ def test_what_is_refused(
     assert 2 == no_address.returncode
     assert (2, "MissingExtra") == error_of(lacking)
     assert "pip install 'booking-migrate[distributed]'" in lacking.stderr
+
+
+def test_a_killed_scheduler(
+    platform: Db, command: Run, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run fails with an error that says so, and the same command completes it with local processes."""
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "_CONNECT_SECONDS", 2)
+        submit = pool.ClusterPool.submit
+
+        def kill_first(self: Any, *arguments: Any, **named: Any) -> Any:
+            if next(self._numbers) == 2:
+                cluster.scheduler.kill()
+            return submit(self, *arguments, **named)
+
+        patch.setattr(pool.ClusterPool, "submit", kill_first)
+        failed = command(*MIGRATE, "--executor", cluster.executor)
+    resumed = command(*MIGRATE)
+
+    assert (1, "ClusterLost") == error_of(failed), failed.stderr
+    assert 3 == resumed.returncode, resumed.stderr
+    assert told(alone) == told(resumed)
+    assert expected == contents(platform)

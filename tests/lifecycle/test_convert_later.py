@@ -11,12 +11,12 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.domain.ids import booking_of_session
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Command, contents
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 Killed = Callable[..., int]
 
 PLACES = ("--source", "bookings", "--target", "clients")
@@ -41,8 +41,8 @@ def document(key: Any, owner: Any, *sessions: dict[str, Any]) -> dict[str, Any]:
 def live(database: Db, command: Run) -> None:
     """Twelve bookings, cut over."""
     database.bookings.insert_many(map(booking, range(12)))
-    for arguments in (("migrate",), ("verify", "--recheck", "0"), ("cutover", "--yes")):
-        assert 0 == command(*arguments, *PLACES, "--quiet").returncode
+    steps = (("migrate",), ("verify", "--recheck", "0"), ("cutover", "--yes", "--max-outage", "60s"))
+    assert [0, 0, 0] == command.once(*([*step, *PLACES, "--quiet"] for step in steps))
 
 
 @pytest.mark.usefixtures("live")

@@ -9,14 +9,14 @@ import pytest
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from tests.lifecycle.conftest import Ended, contents, own_validator
+from tests.lifecycle.conftest import Command, contents, own_validator
 from tests.support.booking_lines import booking, client
 from tests.support.fail_commands import fail_point, failing
 from tests.support.failpoints import Step, failpoints
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 Killed = Callable[..., Any]
 
 PLACES = ("--source", "bookings", "--target", "clients")
@@ -44,7 +44,7 @@ STEPS = [
 def migrated(database: Db, command: Run) -> None:
     """Thirty sound bookings of four clients, migrated and verified."""
     database.bookings.insert_many(map(booking, range(30)))
-    assert (0, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+    assert [0, 0] == command.once(MIGRATE, VERIFY)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def partly_rejected(database: Db, command: Run) -> None:
     database.bookings.insert_many(
         [*map(booking, range(18)), booking(20, duration=5), booking(24, duration=5)]
     )
-    assert (3, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+    assert [3, 0] == command.once(MIGRATE, VERIFY)
 
 
 def legacy_of(database: Db) -> str:

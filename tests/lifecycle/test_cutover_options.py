@@ -9,12 +9,12 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from booking_migrate.stores.mongo.cutover import MongoLive
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 MIGRATE = ("migrate", *PLACES, "--quiet")
@@ -32,7 +32,7 @@ def _migrated(database: Db, command: Run, **options: Any) -> None:
         booking(number, clientId=("abc", "ABC")[number % 2], clientEmail=f"{number % 2}@b.example")
         for number in range(6)
     )
-    assert (0, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+    assert [0, 0] == command.once(MIGRATE, VERIFY)
 
 
 def _options(report: str) -> dict[str, bool]:
@@ -175,7 +175,7 @@ def test_a_carried_booking_that_an_index_refuses(database: Db, command: Run) -> 
     """A rejected booking that a unique index of the target refuses ends the cut-over by name; the source stays live."""
     database.bookings.insert_many([*map(booking, range(8)), *(booking(8 + n, duration=5) for n in range(2))])
     database.clients.create_index("duration", unique=True, sparse=True, name="by_duration")
-    assert (3, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+    assert [3, 0] == command.once(MIGRATE, VERIFY)
     refused = command(*CUTOVER, "--rejected", "carry")
     error = json.loads(refused.stdout)["error"]
 

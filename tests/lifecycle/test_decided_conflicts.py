@@ -1,18 +1,17 @@
 """Conflicts that a decision settles: it is about one session, once, with content that the new application can store."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.lifecycle.test_changed_bookings import CUTOVER, MIGRATE, ROLLBACK, VERIFY, counts, kinds
 from tests.support.booking_lines import booking, client
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 SOURCE = ("--on-conflict", "source")
 TARGET = ("--on-conflict", "target")
@@ -22,7 +21,7 @@ TARGET = ("--on-conflict", "target")
 def migrated(database: Db, command: Run) -> Db:
     """Six bookings of two clients, migrated."""
     database.bookings.insert_many([booking(number, clientId=client(number % 2)) for number in range(6)])
-    assert 0 == command(*MIGRATE).returncode
+    assert [0] == command.once(MIGRATE)
     return database
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.mongo.raw import RAW_OPTIONS
 from booking_migrate.stores.open_workers import SharedPlaces
 from booking_migrate.stores.readers import Kind
-from tests.lifecycle.conftest import Ended, comparable, contents
+from tests.lifecycle.conftest import Command, Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
 from tests.support.crews import MOMENTS, kill_workers, main_with_workers, take_for_many
@@ -36,7 +36,7 @@ from tests.support.killed import killed_at, waiting_at
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "20", "--json", "--quiet")
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
@@ -93,9 +93,7 @@ def test_a_killed_worker(
     if is_empty:
         platform.clients.drop()
     before = contents(platform)
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     kill_workers(monkeypatch, moment, tmp_path / "signs")
     together = command(*MIGRATE, "--workers", "2")
 
@@ -127,9 +125,7 @@ def test_the_coordinating_process_is_killed(
     platform: Db, command: Run, environment: Mapping[str, str], step: Step, count: int
 ) -> None:
     """Its workers end with it, the same command completes the run, and everything is as if nothing had happened."""
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     code = killed_at(step, count, environment, *MIGRATE, "--workers", "2", main=main_with_workers)
     resumed = command(*MIGRATE, "--workers", "2")
 
@@ -142,9 +138,7 @@ def test_workers_are_added_from_another_terminal(
     platform: Db, command: Run, environment: Mapping[str, str], tmp_path: Path
 ) -> None:
     """Their number is changed while the run works, which is said, and everything is as if nothing had happened."""
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     gate, log = tmp_path / "gate", tmp_path / "log"
     arguments = (*MIGRATE, "--workers", "2", "--log-file", str(log))
     with waiting_at(Step.CHUNK_TAKEN, environment, gate, *arguments, main=main_with_workers) as process:
@@ -174,9 +168,7 @@ def test_a_signal_lets_chunks_in_progress_complete(
     ending: tuple[signal.Signals, int],
 ) -> None:
     """After a signal the run is interrupted, nothing is written any more, and the same command completes it."""
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     gate = tmp_path / "gate"
     arguments = (*MIGRATE, "--workers", "2")
     with waiting_at(Step.CHUNK_TAKEN, environment, gate, *arguments, main=main_with_workers) as process:

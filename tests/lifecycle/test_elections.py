@@ -232,20 +232,26 @@ def test_a_command_that_an_election_undoes(
     assert {"sessions": {"$type": "array"}} == options.get("validator")
 
 
-def test_a_primary_that_is_killed(command: Run, listening: Callable[["Unrest | _At"], None]) -> None:
+def test_a_primary_that_is_killed(
+    server: ReplicaSet, database: Db, command: Run, listening: Callable[["Unrest | _At"], None]
+) -> None:
     """When the primary's machine dies in the middle of a migrate, the two others carry it to its end."""
-    with replica_set(election_milliseconds=_ELECTION) as servers:
-        database = servers.client()["shop"]
-        servers.unmoved(lambda: fill(database))
-        place = ("--uri", polled(servers.uri), "--db", "shop")
-        command(*MIGRATE, *place)
-        migrated = servers.unmoved(lambda: contents(database))
-        command(*ROLLBACK, *place)
-        listening(_At(Step.BATCH_WRITTEN, servers.kill_primary))
-        done = command(*MIGRATE, *place)
+    command(*MIGRATE)
+    migrated = contents(database)
+    command(*ROLLBACK)
+    killed: list[int] = []
+    server.await_all()
+    listening(_At(Step.BATCH_WRITTEN, lambda: killed.append(server.kill_primary())))
+    try:
+        done = command(*MIGRATE)
+        found = server.unmoved(lambda: contents(database))
+    finally:
+        for port in killed:
+            server.restart(port)
 
-        assert 3 == done.returncode, done.stderr
-        assert migrated == servers.unmoved(lambda: contents(database))
+    assert 3 == done.returncode, done.stderr
+    assert 1 == len(killed)
+    assert migrated == found
 
 
 class _At(NullListener):

@@ -15,13 +15,13 @@ from pymongo.database import Database
 
 from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.validators import FENCE
-from tests.lifecycle.conftest import Ended, contents, own_validator
+from tests.lifecycle.conftest import Command, contents, own_validator
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
 from tests.support.killed import GATE, stopped_at
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 Killed = Callable[..., Any]
 
 PLACES = ("--target", "clients", "--json")
@@ -35,7 +35,7 @@ PAUSE = 0.5
 def verified(database: Db, command: Run) -> Db:
     """A target that is proven and may be cut over."""
     database.bookings.insert_many(map(booking, range(24)))
-    assert (0, 0) == (command(*MIGRATE).returncode, command(*VERIFY).returncode)
+    assert [0, 0] == command.once(MIGRATE, VERIFY)
     return database
 
 

@@ -1,7 +1,7 @@
 """Passing troubles of the server: lost connections, elections, acknowledgements that never come."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 from unittest.mock import patch
@@ -12,14 +12,14 @@ from pymongo.database import Database
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from booking_migrate.stores.mongo import retry, scan
-from tests.lifecycle.conftest import Ended, contents, own_validator
+from tests.lifecycle.conftest import Command, Ended, contents, own_validator
 from tests.support.booking_lines import booking, client
 from tests.support.fail_commands import failing
 from tests.support.pauses import polled, shorten_pauses
 from tests.support.server import Server, environment_of
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "5", "--json", "--quiet")
 VERIFY = ("verify", "--target", "clients", "--recheck", "0", "--json", "--quiet")
@@ -72,11 +72,8 @@ def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_writes_fail_for_a_while(server: Server, database: Db, command: Run) -> None:
     """Writes that fail three times in a row are tried on, and the result is that of a run without trouble."""
     before = contents(database)
-    undisturbed = command(*MIGRATE)
-    expected = contents(database)
-    command(*ROLLBACK)
+    undisturbed, expected = command.undisturbed(*MIGRATE)
 
-    assert before == contents(database)
     for name, failure in TROUBLES:
         with failing(server, [name], failure, times=3):
             troubled = command(*MIGRATE)
@@ -115,9 +112,7 @@ def test_any_command_fails_for_a_while(
     """Whatever migrate, verify and rollback ask of the server may fail three times; the results are those without trouble."""
     database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
     before = contents(database)
-    command(*MIGRATE)
-    migrated = contents(database)
-    command(*ROLLBACK)
+    _, migrated = command.undisturbed(*MIGRATE)
     # Batches of five, so that there are cursors to lose.
     with patch.object(scan, "_BATCH_SIZE", 5):
         for name, failure in zip(ASKED, cycle(failures), strict=False):
@@ -134,7 +129,7 @@ def test_a_cutover_is_troubled(server: Server, database: Db, command: Run, name:
     """Whatever a cut-over asks of the server may fail three times, and it is done all the same."""
     database.bookings.insert_many([*map(booking, range(29)), booking(29, duration=5)])
     database.bookings.create_index("expertId")
-    codes = [command(*MIGRATE).returncode, command(*VERIFY).returncode]
+    codes = command.once(MIGRATE, VERIFY)
     source = contents(database)["bookings"]
     with failing(server, [name], LOST_BEFORE, times=3):
         done = command("cutover", "--target", "clients", "--rejected", "carry", "--yes", "--json")

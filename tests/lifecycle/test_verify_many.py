@@ -1,6 +1,6 @@
 """Verify of very many differences: what it asks the server, and how long it waits, hardly depends on their number."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.verify import reconcile
 from booking_migrate.verify.client_check import check_batch
-from tests.lifecycle.conftest import Db, Ended
+from tests.lifecycle.conftest import Command, Db
 from tests.support.booking_lines import booking
 
 _CLIENTS = 900
@@ -22,12 +22,12 @@ def _client(number: int) -> ObjectId:
 
 
 @pytest.fixture
-def migrated(database: Db, command: Callable[..., Ended]) -> None:
+def migrated(database: Db, command: Command) -> None:
     """A migration of many clients with two bookings each."""
     database.bookings.insert_many(
         [booking(number, clientId=_client(number // 2)) for number in range(2 * _CLIENTS)]
     )
-    assert 0 == command("migrate", "--target", "clients").returncode
+    assert [0] == command.once(("migrate", "--target", "clients"))
 
 
 class _Clock:
@@ -75,7 +75,7 @@ def _counted_reads(database: Db) -> Iterator[list[int]]:
 )
 @pytest.mark.usefixtures("migrated")
 def test_many_changes_cost_one_wait_and_few_reads(
-    database: Db, command: Callable[..., Ended], clock: _Clock, collection: str, change: dict[str, Any]
+    database: Db, command: Command, clock: _Clock, collection: str, change: dict[str, Any]
 ) -> None:
     """Whatever is wrong about every client, all of them wait for their second reading together and are read in batches."""
     with _counted_reads(database) as for_none:
@@ -94,7 +94,7 @@ def test_many_changes_cost_one_wait_and_few_reads(
 @pytest.mark.parametrize("emptied", ["bookings", "clients"])
 @pytest.mark.usefixtures("migrated")
 def test_a_whole_side_that_is_gone_costs_one_wait_and_few_reads(
-    database: Db, command: Callable[..., Ended], clock: _Clock, emptied: str
+    database: Db, command: Command, clock: _Clock, emptied: str
 ) -> None:
     """Every booking missing, or every session extra, is found with one wait and few reads."""
     database[emptied].delete_many({})
@@ -108,7 +108,7 @@ def test_a_whole_side_that_is_gone_costs_one_wait_and_few_reads(
 
 @pytest.mark.usefixtures("migrated", "clock")
 def test_what_did_not_change_is_not_derived_twice(
-    database: Db, command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    database: Db, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client whose documents are the same at the second reading keeps what the first one came to."""
     derived: list[int] = []
@@ -126,7 +126,7 @@ def test_what_did_not_change_is_not_derived_twice(
 
 @pytest.mark.usefixtures("migrated")
 def test_little_memory_is_held(
-    database: Db, command: Callable[..., Ended], clock: _Clock, monkeypatch: pytest.MonkeyPatch
+    database: Db, command: Command, clock: _Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When what waits takes too much memory, the first clients are waited for, and all of them are reported."""
     monkeypatch.setattr(reconcile, "_HELD_BYTES", 1)

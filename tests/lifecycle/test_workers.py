@@ -1,7 +1,6 @@
 """Several processes that read and convert: the same bytes and counts as one process alone."""
 
 import json
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -10,7 +9,7 @@ from bson.int64 import Int64
 from pymongo.database import Database
 
 from booking_migrate.fastpath import flat as usual_client
-from tests.lifecycle.conftest import Ended, comparable, contents
+from tests.lifecycle.conftest import Command, Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.bookings import ABSENT
 from tests.support.crews import take_for_many
@@ -18,7 +17,7 @@ from tests.support.fail_commands import failing
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 MIGRATE = ("migrate", "--target", "clients", "--batch-size", "4", "--json", "--quiet")
 DRY_RUN = ("dry-run", "--target", "clients", "--batch-size", "4", "--json", "--quiet")
@@ -65,11 +64,7 @@ def told(ended: Ended) -> dict[str, Any]:
 @pytest.mark.parametrize("workers", ["2", "3"])
 def test_several_processes_do_the_same(platform: Db, command: Run, workers: str) -> None:
     """Target, rejects and report are those of one process; so they are a second time, when all is there already."""
-    before = contents(platform)
-    alone = command(*MIGRATE, "--workers", "1")
-    expected = contents(platform)
-    command(*ROLLBACK)
-    assert before == contents(platform)
+    alone, expected = command.undisturbed(*MIGRATE, "--workers", "1")
     together = command(*MIGRATE, "--workers", workers)
 
     assert (3, 3) == (alone.returncode, together.returncode), together.stderr

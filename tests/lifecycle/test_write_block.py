@@ -10,7 +10,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Command, contents
 from tests.support.booking_lines import booking
 from tests.support.fail_commands import failing
 from tests.support.failpoints import Step
@@ -18,7 +18,7 @@ from tests.support.server import Server, guarded_server, running_server
 from tests.support.writers import Writers
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 Killed = Callable[..., Any]
 
 PLACES = ("--source", "bookings", "--target", "clients")
@@ -66,8 +66,7 @@ def application(server: Server, database: Db) -> Iterator[Db]:
 def migrated(database: Db, command: Run) -> None:
     """Thirty bookings of four clients, migrated and verified."""
     database.bookings.insert_many(map(booking, range(30)))
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
 
 def mode(server: Server) -> int:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step, failpoints
 from tests.support.writers import Writers
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--quiet", "--max-outage", "60s")
@@ -24,8 +24,7 @@ _ATTEMPTS = 20
 def migrated(database: Db, command: Run) -> None:
     """Three hundred bookings of four clients, migrated and verified."""
     database.bookings.insert_many(map(booking, range(300)))
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
 
 def sessions_of(database: Db) -> dict[Any, Any]:

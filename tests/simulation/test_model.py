@@ -84,7 +84,7 @@ def test_protocol_holds_for_two_writes(model: str, states: int, tmp_path: Path) 
 def test_protocol_holds(model: str, tmp_path: Path) -> None:
     """No schedule within the bounds loses, doubles or keeps anything stale, and none of them is left out."""
     # Up to 1 GB: compressed states would take half as much and twice the time.
-    assert _searched_whole(_search(model, tmp_path, spin=[], compiler=["-O2"], slots=24)) > 1_000_000
+    assert _searched_whole(_search(model, tmp_path, spin=[], compiler=["-O1"], slots=24)) > 1_000_000
 
 
 def _searched_whole(report: str) -> int:

@@ -189,6 +189,9 @@ def start_mongod(
             *("--wiredTigerEngineConfigString", "log=(file_max=8MB)"),
             *("--setParameter", "enableTestCommands=1"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+            # So long it keeps what was dropped, and it goes through all files again and again: those of five minutes of databases that
+            # tests have dropped, which is the default, are thousands.
+            *("--setParameter", "minSnapshotHistoryWindowInSeconds=60"),
             # Otherwise every index that is built waits for a tenth of a second, so that it could be resumed after a restart.
             *("--setParameter", "resumableIndexBuildMajorityOpTimeTimeoutMillis=0"),
         ],

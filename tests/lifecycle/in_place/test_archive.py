@@ -1,10 +1,10 @@
 """An archive that was dropped, or whose name another collection has: named, with a way out, and nothing is written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
-from tests.lifecycle.conftest import Db, Ended, contents
+from tests.lifecycle.conftest import Command, Db, contents
 from tests.support.booking_lines import booking
 
 ARCHIVE = "bookings_legacy"
@@ -19,9 +19,9 @@ COMMANDS = [
 
 
 @pytest.fixture
-def migrated(database: Db, command: Callable[..., Ended]) -> None:
+def migrated(database: Db, command: Command) -> None:
     database.bookings.insert_many(list(map(booking, range(12))))
-    assert 0 == command("migrate", "--in-place").returncode
+    assert [0] == command.once(("migrate", "--in-place"))
     assert 12 == database[ARCHIVE].count_documents({})
     # One that came since, which another command would move.
     database.bookings.insert_one(booking(12))
@@ -29,7 +29,7 @@ def migrated(database: Db, command: Callable[..., Ended]) -> None:
 
 @pytest.mark.parametrize("arguments", COMMANDS)
 @pytest.mark.usefixtures("migrated")
-def test_a_dropped_archive(database: Db, command: Callable[..., Ended], arguments: Sequence[str]) -> None:
+def test_a_dropped_archive(database: Db, command: Command, arguments: Sequence[str]) -> None:
     """The only way back is named, and nothing is changed."""
     database[ARCHIVE].drop()
     before = contents(database)
@@ -43,7 +43,7 @@ def test_a_dropped_archive(database: Db, command: Callable[..., Ended], argument
 
 @pytest.mark.parametrize("arguments", COMMANDS)
 @pytest.mark.usefixtures("migrated")
-def test_a_foreign_archive(database: Db, command: Callable[..., Ended], arguments: Sequence[str]) -> None:
+def test_a_foreign_archive(database: Db, command: Command, arguments: Sequence[str]) -> None:
     """Another collection of the archive's name is not taken for it."""
     database[ARCHIVE].rename("put_aside")
     database[ARCHIVE].insert_one(booking(77))
@@ -55,7 +55,7 @@ def test_a_foreign_archive(database: Db, command: Callable[..., Ended], argument
     assert before == contents(database)
 
 
-def test_going_on_names_the_collection(database: Db, command: Callable[..., Ended]) -> None:
+def test_going_on_names_the_collection(database: Db, command: Command) -> None:
     """The command that goes on without an archive is about the same collection, whatever its name is."""
     database.shows.insert_many(list(map(booking, range(4))))
     migrate = ("migrate", "--in-place", "--source", "shows")
@@ -67,7 +67,7 @@ def test_going_on_names_the_collection(database: Db, command: Callable[..., Ende
 
 
 @pytest.mark.usefixtures("migrated")
-def test_the_way_out(database: Db, command: Callable[..., Ended]) -> None:
+def test_the_way_out(database: Db, command: Command) -> None:
     """With the archive back everything goes on; without it, new bookings are moved to another one."""
     database[ARCHIVE].rename("put_aside")
     other = command("migrate", "--in-place", "--archive", "other")
@@ -80,7 +80,7 @@ def test_the_way_out(database: Db, command: Callable[..., Ended]) -> None:
     assert 13 == database.bookings.count_documents({"sessions": {"$exists": False}})
 
 
-def test_a_name_that_is_taken(database: Db, command: Callable[..., Ended]) -> None:
+def test_a_name_that_is_taken(database: Db, command: Command) -> None:
     """A collection that others use does not become the archive; an empty one may."""
     database.bookings.insert_many(list(map(booking, range(12))))
     database[ARCHIVE].insert_one({"_id": 1, "of": "others"})
@@ -91,11 +91,11 @@ def test_a_name_that_is_taken(database: Db, command: Callable[..., Ended]) -> No
     assert f"{ARCHIVE} holds documents that were not moved there by a run in place" in refused.stderr
     assert before == contents(database)
     database[ARCHIVE].delete_many({})
-    assert 0 == command("migrate", "--in-place").returncode
+    assert [0] == command.once(("migrate", "--in-place"))
 
 
 @pytest.mark.parametrize("kind", ["index", "collection"])
-def test_an_archive_whose_documents_expire(database: Db, command: Callable[..., Ended], kind: str) -> None:
+def test_an_archive_whose_documents_expire(database: Db, command: Command, kind: str) -> None:
     """A collection from which the server deletes documents by their age does not become the archive; the remedy is a command."""
     database.bookings.insert_many(list(map(booking, range(12))))
     if kind == "index":
@@ -116,7 +116,7 @@ def test_an_archive_whose_documents_expire(database: Db, command: Callable[..., 
     assert 0 == command("migrate", "--in-place").returncode
 
 
-def test_a_dropped_copy_of_a_cut_over(database: Db, command: Callable[..., Ended]) -> None:
+def test_a_dropped_copy_of_a_cut_over(database: Db, command: Command) -> None:
     """A rollback of a cut-over whose kept copy is gone says so at once, with the only way back, and changes nothing."""
     database.bookings.insert_many(list(map(booking, range(12))))
     assert 0 == command("migrate").returncode

@@ -1,7 +1,6 @@
 """In place, a booking that the old application stores again under an `_id` that is archived already."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import bson
@@ -10,11 +9,11 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Command, contents
 from tests.support.booking_lines import booking, client
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 Document = dict[str, Any]
 
 MIGRATE = ("migrate", "--in-place", "--json", "--quiet")
@@ -50,7 +49,7 @@ UNTOUCHED = [each for each in FIRST if each["_id"] not in {other["_id"] for othe
 def migrated(database: Db, command: Run) -> Db:
     """A collection of eight bookings of four clients that was migrated in place."""
     database.bookings.insert_many(map(booking, range(8)))
-    assert 0 == command(*MIGRATE).returncode
+    assert [0] == command.once(MIGRATE)
     return database
 
 
@@ -128,7 +127,7 @@ def test_a_deleted_session_comes_again(migrated: Db, command: Run) -> None:
 def cases(database: Db, command: Run) -> Db:
     """A collection that was migrated in place, with bookings for each way in which one of them is stored again."""
     database.bookings.insert_many(FIRST)
-    assert 0 == command(*MIGRATE).returncode
+    assert [0] == command.once(MIGRATE)
     return database
 
 

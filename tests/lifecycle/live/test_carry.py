@@ -1,7 +1,6 @@
 """Rejected bookings are carried along within the limit: what takes long for many clients is done before writes are refused."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,13 +9,13 @@ from pymongo.database import Database
 from pymongo.errors import WriteError
 
 from booking_migrate.stores.mongo.live_swap import LiveSwap
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step, failpoints
 from tests.support.sent_commands import SentCommands
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 DOCUMENT_VALIDATION_FAILURE = 121
@@ -65,8 +64,7 @@ def test_no_index_is_built_behind_the_fence(
 ) -> None:
     """The indexes are there before writes are refused, in a repeated attempt too; nothing is left of one that was aborted."""
     database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     swap, left = LiveSwap.swap, [TimeoutError] * aborted
 
     def late(self: LiveSwap, seconds: float) -> Any:
@@ -95,8 +93,7 @@ def test_a_cut_over_that_fails_leaves_the_targets_indexes(
 ) -> None:
     """When all attempts were in vain, the target has its unique index again, and only that."""
     database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     before = database.clients.index_information()
 
     def late(_self: LiveSwap, _seconds: float) -> Any:
@@ -117,8 +114,7 @@ def test_old_writers_at_the_moment_of_the_swap(
 ) -> None:
     """The guard is on when the rename happens; a booking rejected just before the fence is carried, and no change by others."""
     database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     raise_fence, swap = LiveSwap.raise_fence, LiveSwap.swap
     left, numbers, refused = [TimeoutError] * aborted, iter(range(30, 40)), []
 

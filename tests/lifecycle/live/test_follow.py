@@ -13,14 +13,14 @@ from pymongo.database import Database
 
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.run import _Following
-from tests.lifecycle.conftest import ROOT, Ended
+from tests.lifecycle.conftest import ROOT, Command
 from tests.lifecycle.live.test_finalize import go_live
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
 from tests.support.forked import Forked
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 FOLLOW = ("migrate", *PLACES, "--follow")
@@ -231,8 +231,7 @@ def test_another_migrate_is_refused(environment: dict[str, str], command: Run) -
 
 def test_interrupted_within_a_round(bookings: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while changes are being derived loses none of them: the position behind them is not kept."""
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     whole = _Following.run
 
     def interrupt(*_arguments: Any, **_named: Any) -> Any:

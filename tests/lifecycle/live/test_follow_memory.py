@@ -1,7 +1,6 @@
 """How much of what changed is held at a time."""
 
 import gc
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -10,7 +9,7 @@ from pymongo.database import Database
 
 from booking_migrate.follow import engine
 from booking_migrate.follow.part import Part
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking, client
 
 PLACES = ("--source", "bookings", "--target", "clients")
@@ -19,7 +18,7 @@ CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
 
 
 def test_memory_does_not_grow_with_the_clients_that_changed(
-    database: Database[dict[str, Any]], command: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    database: Database[dict[str, Any]], command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The documents of clients that are derived, written or verified are held, not those of all before them in a round."""
     alive = WeakSet[Part]()
@@ -36,8 +35,7 @@ def test_memory_does_not_grow_with_the_clients_that_changed(
     database.bookings.insert_many(
         {**booking(number), "clientId": client(number % 30)} for number in range(60)
     )
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     database.bookings.update_many({}, {"$set": {"notes": "changed"}})
     # Parts are released when nothing refers to them, not when Python happens to look for cycles.
     gc.disable()

@@ -8,14 +8,14 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.stores.mongo.kept_copy import KeptCopy
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.lifecycle.test_modes import advised
 from tests.support.application import Application, sessions_of
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step, failpoints
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
@@ -33,8 +33,7 @@ ACTS: dict[str, Callable[[Any], Any]] = {
 def migrated(database: Db, command: Run) -> None:
     """Forty bookings, migrated and verified."""
     database.bookings.insert_many(map(booking, range(40)))
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
 
 def legacy_of(database: Db) -> Any:

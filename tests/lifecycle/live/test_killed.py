@@ -12,7 +12,7 @@ from pymongo.errors import WriteError
 
 from booking_migrate.errors import FenceBlocked
 from booking_migrate.stores.mongo.live_swap import LiveSwap
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
 from tests.support.fail_commands import failing
@@ -21,7 +21,7 @@ from tests.support.killed import dies_at, stopped_at
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 Booking = dict[str, Any]
 
 PLACES = ("--source", "bookings", "--target", "clients")
@@ -89,8 +89,7 @@ def ledger(database: Db, command: Run) -> Ledger:
     """Sixty bookings, migrated and verified, to which the application has written since."""
     database.bookings.insert_many(map(booking, range(60)))
     known = Ledger(database)
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     known.write(0)
     return known
 
@@ -287,8 +286,7 @@ def test_carried_bookings_of_a_killed_cut_over(
 ) -> None:
     """Rejected bookings that a killed cut-over had carried already are carried once, also if they are deleted meanwhile."""
     database.bookings.insert_many([*map(booking, range(20)), *(booking(n, duration=5) for n in (20, 21, 22))])
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     assert -9 == killed(step.value, 1, *CUTOVER, "--rejected", "carry")
     database.bookings.delete_one({"_id": booking(22)["_id"]})
     done = command(*CUTOVER, "--rejected", "carry")
@@ -305,8 +303,7 @@ def test_carried_bookings_of_an_aborted_attempt(
 ) -> None:
     """An attempt that is aborted takes back what it carried; the next one is not stopped by that, and carries it."""
     database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     swap, attempts = LiveSwap.swap, []
 
     def blocked_once(self: LiveSwap, seconds: float) -> Any:

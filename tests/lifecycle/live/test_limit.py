@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from threading import Event
@@ -19,12 +19,12 @@ from booking_migrate.errors import LIVE_AS_BEFORE
 from booking_migrate.follow.engine import Engine
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.stores.mongo.live_swap import LiveSwap
-from tests.lifecycle.conftest import Ended, own_validator
+from tests.lifecycle.conftest import Command, own_validator
 from tests.support.booking_lines import booking, client
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--json")
@@ -70,8 +70,7 @@ def migrated(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     """Some bookings, migrated and verified; attempts follow each other at once."""
     monkeypatch.setattr(refusal, "_BACKOFF_SECONDS", 0.01)
     database.bookings.insert_many(map(booking, range(20)))
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
 
 def test_the_fence_is_lifted_while_something_takes_long(

@@ -9,12 +9,12 @@ from pymongo.database import Database
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.runs import finished
 from booking_migrate.stores.mongo.journal import MongoJournal
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command, Ended
 from tests.lifecycle.live.test_finalize import go_live
 from tests.support.booking_lines import booking, client
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 THEIRS = {"_id": 1, "clientId": client(2), "sessions": [], "by": "the application"}

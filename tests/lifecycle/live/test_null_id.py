@@ -8,13 +8,13 @@ from pymongo.database import Database
 
 from booking_migrate.rollback.window import Window
 from booking_migrate.stores.mongo.links import LEGACY_FIELD
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Command, contents
 from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, interrupt_when_built
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step, failpoints
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 NULL = booking(30, _id=None, notes="first")
 NULL_OF_CLIENT = {"_id": None, "clientId": client(77), "sessions": [{"x": 1}]}
@@ -26,8 +26,7 @@ def migrated(database: Db, command: Run) -> Db:
     """Bookings, one of them with null as its `_id`; migrated and verified."""
     database.bookings.insert_many([*map(booking, range(12)), NULL])
     database.bookings.create_index("clientId")
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     return database
 
 
@@ -105,8 +104,7 @@ def test_carried(database: Db, command: Run) -> None:
     database.bookings.insert_many([*map(booking, range(12)), NULL | {"duration": 5}])
     database.bookings.create_index("clientId")
     before = contents(database)["bookings"]
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     done = command(*CUTOVER, "--rejected", "carry")
     assert 0 == done.returncode, done.stderr
     assert 1 == database.bookings.count_documents({"_id": None})

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.lifecycle.live.test_follow import FOLLOW, PATIENCE, await_ready, ended_by, newest, started
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking, client
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 # No limit that a busy machine could pass.

@@ -19,12 +19,12 @@ from booking_migrate.stores.mongo.cutover import MongoLive
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from booking_migrate.stores.mongo.retry import settled
 from booking_migrate.stores.mongo.rollback import MongoRestored
-from tests.lifecycle.conftest import Ended, own_validator
+from tests.lifecycle.conftest import Command, own_validator
 from tests.support.booking_lines import booking
 from tests.support.forked import ran
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--json")
@@ -36,8 +36,7 @@ def migrated(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Non
     """Some bookings, migrated and verified; attempts follow each other at once."""
     monkeypatch.setattr(refusal, "_BACKOFF_SECONDS", 0.01)
     database.bookings.insert_many(map(booking, range(20)))
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
 
 def deleted(database: Db) -> None:

@@ -4,7 +4,7 @@ import json
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from bson.timestamp import Timestamp
 from pymongo.database import Database
 
 from booking_migrate.runs import lock
-from tests.lifecycle.conftest import ROOT, Ended
+from tests.lifecycle.conftest import ROOT, Command
 from tests.lifecycle.live.test_follow import (
     CUTOVER,
     FOLLOW,
@@ -33,7 +33,7 @@ from tests.support.forked import Forked
 from tests.support.killed import waiting_behind
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 
 @pytest.fixture
@@ -87,8 +87,7 @@ def test_what_a_window_says_that_was_handed_over(
     form: str,
 ) -> None:
     """A reverse window names who took over and what that command does; it suggests neither an application nor itself."""
-    for arguments in (("migrate",), ("verify", "--recheck", "0")):
-        assert 0 == command(*arguments, *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     given = [each for each in CUTOVER if each != "--json" or form == "json"]
     with started(environment, *given, "--reverse-window", "2h") as window:
         await_window(window, command)
@@ -222,8 +221,7 @@ def test_a_cutover_takes_over_from_a_verification(
     bookings: Db, environment: dict[str, str], command: Run, tmp_path: Path
 ) -> None:
     """A follower that verifies the whole target hands over at once, and what it had read by then is brought in."""
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     # As if changes had been followed since that were not verified.
     bookings.booking_migrate_runs.update_many({}, {"$set": {"follow.unverified": Timestamp(2**32 - 1, 1)}})
     with at_a_gate(environment, tmp_path / "gate", _VERIFIED, *FOLLOW) as follower:
@@ -262,8 +260,7 @@ def test_signals_end_a_cutover(
     step: str,
 ) -> None:
     """Before the swap a signal leaves the source live and unfenced; after it the cut-over is completed. Each has its exit code."""
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     with at_a_gate(environment, tmp_path / "gate", _STEPS[step], *CUTOVER) as process:
         ended, said = ended_by(process, number)
     run = newest(command)

@@ -1,20 +1,20 @@
 """Where the application cannot be followed: known causes are named and lead to the way at rest, anything else is an error."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking
 from tests.support.fail_commands import failing
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--json", "--max-outage", "60s")
@@ -33,8 +33,7 @@ def streams_fail(server: Server, database: Db, code: int) -> Iterator[None]:
 def migrated(database: Db, command: Run) -> None:
     """A few bookings, migrated and verified."""
     database.bookings.insert_many(map(booking, range(20)))
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
 
 @pytest.mark.usefixtures("migrated")

@@ -21,7 +21,7 @@ from pymongo.errors import WriteError
 from booking_migrate.cli import finalize, streams
 from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.rollback.window import Window
-from tests.lifecycle.conftest import Ended, contents
+from tests.lifecycle.conftest import Command, contents
 from tests.lifecycle.live.test_follow import ended_by, newest, started
 from tests.lifecycle.live.test_unavailable import streams_fail
 from tests.lifecycle.test_convert_later import document, session
@@ -31,7 +31,7 @@ from tests.support.forked import Forked
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 # No limit that a busy machine could pass.
@@ -135,8 +135,7 @@ def ready(database: Db, command: Run) -> Db:
     database.create_collection("bookings", validator={"price": {"$gte": 0}})
     database.bookings.insert_many(map(booking, range(BOOKINGS)))
     database.bookings.create_index([("expertId", 1), ("scheduledDate", 1)], name="by_expert")
-    for arguments in (("migrate",), ("verify", "--recheck", "0")):
-        assert 0 == command(*arguments, *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     return database
 
 

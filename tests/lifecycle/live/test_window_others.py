@@ -13,7 +13,7 @@ from booking_migrate.errors import PlaceNotFound
 from booking_migrate.rollback.window import Window
 from booking_migrate.stores.mongo.kept_copy import KeptCopy
 from booking_migrate.stores.mongo.rollback import MongoRestored
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.lifecycle.live.test_follow import newest, started
 from tests.lifecycle.live.test_window import (
     CUTOVER,
@@ -28,7 +28,7 @@ from tests.lifecycle.test_convert_later import session
 from tests.support.booking_lines import booking, client
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 BOOKINGS = 24
 
@@ -40,8 +40,7 @@ def ready(database: Db, command: Run) -> Db:
         booking(number, exp=datetime(2099, 1, 1, tzinfo=UTC)) for number in range(BOOKINGS)
     )
     database.bookings.create_index("exp", expireAfterSeconds=0)
-    assert 0 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [0, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     return database
 
 

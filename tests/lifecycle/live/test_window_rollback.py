@@ -25,7 +25,7 @@ from booking_migrate.rollback.window_parts import WindowParts, begin_of, changes
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.mongo.live_swap import LiveSwap
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.lifecycle.live.random_application import RandomApplication
 from tests.lifecycle.live.test_follow import newest
 from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, interrupt_when_built, own
@@ -36,7 +36,7 @@ from tests.support.failpoints import Step
 from tests.support.server import Server
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 BOOKINGS = 24
 BEFORE_SWAP = [Step.FENCED, Step.DRAINED, Step.SETTLED]
@@ -50,8 +50,7 @@ def window(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Db:
     database.bookings.insert_many([*map(booking, range(BOOKINGS - 1)), booking(BOOKINGS - 1, duration=5)])
     database.bookings.create_index("clientId")
     monkeypatch.setattr(Window, "_is_over", interrupt_when_built)
-    assert 3 == command("migrate", *PLACES, "--quiet").returncode
-    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     done = command(*WINDOW, "--rejected", "carry")
     assert 0 == done.returncode, done.stderr
     assert "interrupted" == newest(command)["window"]["state"]

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 INDEX = "booking_migrate_legacy_ids"
 PLACES = ("--source", "bookings", "--target", "clients")
@@ -29,8 +29,7 @@ def names(database: Db) -> set[str]:
 def migrated(database: Db, command: Run) -> None:
     """Twelve bookings, migrated and verified, without the index, as on a server whose changes cannot be followed."""
     database.bookings.insert_many(map(booking, range(12)))
-    command("migrate", *PLACES, "--quiet")
-    command("verify", *PLACES, "--quiet")
+    command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     if INDEX in database.clients.index_information():
         database.clients.drop_index(INDEX)
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command, Ended
 from tests.lifecycle.references.conftest import IDS
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+Run = Command
 
 PLACES = ("--source", "bookings", "--target", "clients")
 CUTOVER = ("cutover", *PLACES, "--yes", "--max-outage", "60s")
@@ -41,16 +41,15 @@ def cut_over(shop: Db, command: Run) -> Db:
     for name in ("chats", "reviews", "calendar", "decoys"):
         shop[name].drop()
     shop.payments.update_many({}, {"$unset": {"itemId": ""}})
-    for arguments in (("migrate", *PLACES), ("verify", *PLACES), CUTOVER):
-        assert 0 == command(*arguments, "--quiet").returncode
+    steps = (("migrate", *PLACES), ("verify", *PLACES), CUTOVER)
+    assert [0, 0, 0] == command.once(*([*step, "--quiet"] for step in steps))
     return shop
 
 
 @pytest.mark.usefixtures("shop")
 def test_a_cutover_names_the_fields(command: Run) -> None:
     """Before its question, cutover names fields that hold ids of bookings, and the command that finds all of them."""
-    command("migrate", *PLACES, "--quiet")
-    command("verify", *PLACES, "--quiet")
+    command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     asked = command("cutover", *PLACES)
     said = " ".join(asked.stderr.split())
     done = command(*CUTOVER)
@@ -64,8 +63,7 @@ def test_a_cutover_names_the_fields(command: Run) -> None:
 
 def test_after_a_cutover_the_next_steps_name_the_rewrite(shop: Db, command: Run, tmp_path: Path) -> None:
     """The steps after a cut-over say by what old ids find their sessions, and its commands write new ids there."""
-    command("migrate", *PLACES, "--quiet")
-    command("verify", *PLACES, "--quiet")
+    command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     done = command(*CUTOVER, "--keep-index", "--json")
     report = json.loads(done.stdout)
     steps = {each["command"].split(" --")[0]: each for each in report["next_steps"] if each["command"]}
@@ -90,8 +88,7 @@ def test_a_cutover_that_completes_a_killed_one_names_the_rewrite(
     command: Run, killed: Callable[..., Any]
 ) -> None:
     """Killed right after the swap, the next cut-over completes it, and has the same steps about references as one that was not."""
-    command("migrate", *PLACES, "--quiet")
-    command("verify", *PLACES, "--quiet")
+    command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     killed(Step.SWAPPED.value, 1, *CUTOVER)
     done = command(*CUTOVER, "--json")
     report = json.loads(done.stdout)
@@ -114,8 +111,7 @@ def test_without_references_nothing_is_said(database: Db, command: Run) -> None:
     """Where no other collection holds an id of a booking, cutover does not speak of references."""
     database.bookings.insert_many(map(booking, range(8)))
     database.notes.insert_one({"text": "nothing"})
-    command("migrate", *PLACES, "--quiet")
-    command("verify", *PLACES, "--quiet")
+    command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
 
     assert "references" not in command(*CUTOVER).stderr
 
@@ -188,8 +184,7 @@ def test_rejected_and_dangling_ones_are_no_obstacle(database: Db, command: Run) 
     """References to rejected bookings and to none stay as they are anyway, so they are not in the way."""
     database.bookings.insert_many([*map(booking, range(8)), booking(9, duration=5)])
     database.payments.insert_many([{"bookingId": booking(9)["_id"]}, {"bookingId": booking(99)["_id"]}])
-    command("migrate", *PLACES, "--quiet")
-    command("verify", *PLACES, "--quiet")
+    command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
     command(*CUTOVER, "--rejected", "leave", "--quiet")
 
     assert 0 == command(*FINALIZE).returncode

@@ -20,7 +20,7 @@ from tests.support.references import new, old
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
 
-pytestmark = pytest.mark.usefixtures("just_cut_over")
+pytestmark = pytest.mark.usefixtures("cut_over")
 
 ROLLBACK = ("rollback", "--target", "clients", "--yes", "--json")
 

@@ -66,7 +66,7 @@ def test_after_a_migration_in_place(database: Db, command: Run) -> None:
     assert 0 == command("rollback", "--target", "bookings", "--yes", "--quiet").returncode
 
 
-@pytest.mark.usefixtures("just_cut_over")
+@pytest.mark.usefixtures("cut_over")
 def test_a_rollback_waits_for_the_references(database: Db, command: Run) -> None:
     """While rewritten references stand, the cut-over cannot be rolled back, and status names first what is; then it can."""
     database.orders.insert_one({"_id": 1, "b": old(1)})

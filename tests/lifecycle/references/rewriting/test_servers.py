@@ -47,7 +47,7 @@ def database(server: Server) -> Iterator[Db]:
         server.unmoved(lambda: server.client().drop_database(database.name))
 
 
-@pytest.mark.usefixtures("just_cut_over")
+@pytest.mark.usefixtures("cut_over")
 def test_the_result_is_the_same(
     server: Server, database: Db, command: Run, tables: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

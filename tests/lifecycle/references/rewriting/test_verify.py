@@ -254,7 +254,7 @@ def test_a_document_that_two_rewrites_changed_is_compared_with_both(database: Db
     assert 2 == len(report["rewrites"])
 
 
-@pytest.mark.usefixtures("just_cut_over")
+@pytest.mark.usefixtures("cut_over")
 def test_a_field_that_several_rewrites_name_is_read_once(database: Db, command: Run) -> None:
     """A field has one entry with all its values, whatever each rewrite wrote, and under which condition."""
     for more in (
