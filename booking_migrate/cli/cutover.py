@@ -36,6 +36,7 @@ from booking_migrate.cli.references_look import look_for_references, warn_of_ref
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import verification_plan
 from booking_migrate.cli.window import (
+    DEFAULT_OUTAGE,
     OutageOptions,
     check_window,
     keep_window,
@@ -59,6 +60,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import outage
 from booking_migrate.runs.commands import STOP_THE_OLD
 from booking_migrate.runs.lock import HeldLock
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import (
@@ -171,7 +173,10 @@ class CutoverOptions(OutageOptions, panel=RULES):
             "keep-index": self.keep_index,
         }
         recorded = {} if self.rejected is None else {"rejected": self.rejected}
-        recorded |= self.recorded_limits
+        if self.max_outage != DEFAULT_OUTAGE:
+            recorded["max-outage"] = self.max_outage
+        if self.attempts != Limits().attempts:
+            recorded["attempts"] = str(self.attempts)
         if self.reverse_window is not None:
             recorded["reverse-window"] = self.reverse_window
         return {**recorded, **{name: str(True) for name, is_on in switches.items() if is_on}}

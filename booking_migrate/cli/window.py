@@ -80,14 +80,6 @@ class OutageOptions(Group, panel=RULES):
         """
         return Limits(parse_outage(self.max_outage), self.attempts)
 
-    @property
-    def recorded_limits(self) -> dict[str, str]:
-        """Return the limits that are not left at their defaults, as the journal keeps them."""
-        recorded = {} if self.max_outage == DEFAULT_OUTAGE else {"max-outage": self.max_outage}
-        return (
-            recorded if self.attempts == Limits().attempts else {**recorded, "attempts": str(self.attempts)}
-        )
-
 
 def parse_outage(text: str) -> float:
     """Return the seconds of a limit such as ``500ms``.
