@@ -25,6 +25,7 @@ from tests.support.readme import ROOT
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 CONTAINERFILE = ROOT / "examples" / "container" / "Containerfile"
 JOB = ROOT / "examples" / "kubernetes" / "job.yaml"
+CONTAINERS = (ROOT / "examples" / "containers.md").read_text(encoding="utf-8")
 _PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
@@ -161,14 +162,25 @@ def test_the_job_runs_a_command_of_the_program() -> None:
 
 
 def test_the_job_tries_again_where_that_helps() -> None:
-    """Exit codes that another pod would have again end the Job; those of a run that can be resumed do not."""
+    """Every exit code is decided: those that another pod would have again end the Job, as the page says; others do not."""
     job = next(each for each in _documents() if each["kind"] == "Job")
     rules = job["spec"]["podFailurePolicy"]["rules"]
     final = {code for rule in rules if rule["action"] == "FailJob" for code in rule["onExitCodes"]["values"]}
-    again = {ExitCode.UNEXPECTED, ExitCode.CANNOT_CONNECT, ExitCode.LOCKED, ExitCode.TERMINATED}
+    again = {
+        ExitCode.UNEXPECTED,
+        ExitCode.NOT_WRITTEN,
+        ExitCode.CANNOT_CONNECT,
+        ExitCode.LOCKED,
+        ExitCode.HUNG_UP,
+        ExitCode.INTERRUPTED,
+        ExitCode.TERMINATED,
+    }
+    rejected = int(ExitCode.REJECTED)
+    others = ", ".join(map(str, sorted(final - {rejected})))
 
-    assert final <= set(map(int, ExitCode))
-    assert not final & set(map(int, again))
+    assert sorted(set(ExitCode) - {ExitCode.DONE}) == sorted([*final, *again])
+    assert f"some bookings are rejected ({rejected})" in CONTAINERS
+    assert f"({others}) | the Job fails at once" in CONTAINERS
     assert "Never" == _pod()["restartPolicy"]
     assert _pod()["securityContext"]["runAsNonRoot"]
 
