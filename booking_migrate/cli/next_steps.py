@@ -24,7 +24,7 @@ from booking_migrate.runs.commands import (
     usually_right,
 )
 from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
-from booking_migrate.stores.places import CollectionPlace, parse_place
+from booking_migrate.stores.places import CollectionPlace, StreamPlace, parse_place
 from booking_migrate.stores.readers import Absence
 from booking_migrate.stores.rejects import find_rejected
 
@@ -51,6 +51,18 @@ _TAKEN = {
     "explain": (_PLACES | _RULES) - {"archive"},
 }
 """The options of one command that another one takes with the same meaning."""
+
+_STREAM = StreamPlace().name
+_KEPT_IN = {
+    "--source": "bookings.jsonl",
+    "--users": "users.jsonl",
+    "--experts": "experts.jsonl",
+    "--target": "clients.jsonl",
+}
+"""What a file is called in a suggested command that keeps what came from a stream, or went into one."""
+
+_READS_TARGET = frozenset({"verify", "explain"})
+"""The commands for which a target that is a stream is standard input."""
 
 _ONLY_IN_PLACE = frozenset({"--archive", "--passes", "--without-transactions"})
 """What is refused without ``--in-place``."""
@@ -219,7 +231,22 @@ def similar_command(ctx: typer.Context, name: str, *words: str, without: Collect
             continue
         if option.removeprefix("--") in _TAKEN[name] and is_from(ctx, field, "COMMANDLINE"):
             typed += _words(option, ctx.params[field])
-    return f"{_PROGRAM} {name} {' '.join([*words, *map(shlex.quote, typed)])}".rstrip()
+    fed = _fed(name, typed)
+    return f"{_PROGRAM} {name} {' '.join([*words, *map(shlex.quote, typed)])}".rstrip() + fed
+
+
+def _fed(name: str, typed: list[str]) -> str:
+    """Return the end of a command line that feeds a file to standard input, if the command reads that; otherwise nothing.
+
+    Args:
+        name: the command's name.
+        typed: its options with their values; where several are standard input, all but the last become files.
+    """
+    read = _KEPT_IN.keys() - (set() if name in _READS_TARGET else {"--target"})
+    found = [at for at, word in enumerate(typed) if word == _STREAM and typed[at - 1] in read]
+    for at in found[:-1]:
+        typed[at] = _KEPT_IN[typed[at - 1]]
+    return f" < {_KEPT_IN[typed[found[-1] - 1]]}" if found else ""
 
 
 def _words(option: str, value: object) -> list[str]:
@@ -283,7 +310,9 @@ def steps_after_migrate(
             yield NextStep(text=proving, command=verify)
     elif outcome.changed:
         yield NextStep(
-            text="Running migrate again is safe at any time: it writes only what has changed. Now prove the result:",
+            text="Now prove the result, from the file that keeps it:"
+            if ctx.params["target"] == _STREAM
+            else "Running migrate again is safe at any time: it writes only what has changed. Now prove the result:",
             command=verify,
         )
 

@@ -117,6 +117,32 @@ def test_standard_streams(run_process: Callable[..., Any]) -> None:
     assert result.stderr.startswith("Migrated\n")
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "places"),
+    [
+        ("in.jsonl", "-", "--source in.jsonl --target - < clients.jsonl"),
+        ("-", "clients.jsonl", "--source - --target clients.jsonl < bookings.jsonl"),
+        ("-", "-", "--source bookings.jsonl --target - < clients.jsonl"),
+    ],
+)
+def test_the_next_step_reads_streams_from_files(
+    run_process: Callable[..., Any], workspace: Path, source: str, target: str, places: str
+) -> None:
+    """After a migration through a stream, the command that proves it does not wait for the keyboard, and proves it."""
+    done = run_process("migrate", "--source", source, "--target", target, input=SOUND)
+    said = done.stderr if target == "-" else done.stdout
+    workspace.joinpath("bookings.jsonl").write_text(SOUND, encoding="utf-8")
+    if target == "-":
+        workspace.joinpath("clients.jsonl").write_text(done.stdout, encoding="utf-8")
+    *step, command = " ".join(said.replace("\\\n", " ").split()).partition("Now prove the result")
+    words, _, fed = command[command.index("booking-migrate") :].partition(" < ")
+    verified = run_process(*words.split()[1:], input=workspace.joinpath(fed).read_text(encoding="utf-8"))
+
+    assert f"booking-migrate verify {places}" == f"{words} < {fed}"
+    assert ("writes only what has changed" in step[0]) == (target != "-")
+    assert verified.returncode == 0, verified.stderr
+
+
 def test_reports(run: Callable[..., Any], workspace: Path) -> None:
     """--report may be repeated, and every format is written."""
     names = ["r.json", "r.md", "r.html", "r.xml"]
