@@ -110,6 +110,13 @@ class Unwritable(RequestRefused):
     message = "this client's document takes no more sessions: {problem}"
 
 
+class NoRoom(RequestRefused):
+    """The document that has the session would become larger than MongoDB stores."""
+
+    http_status = 409
+    message = "the document that has this session has no room for the change"
+
+
 class Busy(RequestRefused):
     """The request could not be handled in time; it may succeed later."""
 

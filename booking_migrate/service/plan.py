@@ -221,7 +221,9 @@ class PeopleDirectory:
 
     def _experts_of(self, user_id: Any) -> tuple[Any, ...]:
         with pymongo.timeout(self._plan.seconds):
-            experts = self._experts.find(any_of(self._plan.people.expert_user, [user_id]), {"_id": 1})
+            # Texts that differ in capitals alone are different users, whatever the collection's collation says.
+            query = any_of(self._plan.people.expert_user, [user_id])
+            experts = self._experts.find(query, {"_id": 1}, collation=SIMPLE)
             return tuple(expert["_id"] for expert in experts)
 
     def expert(self, text: str) -> Expert:
@@ -232,7 +234,11 @@ class PeopleDirectory:
         """
         with pymongo.timeout(self._plan.seconds):
             for field in ("_id", self._plan.people.expert_user):
-                candidates = self._experts.find({field: {"$in": meanings(text)}}, limit=_MEANT)
+                candidates = self._experts.find(
+                    {field: {"$in": meanings(text)}},
+                    limit=_MEANT,
+                    collation=None if field == "_id" else SIMPLE,
+                )
                 found = likeliest(text, candidates, field)
                 if found is not None:
                     expert = read_expert(found, self._plan.people.expert_user, self._plan.offer)

@@ -160,6 +160,7 @@ class Repository:
             Unknown: the booking or session does not exist.
             NotYours: the caller may not do it.
             WrongState: the session's status does not allow it.
+            NoRoom: the document that has it cannot take the change.
             Busy: too many write conflicts.
         """
 
@@ -322,7 +323,9 @@ def _expert_page(
     # Of one client, some sessions may come with the whole booking, and some without.
     bookings = {_client_key(one): one.booking for one in chosen.items if "_id" in one.booking}
     lacking = {_client_key(one): one.booking for one in chosen.items if _client_key(one) not in bookings}
-    records = snapshot.records_by_client([one["clientId"] for one in lacking.values()]) if lacking else {}
+    # A document of the application may lack the client: no other document is of that client, too.
+    clients = [one["clientId"] for one in lacking.values() if is_client_id(one["clientId"])]
+    records = snapshot.records_by_client(clients) if clients else {}
     for key, booking in lacking.items():
         view = records[key].view() if key in records else None
         bookings[key] = booking if view is None else view.owner

@@ -29,12 +29,13 @@ from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.session import CLIENT_FIELDS, Booking, Converter, People, Session, read_booking
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.service.appointment import BLOCKING, dates_near
-from booking_migrate.service.errors import Busy
+from booking_migrate.service.errors import Busy, NoRoom
 from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.view import LISTED_FIELDS, ClientView, ListedSession, seen_by_experts, view_of
 from booking_migrate.stores.mongo.codes import (
     DUPLICATE_KEY,
     NO_SNAPSHOT,
+    TOO_LARGE,
     TRANSIENT_TRANSACTION,
     UNKNOWN_COMMIT,
     WRITE_CONFLICT,
@@ -275,6 +276,7 @@ def in_transaction(
 
     Raises:
         Busy: too many write conflicts, or the collection refuses writes during a cut-over.
+        NoRoom: a document would become larger than MongoDB stores.
     """
 
     def attempt(deadline: float) -> Result:
@@ -283,6 +285,8 @@ def in_transaction(
         except OperationFailure as error:
             if WRITES_REFUSED & _codes(error):
                 raise Busy("bookings cannot be changed at the moment", retry_after=5) from None
+            if TOO_LARGE & _codes(error):
+                raise NoRoom from None
             raise
 
     return _persist(attempt, _CONTENTION, seconds)

@@ -204,12 +204,14 @@ class Filters:
 
     def admits(self, fields: Document) -> bool:
         """Return whether a decoded session passes all filters."""
-        if self.statuses and fields.get("status", DEFAULT_STATUS) not in self.statuses:
-            return False
-        if self.payment_statuses and fields.get("paymentStatus", DEFAULT_STATUS) not in self.payment_statuses:
-            return False
-        if self.session_types and fields.get("sessionType") not in self.session_types:
-            return False
+        for wanted, found in (
+            (self.statuses, fields.get("status", DEFAULT_STATUS)),
+            (self.payment_statuses, fields.get("paymentStatus", DEFAULT_STATUS)),
+            (self.session_types, fields.get("sessionType")),
+        ):
+            # The application may have stored a value that cannot be looked up in a set.
+            if wanted and not (type(found) is str and found in wanted):
+                return False
         if self.expert_keys is not None and sort_key(fields.get("expertId")) not in self.expert_keys:
             return False
         return self._is_in_range(fields.get("scheduledDate"))

@@ -10,6 +10,7 @@ from pymongo.database import Database
 
 from booking_migrate.service.appointment import Action
 from booking_migrate.service.errors import BadValue, NotYours, SlotTaken, Unknown
+from booking_migrate.service.plan import ServiceCollections, ServicePlan
 from booking_migrate.service.repository import Repository
 from tests.support.bookings import ABSENT, DAY
 from tests.support.platform import (
@@ -224,3 +225,19 @@ def test_a_slot_is_free_again(repository: Repository, platform: Settle, state: S
     repository.change(caller, document(0), first.session.session_id, Action.CANCEL)
 
     assert "pending" == book(repository, 1).session.fields["status"]
+
+
+def test_a_user_is_the_expert_that_has_exactly_its_id(
+    empty_database: Db, empty_collections: ServiceCollections
+) -> None:
+    """In a collection that does not tell capitals apart, another user's expert stays another user's."""
+    empty_database.create_collection("experts", collation={"locale": "en", "strength": 1})
+    empty_database.experts.insert_one(an_expert(0, userId="ANNA"))
+    empty_database.users.insert_many([{**a_user(100), "_id": name} for name in ("anna", "ANNA")])
+    people = Repository(empty_collections, ServicePlan()).people
+
+    assert () == people.caller("anna").expert_ids
+    assert (expert(0),) == people.caller("ANNA").expert_ids
+    assert expert(0) == people.expert("ANNA").expert_id
+    with pytest.raises(Unknown):
+        people.expert("anna")

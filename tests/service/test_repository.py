@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from bson import encode
 from bson.datetime_ms import DatetimeMS
 from bson.objectid import ObjectId
+from bson.regex import Regex
+from pymongo.common import MAX_BSON_SIZE
 from pymongo.database import Database
 
+from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.ids import client_document_id, session_id
 from booking_migrate.service.appointment import Action, Role
-from booking_migrate.service.errors import NotYours, Unknown, Unwritable, WrongState
+from booking_migrate.service.errors import NoRoom, NotYours, Unknown, Unwritable, WrongState
 from booking_migrate.service.repository import Repository
 from booking_migrate.service.view import Filters, Order
 from tests.support.platform import (
@@ -25,6 +29,7 @@ from tests.support.platform import (
     migrate_some,
     old_bookings,
     user,
+    wish,
 )
 from tests.support.server import Server
 
@@ -201,7 +206,15 @@ def test_a_document_may_not_grow_for_ever(database: Db, repository: Repository, 
 
 
 @pytest.mark.parametrize(
-    "element", [5, None, {}, {"sessionId": 5}, {"expertId": expert(0), "price": "x", "scheduledDate": 1}]
+    "element",
+    [
+        5,
+        None,
+        {},
+        {"sessionId": 5},
+        {"expertId": expert(0), "price": "x", "scheduledDate": 1},
+        {"expertId": expert(0), "status": ["pending"], "paymentStatus": {}, "sessionType": Regex("chat")},
+    ],
 )
 def test_odd_sessions_disturb_nobody(
     database: Db, repository: Repository, platform: Settle, element: Any
@@ -215,7 +228,56 @@ def test_odd_sessions_disturb_nobody(
     caller = repository.people.caller(str(user(6)))
     assert 2 == len(repository.find(caller, document(6)).sessions)
     assert 2 == repository.list(caller, Role.CLIENT, Filters(), Order.PRICE, page=1, limit=5).total
+    for filters in (
+        Filters(statuses=frozenset({"pending"})),
+        Filters(payment_statuses=frozenset({"pending"})),
+        Filters(session_types=frozenset({"chat"})),
+    ):
+        page = repository.list(caller, Role.CLIENT, filters, Order.DATE, page=1, limit=5)
+        assert DatetimeMS(wish().scheduled_date) in [one.session.get("scheduledDate") for one in page.items]
     assert answers(repository)
+
+
+def test_a_document_without_a_client_disturbs_no_expert(
+    database: Db, repository: Repository, platform: Settle
+) -> None:
+    """The sessions of a document that says no client are in the list of their expert, beside all others."""
+    platform()
+    caller = repository.people.caller(str(user(100)))
+    before = repository.list(caller, Role.EXPERT, Filters(), Order.DATE, page=1, limit=100)
+    stray = {"sessionId": ObjectId(), "expertId": expert(0)}
+    database.bookings.insert_one({"sessions": [stray]})
+    page = repository.list(caller, Role.EXPERT, Filters(), Order.DATE, page=1, limit=100)
+
+    assert [stray, *(one.session for one in before.items)] == [one.session for one in page.items]
+    assert [{"clientId": None}, *(one.booking for one in before.items)] == [one.booking for one in page.items]
+
+
+def test_a_full_document_takes_no_reason(database: Db, repository: Repository, platform: Settle) -> None:
+    """A change that would make a document larger than MongoDB stores is refused as such, and the document stays as it is."""
+    session = {
+        "sessionId": ObjectId(),
+        "expertId": expert(0),
+        "status": "pending",
+        "updatedAt": DatetimeMS(0),
+    }
+    full = {
+        "_id": 1,
+        "clientId": user(6),
+        "sessions": [session],
+        "totalSessions": 1,
+        "totalSpent": 0,
+        "pad": "",
+    }
+    full["pad"] = "x" * (MAX_BSON_SIZE - 100 - len(encode(full, codec_options=CODEC)))
+    platform()
+    database.bookings.insert_one(full)
+    caller = repository.people.caller(str(user(6)))
+    with pytest.raises(NoRoom):
+        repository.change(caller, "1", session["sessionId"], Action.CANCEL, "x" * 500)
+
+    [unchanged] = database.get_collection("bookings", CODEC).find({"_id": 1})
+    assert full == unchanged
 
 
 def test_clients_whose_ids_are_no_object_ids(database: Db, repository: Repository, platform: Settle) -> None:

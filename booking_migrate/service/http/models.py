@@ -27,6 +27,12 @@ def _check_date(text: str) -> str:
     return text
 
 
+def _check_text(text: str) -> str:
+    # JSON can spell half of a pair of UTF-16 units, which is no character: the database does not store it.
+    text.encode()
+    return text
+
+
 def milliseconds_of(text: str) -> int:
     """Return a date (``YYYY-MM-DD``) in milliseconds since 1970."""
     midnight = datetime.combine(date.fromisoformat(text), datetime.min.time(), UTC)
@@ -47,6 +53,7 @@ SessionId = Annotated[
     Field(description="24 hex digits", examples=["68b61bd7a4c0bf9eaab38ee6"]),
 ]
 Word = Annotated[str, StringConstraints(min_length=1, max_length=_LONGEST_WORD)]
+Text = Annotated[str, AfterValidator(_check_text)]
 Words = Annotated[list[Word], Field(max_length=_MOST_WORDS)]
 Date = Annotated[
     str,
@@ -74,7 +81,7 @@ class BookingRequest(_Request):
     duration: int = Field(ge=1, le=MINUTES_A_DAY, description="minutes", examples=[30])
     scheduled_date: Date
     start_time: Time
-    notes: str | None = Field(
+    notes: Text | None = Field(
         default=None, description="at most 1000 UTF-16 units", examples=["Service: Resume Review"]
     )
 
@@ -88,7 +95,7 @@ class SessionRequest(_Request):
 class CancelRequest(SessionRequest):
     """The session to cancel, and the reason."""
 
-    reason: str | None = Field(default=None, description="at most 500 UTF-16 units")
+    reason: Text | None = Field(default=None, description="at most 500 UTF-16 units")
 
 
 class ListRequest(BaseModel):

@@ -28,18 +28,18 @@ DUPLICATE_KEY = 11000
 INVALID_DOCUMENT = 121
 """A validator refuses a document."""
 
-OF_ONE_DOCUMENT = frozenset(
+TOO_LARGE = frozenset({10334, 17419, 17420})
+"""BSONObjectTooLarge, and what an update says of a document that would be too large after it."""
+
+OF_ONE_DOCUMENT = TOO_LARGE | frozenset(
     {
         DUPLICATE_KEY,
         INVALID_DOCUMENT,
         PATH_NOT_VIABLE,
         66,  # ImmutableField
         171,  # CannotIndexParallelArrays
-        10334,  # BSONObjectTooLarge
         16755,  # Location16755: an index cannot take the value as a place on earth
         17280,  # KeyTooLong
-        17419,  # Location17419: a document would be too large after an update
-        17420,  # Location17420: likewise
     }
 )
 """The server refuses a single document: others are not concerned."""
