@@ -65,8 +65,13 @@ def restored(run_id: str) -> str:
 
 
 def map_beside(name: str) -> str:
-    """Return the collection in which a map of old ids is built before it takes the name that the user has chosen."""
-    return f"{_PREFIX}map_{name}"
+    """Return a collection in which a map of old ids is built before it takes the name that the user has chosen: another one each time."""
+    return f"{_PREFIX}map_{name}_{secrets.token_hex(6)}"
+
+
+def maps_beside(name: str) -> str:
+    """Return a regular expression that matches the names of `map_beside` for a map, also those of earlier versions, and no others."""
+    return rf"^{_PREFIX}map_{re.escape(name)}(_[0-9a-f]{{12}})?$"
 
 
 def records_pattern() -> str:

@@ -212,6 +212,42 @@ def test_what_a_killed_process_left(server: Server, database: Db) -> None:
     assert [COLLECTION] == database.list_collection_names()
 
 
+def test_two_processes_that_write_one_map(server: Server, database: Db) -> None:
+    """Of two that write the same map at a time the earlier one ends, whatever it has written when; the later one's map is whole."""
+    with closing(Connection(server.uri, database.name)) as connection:
+        earlier, later = (open_map(parse_map_place(COLLECTION), connection, overwrite=False) for _ in "12")
+        earlier.prepare()
+        earlier.write(entries(3)[:1])
+        later.prepare()
+        earlier.write(entries(3)[1:])
+        with pytest.raises(WriteFailed):
+            earlier.finish()
+        assert COLLECTION not in database.list_collection_names()
+        earlier.abandon()
+        later.write(entries(3))
+        assert later.finish()
+
+    assert [entry.legacy_id for entry in entries(3)] == [each["_id"] for each in database[COLLECTION].find()]
+    assert [COLLECTION] == database.list_collection_names()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_others_put_there_meanwhile_is_not_replaced(
+    server: Server, database: Db, *, overwrite: bool
+) -> None:
+    """A collection that appears while its map is written is looked at before it is replaced."""
+    with closing(Connection(server.uri, database.name)) as connection:
+        place = open_map(parse_map_place(COLLECTION), connection, overwrite=overwrite)
+        place.prepare()
+        place.write(entries(2))
+        database[COLLECTION].insert_one({"_id": 1, "amount": 5})
+        with pytest.raises(NotAMap):
+            place.finish()
+        place.abandon()
+
+    assert [{"_id": 1, "amount": 5}] == list(database[COLLECTION].find())
+
+
 def test_old_ids_that_come_twice(server: Server, database: Db) -> None:
     """In a collection the first of several entries of one old id stays, and the others are counted."""
     first, other = entries(2)

@@ -1,6 +1,7 @@
 """A map as a collection: `_id` is the old id, so that looking one up needs no index but the one that every collection has.
 
-It is written under another name and renamed, so that readers never see half of it, nor of the one before.
+It is written under another name and renamed, so that readers never see half of it, nor of the one before. That name is this process's
+own: of two that write one map, the later one ends the earlier one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,11 @@ from typing_extensions import override
 from booking_migrate.bson.document import write_fields
 from booking_migrate.errors import MapExists, NotAMap, UnusablePlace, WriteFailed
 from booking_migrate.stores.booking_map import NAMES, BookingMap, MapEntry
-from booking_migrate.stores.mongo.administration import create, rename
+from booking_migrate.stores.mongo.administration import create, identity, rename
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import find_raw, insert_absent
-from booking_migrate.stores.own_collections import map_beside
+from booking_migrate.stores.own_collections import map_beside, maps_beside
 
 _FIELDS = ("_id", *NAMES[1:])
 _VALIDATOR: Mapping[str, Any] = {
@@ -47,7 +48,9 @@ class MapCollection(BookingMap):
         self._beside = collection.database[map_beside(collection.name)]
         self._overwrite = overwrite
         self._has_begun = False
-        self._is_there = False
+        self._identity: str | None = None
+        """What identifies the collection that was made: another process may drop it."""
+
         self._written = 0
         self.repeated = 0
 
@@ -56,11 +59,15 @@ class MapCollection(BookingMap):
         listed = describe(self._collection)
         if listed is not None and listed["type"] != "collection":
             raise UnusablePlace(self.name, f"it is a {listed['type']}")
-        self._is_there = self._holds_map()
+        self._holds_map()
         self._has_begun = True
-        # What a killed process has left.
-        write(self._beside, self._beside.drop)
+        database = self._collection.database
+        named = {"name": {"$regex": maps_beside(self.name)}}
+        # What killed processes have left, and what an earlier one still writes.
+        for each in read(self._collection, lambda: database.list_collection_names(filter=named)):
+            write(database[each], database[each].drop)
         create(self._beside, validator=_VALIDATOR)
+        self._identity = identity(self._beside)
 
     def _holds_map(self) -> bool:
         """Return whether the collection holds a map; refuse one that holds anything else."""
@@ -80,10 +87,11 @@ class MapCollection(BookingMap):
     @override
     def finish(self) -> bool:
         there = read(self._beside, lambda: self._beside.count_documents({}))
-        if there > self._written:
-            raise WriteFailed(self.name, f"another process wrote to {self._beside.name}")
+        if self._identity is None or identity(self._beside) != self._identity:
+            raise WriteFailed(self.name, "another process writes this map, too, and began later")
         self.repeated = self._written - there
-        if self._is_there:
+        # Others may have written it since the beginning.
+        if self._holds_map():
             if read(self._beside, self._is_same):
                 self.abandon()
                 return False
