@@ -93,6 +93,15 @@ class DocumentIdToClient(Refused):
     )
 
 
+class DocumentIdInCapped(Refused):
+    """The `_id` of a document of a capped collection cannot be replaced: the inserted document would push out another one."""
+
+    field: str
+    effect = "Nothing was changed."
+    message = "{field} cannot be rewritten: its collection is capped, and a document inserted with its new _id would push out another one"
+    hint = "Leave it as it is, with the option --exclude {field}"
+
+
 class ReferringCollectionGone(Refused):
     """A collection with references was dropped or renamed while it was rewritten."""
 

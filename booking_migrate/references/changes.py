@@ -129,11 +129,11 @@ def plan_change(found: Found, known: Known, tally: Tally) -> Planned | None:
     )
     if not changes:
         return None
-    change = DocumentChange(identity_of(raw), sha256(raw).digest(), _with_whole_id(raw, changes))
+    change = DocumentChange(identity_of(raw), sha256(raw).digest(), with_whole_id(raw, changes))
     return Planned(change, guard, raw)
 
 
-def _with_whole_id(raw: bytes, changes: Sequence[FieldChange]) -> tuple[FieldChange, ...]:
+def with_whole_id(raw: bytes, changes: Sequence[FieldChange]) -> tuple[FieldChange, ...]:
     """Return changes of which those within the `_id` are, for each field, one of the `_id` as a whole: it is replaced, not updated."""
     inside = [each for each in changes if each.path.startswith(_IN_DOCUMENT_ID)]
     if not inside:

@@ -11,8 +11,9 @@ from booking_migrate.domain.ids import booking_of_session
 from booking_migrate.errors import ReferenceContended
 from booking_migrate.events import Advanced, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
-from booking_migrate.references.changes import find
+from booking_migrate.references.changes import find, with_whole_id
 from booking_migrate.references.fields import ReferenceField
+from booking_migrate.references.preconditions import check_capped
 from booking_migrate.references.restoring import MOST_ROUNDS, Restorer, UndoOfReferences, UndoPlan
 from booking_migrate.references.values import replaced
 from booking_migrate.references.writer import EXACT_FROM, Place
@@ -25,6 +26,7 @@ _PENDING = 20_000
 """How many documents with session ids of which no booking is known are looked at together."""
 
 _NOT_COMPUTED = "it has the sessionId of a session whose booking cannot be computed: its _id is not an ObjectId, or it had none"
+_TWICE = "a name on the way to its reference occurs twice in it, of which the server changes only one"
 _TAKEN = "another document has its old _id now"
 
 
@@ -47,6 +49,11 @@ class _Computing:
         self.outcome = UndoOfReferences(is_computed=True)
 
     def run(self) -> None:
+        """Restore what can be computed.
+
+        Raises:
+            DocumentIdInCapped: documents would be lost; nothing was written.
+        """
         by_collection: dict[str, list[ReferenceField]] = {}
         for each in self._plan.fields:
             if each.to.is_shared:
@@ -54,6 +61,11 @@ class _Computing:
                 self._plan.listener.notify(Warned(reason))
             else:
                 by_collection.setdefault(each.collection, []).append(each)
+        for name, fields in by_collection.items():
+            facts = self._restorer.place(name).reader.facts()
+            if facts is not None:
+                for each in fields:
+                    check_capped(each, facts)
         for name, fields in by_collection.items():
             place = self._restorer.place(name)
             self._plan.listener.notify(
@@ -91,18 +103,21 @@ class _Computing:
         self, fields: Sequence[ReferenceField], raws: Sequence[bytes], *, is_first: bool
     ) -> list[tuple[DocumentChange, bytes, Sequence[FieldChange]]]:
         """Return what changes in documents; session ids of which no booking is known are pending, the first time."""
-        found = [(raw, find(raw, fields).values) for raw in raws]
-        ids = [each for _raw, values in found for _of, value in values for each in value.old_ids]
+        found = [find(raw, fields) for raw in raws]
+        ids = [each for one in found for _of, value in one.values for each in value.old_ids]
         olds = self._olds([each for each in ids if type(each) is ObjectId])
         changes: list[tuple[DocumentChange, bytes, Sequence[FieldChange]]] = []
-        for raw, values in found:
+        for raw, values, is_ambiguous in found:
             made = [
                 FieldChange(of.field, value.path, value.value, after)
                 for of, value in values
                 if (after := replaced(value.value, olds)) != value.value
             ]
-            if made:
-                changes.append((DocumentChange(identity_of(raw), b"", tuple(made)), raw, made))
+            if made and is_ambiguous:
+                self.outcome.leave(fields[0].collection, {identity_of(raw): _TWICE})
+            elif made:
+                whole = with_whole_id(raw, made)
+                changes.append((DocumentChange(identity_of(raw), b"", whole), raw, whole))
             unknown = [each for _of, value in values for each in value.old_ids if sort_key(each) not in olds]
             if is_first and (new := [each for each in unknown if type(each) is ObjectId]):
                 self._pending.append((fields[0].collection, identity_of(raw), new))

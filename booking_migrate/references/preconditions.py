@@ -4,7 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
 
-from booking_migrate.errors import DocumentIdToClient, PlaceNotFound, UniqueIndexInTheWay, UnusablePlace
+from booking_migrate.errors import (
+    DocumentIdInCapped,
+    DocumentIdToClient,
+    PlaceNotFound,
+    UniqueIndexInTheWay,
+    UnusablePlace,
+)
 from booking_migrate.references.changes import Planned
 from booking_migrate.references.fields import ReferenceField
 from booking_migrate.references.positions import rebuilt
@@ -29,6 +35,7 @@ def check_collections(fields: Sequence[ReferenceField], places: Mapping[str, Pla
     Raises:
         PlaceNotFound, UnusablePlace: a collection does not exist, or is not a plain one.
         UniqueIndexInTheWay, DocumentIdToClient: several bookings would get the same id where each has to have its own.
+        DocumentIdInCapped: documents would be lost.
     """
     for name, place in places.items():
         facts = place.reader.facts()
@@ -39,6 +46,17 @@ def check_collections(fields: Sequence[ReferenceField], places: Mapping[str, Pla
         for each in fields:
             if each.collection == name:
                 _check_unique(each, facts)
+                check_capped(each, facts)
+
+
+def check_capped(field: ReferenceField, facts: CollectionFacts) -> None:
+    """Refuse an `_id` of a capped collection, to which the server adds at the cost of its oldest documents.
+
+    Raises:
+        DocumentIdInCapped: it is one.
+    """
+    if _is_document_id(field) and facts.options.get("capped"):
+        raise DocumentIdInCapped(field.full_name)
 
 
 def check_validators(places: Mapping[str, Place], plan: PlanDocuments, *, written: Collection[str]) -> None:
@@ -58,9 +76,12 @@ def check_validators(places: Mapping[str, Place], plan: PlanDocuments, *, writte
             _check_validator(place, partial(plan, name))
 
 
+def _is_document_id(field: ReferenceField) -> bool:
+    return f"{field.field}.".startswith("_id.")
+
+
 def _check_unique(field: ReferenceField, facts: CollectionFacts) -> None:
-    is_document_id = f"{field.field}.".startswith("_id.")
-    if is_document_id and field.to.is_shared:
+    if _is_document_id(field) and field.to.is_shared:
         raise DocumentIdToClient(facts.name)
     for path, new in {field.field: field.to, **field.add}.items():
         for index in facts.indexes:

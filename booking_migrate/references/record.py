@@ -136,7 +136,7 @@ def begun(plan: "RewritePlan") -> RewriteRecord:
     """Record a new rewrite, unless something is in its way that is known before the first write.
 
     Raises:
-        PlaceNotFound, UnusablePlace, UniqueIndexInTheWay, DocumentIdToClient, ReferencesRefused: as `preconditions` says.
+        PlaceNotFound, UnusablePlace, UniqueIndexInTheWay, DocumentIdToClient, DocumentIdInCapped, ReferencesRefused: as `preconditions` says.
     """
     check_collections(plan.fields, plan.places)
     plan.index_old_ids()

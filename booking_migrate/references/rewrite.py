@@ -114,7 +114,7 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
     Raises:
         TargetBusy: another process rewrites or undoes references.
         OtherRewriteOpen: one with other fields is not complete.
-        UniqueIndexInTheWay, DocumentIdToClient: refused before the first write.
+        UniqueIndexInTheWay, DocumentIdToClient, DocumentIdInCapped: refused before the first write.
         ReferencesRefused: the server refuses a document for a cause that may concern all; it is named, and what was written is recorded.
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """

@@ -241,7 +241,7 @@ def test_odd_sessions_disturb_nobody(
 def test_a_document_without_a_client_disturbs_no_expert(
     database: Db, repository: Repository, platform: Settle
 ) -> None:
-    """The sessions of a document that says no client are in the list of their expert, beside all others."""
+    """The sessions of a document without a client are in the list of their expert, beside all others."""
     platform()
     caller = repository.people.caller(str(user(100)))
     before = repository.list(caller, Role.EXPERT, Filters(), Order.DATE, page=1, limit=100)
@@ -255,8 +255,9 @@ def test_a_document_without_a_client_disturbs_no_expert(
 
 def test_a_full_document_takes_no_reason(database: Db, repository: Repository, platform: Settle) -> None:
     """A change that would make a document larger than MongoDB stores is refused as such, and the document stays as it is."""
+    own_id = ObjectId()
     session = {
-        "sessionId": ObjectId(),
+        "sessionId": own_id,
         "expertId": expert(0),
         "status": "pending",
         "updatedAt": DatetimeMS(0),
@@ -274,7 +275,7 @@ def test_a_full_document_takes_no_reason(database: Db, repository: Repository, p
     database.bookings.insert_one(full)
     caller = repository.people.caller(str(user(6)))
     with pytest.raises(NoRoom):
-        repository.change(caller, "1", session["sessionId"], Action.CANCEL, "x" * 500)
+        repository.change(caller, "1", own_id, Action.CANCEL, "x" * 500)
 
     [unchanged] = database.get_collection("bookings", CODEC).find({"_id": 1})
     assert full == unchanged

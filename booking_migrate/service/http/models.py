@@ -28,7 +28,7 @@ def _check_date(text: str) -> str:
 
 
 def _check_text(text: str) -> str:
-    # JSON can spell half of a pair of UTF-16 units, which is no character: the database does not store it.
+    # JSON can spell half of a pair of UTF-16 units, which the database does not store.
     text.encode()
     return text
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from bson import Int64
 from bson.objectid import ObjectId
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
+from booking_migrate.bson.document import element_of, wrap
 from booking_migrate.domain.ids import client_document_id
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
@@ -149,3 +151,24 @@ def test_computing_in_a_field_that_is_not_there_is_refused(database: Db, command
     assert "--field payments.bookingId" in json.loads(misspelt.stdout)["error"]["hint"]
     assert "holds the bookings themselves" in json.loads(own.stdout)["error"]["message"]
     assert before == hashes(database)
+
+
+def test_what_is_computed_within_an_id_and_beside_names_that_occur_twice(database: Db, command: Run) -> None:
+    """Without a journal, an id within the `_id` of a document is restored; a document with a name twice is left, and listed."""
+    twice = [element_of("_id", 1), element_of("b", new(1)), element_of("b", new(2))]
+    hidden = [element_of("_id", 2), element_of("b", "x"), element_of("b", new(3))]
+    within: list[Any] = [{"_id": {"b": old(n), "d": 1}, "b": old(n), "n": n} for n in (4, 5)]
+    database.orders.insert_many([RawBSONDocument(wrap(twice)), RawBSONDocument(wrap(hidden)), *within])
+    before = hashes(database)["orders"]
+    fields = ("--field", "orders._id.b", "--field", "orders.b")
+    command(*REWRITE, *fields)
+    assert [new(4), new(5)] == [each["b"] for each in database.orders.find({"_id.d": 1}).sort("n", 1)]
+    database.booking_migrate_references.drop()
+    database.booking_migrate_reference_notes.drop()
+    done = command(*UNDO, *fields)
+
+    assert 3 == done.returncode, done.stderr
+    assert before == hashes(database)["orders"]
+    counted = json.loads(done.stdout)["references"]
+    assert (2, 2) == (counted["documents"], counted["left"])
+    assert {"1", "2"} == {each["document_id"] for each in counted["left_samples"]}
