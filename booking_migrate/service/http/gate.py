@@ -224,8 +224,7 @@ def read_rules(environment: Mapping[str, str]) -> TokenRules | None:
     Raises:
         BadConfiguration: the key cannot be used, or does not fit the algorithm.
     """
-    # Many places that set variables allow a single line only.
-    key = environment.get(KEY, "").replace("\\n", "\n")
+    key = environment.get(KEY, "")
     if not key:
         return None
     is_pem = "-----BEGIN" in key
@@ -246,7 +245,8 @@ def _read_public_key(text: str) -> Any:
             KEY, "this is a private key; use the public key, which is enough to check tokens"
         )
     try:
-        key = load_pem_public_key(text.strip().encode())
+        # Many places that set variables allow a single line only.
+        key = load_pem_public_key(text.replace("\\n", "\n").strip().encode())
     except (ValueError, UnsupportedAlgorithm):
         raise BadConfiguration(KEY, "this is not a public key in PEM") from None
     if not isinstance(key, RSAPublicKey) or key.key_size < _SHORTEST_RSA:

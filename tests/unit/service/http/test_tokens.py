@@ -45,6 +45,7 @@ def rules(**environment: str) -> TokenRules:
     ("key", "signing", "algorithm"),
     [
         pytest.param(SECRET, SECRET, "HS256", id="a secret"),
+        pytest.param(f"{SECRET}\\n", f"{SECRET}\\n", "HS256", id="a secret with a backslash"),
         pytest.param(PUBLIC, PRIVATE, "RS256", id="a public key"),
         pytest.param(PUBLIC.replace("\n", "\\n"), PRIVATE, "RS256", id="a public key in one line"),
     ],
