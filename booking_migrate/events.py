@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from booking_migrate.quantities import moment
+
 
 @dataclass(frozen=True, slots=True)
 class PhaseStarted:
@@ -121,7 +123,7 @@ class Paused:
     @property
     def text(self) -> str:
         """Return it in a few words."""
-        return f"paused by {self.by} since {self.since:%Y-%m-%d %H:%M:%S} UTC"
+        return f"paused by {self.by} since {moment(self.since)}"
 
 
 @dataclass(frozen=True, slots=True)

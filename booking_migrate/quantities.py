@@ -1,7 +1,8 @@
-"""Counts and sizes as text, and the words that agree with them."""
+"""Counts, sizes and points in time as text, and the words that agree with them."""
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 _CHOICES = re.compile(r"\{([^{}|]*)\|([^{}|]*)\}")
 """The words of a text for one thing and for several."""
@@ -32,6 +33,16 @@ def alternatives(words: Sequence[str]) -> str:
     """Return ``a``, ``a or b``, ``a, b or c``."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def moment(time: datetime) -> str:
+    """Return a point in time in UTC, to the second: ``2026-03-01 09:30:00 UTC``."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def clock(time: datetime) -> str:
+    """Return a point in time that is near, in UTC: ``09:30:00 UTC``."""
+    return f"{time:%H:%M:%S} UTC"
 
 
 _SPANS: Mapping[float, str] = {30: "half a minute", 60: "a minute"}

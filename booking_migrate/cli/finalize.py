@@ -36,7 +36,7 @@ from booking_migrate.errors import NotConfirmed, PartOfCutover
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.in_place.finalize import FinalizeOutcome
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import clock, grouped, plural
 from booking_migrate.references.keep import keep_index
 from booking_migrate.references.remaining import Unseen, Why
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
@@ -321,7 +321,7 @@ def _question(
     names = " and ".join(dropped) or run.legacy
     said = [f"{proven}drops {names}", ended]
     if is_kept:
-        said.append(f"its reverse window, open until {run.window['ends_at']:%H:%M:%S} UTC, ends")
+        said.append(f"its reverse window, open until {clock(run.window['ends_at'])}, ends")
     elif run.window:
         said.append("its reverse window, which can be continued by cutover, ends")
     if found is not None and (found.carried or found.later):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import typer
 
+from booking_migrate.cli.app import all_commands
 from booking_migrate.cli.parameters import WORDS, is_from
 from booking_migrate.domain.contract import WAIVABLE
 from booking_migrate.domain.rejection import NOT_FOUND, ConflictPolicy, Reason
@@ -33,8 +34,11 @@ _PROGRAM = "booking-migrate"
 _URI = "'URI'"
 """Stands for the connection string, which may hold a password; a real one needs the quotes."""
 
-_VERBS = "init|dry-run|migrate|verify|cutover|rollback|finalize|view create|view drop|status|explain|service-indexes|serve|preflight|control|references [a-z]+"
-_COMMAND = re.compile(rf"({_PROGRAM} (?:{_VERBS})(?![\w-]))((?:(?!{_PROGRAM} )[^\n])*)")
+_LOCAL = frozenset({"audit-code", "schema"})
+"""The commands that have no database to be completed with."""
+
+_NAMES = "|".join(sorted(all_commands().keys() - _LOCAL))
+_COMMAND = re.compile(rf"({_PROGRAM} (?:{_NAMES})(?: create| drop)?(?![\w-]))((?:(?!{_PROGRAM} )[^\n])*)")
 """A command, and what follows it up to the next one or the end of the line."""
 
 _PLACES = frozenset({"source", "target", "archive", "users", "experts", "rejects", "json-format"})

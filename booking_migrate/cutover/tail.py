@@ -20,6 +20,7 @@ from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.engine import Engine, TimedPlaces
 from booking_migrate.follow.part import Kept
 from booking_migrate.follow.selection import groups
+from booking_migrate.quantities import clock
 from booking_migrate.runs.provenance import Authorship, PointHistory
 from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, Role
 from booking_migrate.stores.ports import Replacement
@@ -144,7 +145,7 @@ def _unread(parts: TailParts, fenced: Timestamp, why: str) -> str:
     live, kept = parts.places.target.name, parts.places.source.name
     return (
         f"what passed the fence is not known ({why}): bookings that were deleted, or written by bypassing validation, between "
-        f"{fenced.as_datetime():%H:%M:%S} UTC and the swap are in {live} and {kept} as they were before. "
+        f"{clock(fenced.as_datetime())} and the swap are in {live} and {kept} as they were before. "
         "Compare both with verify, and ask what was deleted then."
     )
 

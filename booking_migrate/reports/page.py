@@ -7,6 +7,7 @@ Texts come from a report and are harmless: one line each, nothing that does not 
 from dataclasses import dataclass
 from enum import Enum
 
+from booking_migrate.quantities import moment
 from booking_migrate.reports.model import NextStep, Report
 from booking_migrate.reports.text import options_line, samples
 
@@ -239,7 +240,7 @@ class Page:
         """Return when, where and how it ran; what is not known is left out."""
         report = self.report
         known = {
-            "began": None if report.started_at is None else f"{report.started_at:%Y-%m-%d %H:%M:%S} UTC",
+            "began": None if report.started_at is None else moment(report.started_at),
             "database": report.database,
             "server": report.host,
             "options": options_line(report.options),

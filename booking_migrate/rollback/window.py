@@ -25,6 +25,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.follow.follower import Follower, Round
+from booking_migrate.quantities import clock
 from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import rollback_of
@@ -139,7 +140,7 @@ class Window:
         if self._is_over():
             return self._expire()
         follower = self._opened()
-        until = f"{self.ends_at:%H:%M:%S} UTC"
+        until = clock(self.ends_at)
         label = f"keeping a rollback ready until {until}"
         self._listener.notify(PhaseStarted(label, None))
         is_announced = False
@@ -171,7 +172,7 @@ class Window:
         self._close()
         self._listener.notify(
             Announced(
-                f"the reverse window has ended at {self.ends_at:%H:%M:%S} UTC: a rollback refuses writes while it restores "
+                f"the reverse window has ended at {clock(self.ends_at)}: a rollback refuses writes while it restores "
                 "everything"
             )
         )

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
+from booking_migrate.quantities import moment
 from booking_migrate.runs.commands import (
     UNDO,
     PossibleCommand,
@@ -344,9 +345,7 @@ def not_finished(run: RunRecord) -> UnfinishedRun:
         run.run_id,
         in_words(run.state),
         commands,
-        ""
-        if run.fenced_at is None
-        else f"{run.source} has refused writes since {run.fenced_at:%Y-%m-%d %H:%M:%S} UTC",
+        "" if run.fenced_at is None else f"{run.source} has refused writes since {moment(run.fenced_at)}",
     )
 
 

@@ -161,6 +161,18 @@ def test_names_are_in_the_files_of_their_row(row: str) -> None:
     )
 
 
+def test_points_in_time_are_worded_in_one_place() -> None:
+    """Only `quantities` decides how a point in time is shown: in which zone, and how precisely."""
+    found = [
+        f"{path.relative_to(PACKAGE)}: {line.strip()}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if path.name != "quantities.py" and re.search(r"%[HT][^}]*\} ?UTC", line)
+    ]
+
+    assert [] == found
+
+
 def _functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """The functions of a module, each with the lines of its statements; signature and docstring do not count."""
     for node in ast.walk(tree):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from booking_migrate.quantities import moment
 from booking_migrate.reports.control import ControlReport, RequestReport
 from booking_migrate.reports.page import Item, Mood, Page, Section, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
@@ -61,7 +62,7 @@ def request_line(request: RequestReport, *, at_work: bool) -> str:
         request: what is asked.
         at_work: whether a process works on the run.
     """
-    at = f"{request.at:%Y-%m-%d %H:%M:%S} UTC"
+    at = moment(request.at)
     if request.setting is Setting.PAUSE:
         if at_work and request.in_force:
             return f"paused by {request.by} since {at}"

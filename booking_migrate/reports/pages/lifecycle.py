@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import clock, grouped, plural
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
@@ -248,7 +248,7 @@ def _kept_window(window: KeptWindowReport) -> Iterator[str]:
     to = "" if window.taken_by is None else f" to {window.taken_by}"
     ended = "ended" if window.end == "expired" else f"{window.end.replace('-', ' ')}{to}, would have ended"
     yield (
-        f"reverse window: {ended} at {window.ends_at:%H:%M:%S} UTC; changes followed: {grouped(window.changes)}, clients "
+        f"reverse window: {ended} at {clock(window.ends_at)}; changes followed: {grouped(window.changes)}, clients "
         f"derived again: {grouped(window.clients)}"
     )
 

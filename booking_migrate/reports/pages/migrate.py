@@ -4,7 +4,7 @@ from collections.abc import Container, Iterator
 
 from booking_migrate.errors import HookFailed, OutputFailed
 from booking_migrate.events import ReadingWay
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import grouped, moment, plural
 from booking_migrate.reports.model import CountsReport, MismatchReport, Report
 from booking_migrate.reports.page import (
     Check,
@@ -74,7 +74,7 @@ def _verdict(report: Report) -> Verdict:
 def _followed(report: Report) -> str:
     if report.cluster_time is None:
         return ""
-    return f" Changes up to the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC are in the target."
+    return f" Changes up to the cluster time {moment(report.cluster_time)} are in the target."
 
 
 def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:

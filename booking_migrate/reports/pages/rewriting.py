@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import grouped, moment, plural
 from booking_migrate.reports.lifecycle import LifeReport, ReferencesUndonePart
 from booking_migrate.reports.page import Figure, Item, Mood, Page, Section, Table, Verdict
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
@@ -45,7 +45,7 @@ def _verdict(report: RewriteReport) -> Verdict:
     if report.cluster_time is None:
         until = f"The last of {plural(report.passes, 'pass')} found no old id."
     else:
-        until = f"Everything written until {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC was looked at."
+        until = f"Everything written until {moment(report.cluster_time)} was looked at."
     if not report.calm:
         return Verdict(Mood.CAUTION, "References rewritten, but old ids are still written", until)
     if left:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import clock, grouped, moment, plural
 from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.lifecycle import (
     LifeReport,
@@ -84,13 +84,13 @@ def _status(report: LifeReport) -> Verdict:
 
 def _refusal(source: str, since: datetime) -> str:
     seconds = (datetime.now(UTC) - since).total_seconds()
-    return f"{source} IS REFUSING WRITES since {since:%Y-%m-%d %H:%M:%S} UTC ({duration(max(seconds, 0.0))})"
+    return f"{source} IS REFUSING WRITES since {moment(since)} ({duration(max(seconds, 0.0))})"
 
 
 def _state(run: RunReport) -> str:
     """Return the state of a run, in a few words."""
     if run.stale:
-        heard = f"{run.heard_at:%Y-%m-%d %H:%M:%S} UTC"
+        heard = moment(run.heard_at)
         gone = (
             f"its process has ended; last sign of life {heard}"
             if run.process_ended
@@ -151,7 +151,7 @@ def _facts_of(run: RunReport) -> Iterator[str]:
         yield f"{grouped(run.rejected)} rejected{conflicts}"
     if run.verified_at is not None:
         found = "verified" if run.verified_clean else "mismatches found"
-        yield f"{found} {run.verified_at:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"{found} {moment(run.verified_at)}"
 
 
 def _attention(run: RunReport) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _attention(run: RunReport) -> Iterator[str]:
 def _run(run: RunReport) -> Section:
     lines = [
         f"{run.source} -> {run.target}",
-        f"by {run.user} on {run.host}, process {run.pid}, started {run.started_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"by {run.user} on {run.host}, process {run.pid}, started {moment(run.started_at)}",
         ", ".join(_facts_of(run)),
         run.problem or "",
         *_attention(run),
@@ -221,7 +221,7 @@ def _rewrite(rewrite: RewriteStatusReport) -> Section:
 def _locks(locks: Sequence[LockReport]) -> Iterator[Section]:
     if locks:
         items = (
-            Item(f"{each.name} is locked by {each.holder}, last heartbeat {each.heard_at:%H:%M:%S} UTC")
+            Item(f"{each.name} is locked by {each.holder}, last heartbeat {clock(each.heard_at)}")
             for each in locks
         )
         yield Section(title="Active, and no run is recorded yet", items=tuple(items))
@@ -256,7 +256,7 @@ def _window(window: WindowReport) -> str:
     is_over = window.ends_at <= datetime.now(UTC)
     parts = [
         f"reverse window: {window.state if is_kept else f'no longer kept ({_ended(window)})'}",
-        f"{'ended' if is_over else 'ends'} at {window.ends_at:%Y-%m-%d %H:%M:%S} UTC",
+        f"{'ended' if is_over else 'ends'} at {moment(window.ends_at)}",
     ]
     if window.ready:
         # As long as it is built, nothing is known of how far behind it is.
@@ -269,7 +269,7 @@ def _window(window: WindowReport) -> str:
 
 
 def _as_of(part: FollowReport | WindowReport) -> str:
-    return "" if part.as_of is None else f" as of {part.as_of:%Y-%m-%d %H:%M:%S} UTC"
+    return "" if part.as_of is None else f" as of {moment(part.as_of)}"
 
 
 def _since(part: FollowReport | WindowReport) -> Iterator[str]:
@@ -303,7 +303,7 @@ def _progress(run: RunReport) -> str:
     if run.resumed:
         text += f", resumed {plural(run.resumed, 'time')}"
     if run.alive:
-        text += f", last heartbeat {run.heard_at:%H:%M:%S} UTC"
+        text += f", last heartbeat {clock(run.heard_at)}"
     return text
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import grouped, moment, plural
 from booking_migrate.reports.page import (
     Check,
     Figure,
@@ -88,7 +88,7 @@ def _said(report: VerifiedReferencesReport) -> Iterator[str]:
     if report.behind:
         yield f"{grouped(report.behind)} in documents that are being written, not judged"
     if report.cluster_time is not None:
-        yield f"as of the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC"
+        yield f"as of the cluster time {moment(report.cluster_time)}"
 
 
 def _sections(report: VerifiedReferencesReport) -> Iterator[Section]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from booking_migrate.domain.contract import RESERVED
 from booking_migrate.domain.session import DROPPED
-from booking_migrate.quantities import grouped, plural
+from booking_migrate.quantities import grouped, moment, plural
 from booking_migrate.reports.model import (
     CountsReport,
     ExplainedField,
@@ -88,7 +88,7 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
     if counts.rejected:
         explanation += f"; {grouped(counts.rejected)} rejected for a verified reason and kept unchanged"
     if report.cluster_time is not None:
-        explanation += f"; as of the cluster time {report.cluster_time:%Y-%m-%d %H:%M:%S} UTC"
+        explanation += f"; as of the cluster time {moment(report.cluster_time)}"
     if report.behind:
         are = "client is" if report.behind == 1 else "clients are"
         explanation += f"; {grouped(report.behind)} {are} behind, which cutover will bring up to date, without another migrate"
