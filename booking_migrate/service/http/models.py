@@ -76,7 +76,7 @@ class _Request(BaseModel):
 class BookingRequest(_Request):
     """A request for a new session."""
 
-    expert_id: Id
+    expert_id: Id = Field(description="the `_id` of the expert, or of its user")
     session_type: Word = Field(description="one that the expert offers", examples=["chat"])
     duration: int = Field(ge=1, le=MINUTES_A_DAY, description="minutes", examples=[30])
     scheduled_date: Date
@@ -107,7 +107,7 @@ class ListRequest(BaseModel):
     status: Words = Field(default=[], description="one of these")
     payment_status: Words = Field(default=[], description="one of these")
     session_type: Words = Field(default=[], description="one of these")
-    expert_id: Id | None = None
+    expert_id: Id | None = Field(default=None, description="the `_id` of the expert")
     first: Date | None = Field(default=None, alias="from", description="the earliest scheduledDate")
     last: Date | None = Field(default=None, alias="to", description="the latest scheduledDate, included")
     sort: Order = Order.DATE_FALLING
