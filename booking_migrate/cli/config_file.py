@@ -190,6 +190,8 @@ class ConfigFile:
     """As they are written, and empty if they are not."""
 
     hooks: Hooks
+    own: frozenset[str] = frozenset()
+    """The parameters whose values come from the command's own table, which other commands do not read."""
 
     def problem(self, problem: str, *key: str, advice: str = "") -> BadConfiguration:
         """Return the error about a key, with its line."""
@@ -282,6 +284,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
         known = {key for command in commands.values() for key in _parameters(command)}
         _check_keys(file, content, known, commands)
     values = {}
+    names = frozenset(parameters[key].name for key in own)
     for table, where in ((content, ()), (own, (ctx.command.name or "",))):
         for key, value in table.items():
             if key not in parameters:
@@ -289,7 +292,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
             if problem := problem_of(ctx, key, value, parameters[key]):
                 raise file.problem(problem, *where, key)
             values[parameters[key].name] = value
-    return values, replace(file, hooks=_hooks(file))
+    return values, replace(file, hooks=_hooks(file), own=names)
 
 
 def _check_table(file: ConfigFile, name: str, table: object) -> None:

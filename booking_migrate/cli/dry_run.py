@@ -306,10 +306,9 @@ def _next_steps(
         if is_for_source(outcome.migration.rejections, absences):
             where = "--reject-file FILE" if rejects is None else str(rejects)
             yield NextStep(text=f"Fix what would be rejected; {where} has it whole, with all reasons.")
-        if accepted := accepting(outcome.migration.rejections):
-            yield NextStep(
-                text="Or, if the new application may hold such values, add", command=shlex.join(accepted)
-            )
+        if accepted := accepting(outcome.migration.rejections, ctx):
+            accepting_them = "Or, if the new application may hold such values, accept them:"
+            yield NextStep(text=accepting_them, command=same_command(ctx, shlex.join(accepted)))
     if outcome.migration.findings and not ctx.params.get("report"):
         yield NextStep(
             text="What each risk means, and what to do about it, in a report:",

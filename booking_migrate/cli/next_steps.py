@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from booking_migrate.cli.app import all_commands
+from booking_migrate.cli.config_file import ConfigFile
 from booking_migrate.cli.parameters import WORDS, is_from
 from booking_migrate.domain.contract import WAIVABLE
 from booking_migrate.domain.rejection import NOT_FOUND, ConflictPolicy, Reason
@@ -228,12 +229,15 @@ def similar_command(ctx: typer.Context, name: str, *words: str, without: Collect
         without: the options to leave out.
     """
     typed: list[str] = []
+    # What a table of the config file says for this command alone, another one does not read.
+    own = ctx.obj.own if isinstance(ctx.obj, ConfigFile) and name != ctx.command.name else frozenset[str]()
     replaced = {*without, *(word for each in words for word in shlex.split(each) if word.startswith("--"))}
     for parameter in ctx.command.params:
         option, field = parameter.opts[0], parameter.name or ""
         if option in replaced:
             continue
-        if option.removeprefix("--") in _TAKEN[name] and is_from(ctx, field, "COMMANDLINE"):
+        sources = ("COMMANDLINE", "DEFAULT_MAP") if field in own else ("COMMANDLINE",)
+        if option.removeprefix("--") in _TAKEN[name] and is_from(ctx, field, *sources):
             typed += _words(option, ctx.params[field])
     fed = _fed(name, typed)
     return f"{_PROGRAM} {name} {' '.join([*words, *map(shlex.quote, typed)])}".rstrip() + fed
@@ -272,10 +276,14 @@ def is_for_source(rejections: Sequence[RejectionGroup], absences: Sequence[Absen
     return any(group.reason not in {*not_there, Reason.CONFLICT} for group in rejections)
 
 
-def accepting(rejections: Sequence[RejectionGroup]) -> list[str]:
-    """Return the options that let bookings pass that were rejected for reasons which may be waived."""
+def accepting(rejections: Sequence[RejectionGroup], ctx: typer.Context) -> list[str]:
+    """Return the options that let bookings pass that were rejected for reasons which may be waived; empty if none was.
+
+    Those that were accepted already are among them: options replace what was typed before, a variable and the config file.
+    """
     waivable = [group.reason.value for group in rejections if group.reason in WAIVABLE]
-    return [part for reason in waivable for part in ("--accept", reason)]
+    accepted = [reason.value for reason in ctx.params.get("accept") or ()]
+    return [part for reason in (*accepted, *waivable) for part in ("--accept", reason)] if waivable else []
 
 
 def steps_after_migrate(
@@ -304,7 +312,7 @@ def steps_after_migrate(
             yield NextStep(text=f"Fix them in the source, then run the same command again{flags}.")
         if outcome.counts.conflicts:
             yield from _steps_about_conflicts(ctx, repeated, verify)
-        if accepted := accepting(outcome.rejections):
+        if accepted := accepting(outcome.rejections, ctx):
             yield NextStep(
                 text="Or, if the new application may hold such values, accept them:",
                 command=repeated(*accepted),

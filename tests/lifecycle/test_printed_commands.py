@@ -247,3 +247,31 @@ def test_no_connection_string(invoke: Invoke, named: tuple[str, str], server: Se
 
     assert 0 == shown.exit_code
     assert server.uri not in shown.output
+
+
+def test_accepting_more_keeps_what_is_accepted(
+    invoke: Invoke, named: tuple[str, str], database: Db, tmp_path: Path
+) -> None:
+    """The command that accepts one more reason still accepts those that were typed, or that the config file names."""
+    database.bookings.insert_one(booking(9, currency="usd"))
+    tmp_path.joinpath("c.toml").write_text('accept = ["duration-too-short"]\n', encoding="utf-8")
+    for accepted in (("--accept", "duration-too-short"), ("--config", "c.toml")):
+        database.clients.drop()
+        for verb in ("dry-run", "migrate"):
+            steps = json.loads(invoke(verb, *PLACES, *named, *accepted, "--json").stdout)["next_steps"]
+            accept_more = next(each["command"] for each in steps if "may hold such values" in each["text"])
+            assert 0 == copied(invoke, accept_more).exit_code
+
+
+def test_settings_of_one_command_are_options_of_another(
+    invoke: Invoke, named: tuple[str, str], tmp_path: Path
+) -> None:
+    """What a table of the config file says for one command alone is an option in what is printed about another one."""
+    text = '[migrate]\ntarget = "my clients"\naccept = ["duration-too-short"]\n'
+    tmp_path.joinpath("c.toml").write_text(text, encoding="utf-8")
+    ended = invoke("migrate", *named, "--config", "c.toml", "--json")
+    assert 0 == ended.exit_code
+    (verify,) = [each["command"] for each in json.loads(ended.stdout)["next_steps"] if each["command"]]
+
+    assert "--target 'my clients' --accept duration-too-short" in verify
+    assert 0 == copied(invoke, verify).exit_code
