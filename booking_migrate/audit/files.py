@@ -68,7 +68,9 @@ def read_sources(paths: Sequence[Path], base: Path, skipped: list[Skipped]) -> I
 def _name(path: Path, base: Path) -> str:
     """Return a file's name from the base on, with slashes; outside of it, its whole path."""
     whole = Path(os.path.abspath(path))  # noqa: PTH100 - links are left as they are
-    return (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
+    name = (whole.relative_to(base) if whole.is_relative_to(base) else whole).as_posix()
+    # Bytes that are not UTF-8 no report can hold.
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _walk(top: Path, base: Path, skipped: list[Skipped]) -> Iterator[Path]:

@@ -21,7 +21,12 @@ from booking_migrate.cli.streams import (
     redact,
     secrets_among,
 )
-from booking_migrate.cli.usage import named_by_variable, print_variable_error, report_usage_error
+from booking_migrate.cli.usage import (
+    named_by_variable,
+    print_variable_error,
+    refuse_undecodable,
+    report_usage_error,
+)
 from booking_migrate.errors import ExitCode
 from booking_migrate.gc_tuning import keep_loaded, spare_collector
 from booking_migrate.reports.text import continued
@@ -290,6 +295,7 @@ class LazyGroup(TyperGroup):
         secrets = secrets_among(args)
         words = list(args)
         try:
+            refuse_undecodable(words)
             context = super().make_context(info_name, args, *rest, **kwargs)
         except typer.TyperException as error:
             _report(error, secrets, words)

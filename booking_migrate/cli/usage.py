@@ -32,6 +32,22 @@ _OTHERS = frozenset(
 """The variables that are not options: those that hooks get, and those of the service."""
 
 
+def refuse_undecodable(words: Iterable[str]) -> None:
+    """Refuse what is not text on the command line or in a variable: reports and records of runs could not hold it.
+
+    Raises:
+        typer.BadParameter: a word or a variable has bytes that are not of the locale's encoding.
+    """
+    # Not repeated: it may hold a password.
+    given = [(f"argument {number}", word) for number, word in enumerate(words, 1)]
+    given += [(f"the value of {name}", text) for name, text in os.environ.items() if name.startswith(PREFIX)]
+    for what, text in given:
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise typer.BadParameter(
+                f"{what} is not text in {sys.getfilesystemencoding().upper()}; give the file a name that is, or a link to it."
+            )
+
+
 def named_by_variable(error: typer.TyperException) -> None:
     """Name the variable in the message of an error, if the value that is wrong comes from the environment."""
     ctx, parameter = getattr(error, "ctx", None), getattr(error, "param", None)

@@ -183,3 +183,14 @@ def test_columns_count_characters(name: str, text: str, tmp_path: Path) -> None:
     line = (tmp_path / name).read_text(encoding="utf-8").split("\n")[place.at[0] - 1]
 
     assert line[place.at[1] - 1 :].startswith(("{", "find"))
+
+
+def test_a_name_that_is_not_text_can_be_reported(tmp_path: Path) -> None:
+    """Bytes of a name that are not UTF-8 are shown escaped: a report could not hold them."""
+    (tmp_path / os.fsdecode(b"caf\xe9.js")).write_text(USE)
+    (tmp_path / os.fsdecode(b"caf\xe9.vue")).write_text("<template/>\n")
+
+    outcome = audit(AuditPlan([tmp_path], base=tmp_path))
+
+    assert ["caf\\udce9.js"] == [each.path for each in outcome.findings]
+    assert ["caf\\udce9.vue"] == [each.path for each in outcome.skipped]

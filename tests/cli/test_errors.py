@@ -1,6 +1,7 @@
 """How errors end: the exit code, the message, one JSON document, and no secret."""
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -154,6 +155,24 @@ def test_a_variable_with_a_wrong_value_is_named(run: Callable[..., Any]) -> None
     assert 2 == result.exit_code
     assert result.stderr.startswith('error: BOOKING_MIGRATE_BATCH_SIZE is "many", and must be a whole number')
     assert "  unset BOOKING_MIGRATE_BATCH_SIZE" in result.stderr.splitlines()
+
+
+@pytest.mark.parametrize("is_variable", [False, True])
+def test_a_name_that_is_not_text_is_refused(
+    run_process: Callable[..., Any], workspace: Path, *, is_variable: bool
+) -> None:
+    """Reports and records of runs could not hold it: it is refused before anything is read, also as JSON."""
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    workspace.joinpath(name).write_text(SOUND)
+    given = {"BOOKING_MIGRATE_SOURCE": name} if is_variable else {}
+    place = [] if is_variable else ["--source", name]
+    done = run_process("migrate", *place, "--target", "out.jsonl", "--json", env=given)
+
+    what = "the value of BOOKING_MIGRATE_SOURCE" if is_variable else "argument 3"
+    assert 2 == done.returncode
+    assert f"{what} is not text in UTF-8" in json.loads(done.stdout)["error"]["message"]
+    assert "Traceback" not in done.stderr
+    assert not workspace.joinpath("out.jsonl").exists()
 
 
 def test_written_reports_are_acknowledged(run: Callable[..., Any], workspace: Path) -> None:
