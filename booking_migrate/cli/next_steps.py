@@ -170,7 +170,10 @@ def same_command(ctx: typer.Context, more: str, without: str = "") -> str | None
     if "--in-place" in left_out:
         left_out |= _ONLY_IN_PLACE
     dropped = {"--uri", *left_out, *(word for word in shlex.split(more) if word.startswith("--"))}
-    return f"{_PROGRAM} {shlex.join(typed_words(ctx, dropped))} {more}".rstrip()
+    words = typed_words(ctx, dropped)
+    # What is added are options, which belong before what ends them.
+    end = words.index("--") if "--" in words else len(words)
+    return " ".join(filter(None, (_PROGRAM, shlex.join(words[:end]), more, shlex.join(words[end:]))))
 
 
 def typed_words(ctx: typer.Context, dropped: Collection[str]) -> list[str]:

@@ -13,6 +13,7 @@ from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.domain.rules import DEFAULT_RULES
 from booking_migrate.reports.model import NextStep
+from booking_migrate.reports.text import explaining
 from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of, usually_right
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 from booking_migrate.stores.journal import RunRecord
@@ -65,7 +66,7 @@ def steps_after_verify(
         )
     found = [each for result in outcome.results for each in result.examples]
     ids = [each.booking_id for each in found if each.booking_id is not None]
-    booking_id = shlex.quote(display_id(ids[0])) if ids else "BOOKING_ID"
+    booking_id = display_id(ids[0]) if ids else "BOOKING_ID"
     in_collections = all(
         isinstance(parse_place(str(ctx.params[each])), CollectionPlace) for each in ("source", "target")
     )
@@ -76,7 +77,7 @@ def steps_after_verify(
     urgency = f"Nothing is urgent: {source} is live as before, and unchanged by the migration. "
     yield NextStep(
         text=f"{urgency if is_of_run else ''}First look at one booking and its session, which changes nothing:",
-        command=similar_command(ctx, "explain", booking_id),
+        command=explaining(booking_id, similar_command(ctx, "explain").partition(" explain")[2].lstrip()),
     )
     repair = _Repair(ctx, run, tuple(found), knows_behind=outcome.knows_behind, beside=beside)
     if not is_live:

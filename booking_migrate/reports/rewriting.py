@@ -19,6 +19,7 @@ from booking_migrate.reports.lifecycle import (
     ReferencesUndonePart,
 )
 from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.reports.text import explaining
 from booking_migrate.stores.journal import RunRecord, RunState
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _steps_about_rejected(outcome: "RewriteOutcome", run: RunRecord) -> Iterator
         yield NextStep(
             text="References to bookings without a session stay as they are: decide with the developers what these become. Why the "
             "first of these bookings was rejected:",
-            command=f"booking-migrate explain {shlex.quote(found[0] if found else left[0])} {places}",
+            command=explaining(found[0] if found else left[0], places),
         )
 
 

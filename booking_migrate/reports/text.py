@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from shlex import quote
 
 from booking_migrate.quantities import grouped
 
 __all__ = [
     "continued",
     "duration",
+    "explaining",
     "money",
     "options_line",
     "outage",
@@ -22,6 +24,16 @@ def split_command(line: str) -> tuple[str, str | None]:
     """Return a line of a hint without the command at its end, and that command: alone it can be copied whole."""
     parts = _COMMAND_AT_END.fullmatch(line)
     return (line, None) if parts is None else (parts[1], parts[2])
+
+
+def explaining(booking_id: str, options: str) -> str:
+    """Return the command that shows where a booking went, with these options.
+
+    An id that begins with a dash, such as a negative number, comes last, behind what ends the options.
+    """
+    words = [f"-- {quote(booking_id)}"] if booking_id.startswith("-") else []
+    first = [] if words else [quote(booking_id)]
+    return " ".join(filter(None, ["booking-migrate explain", *first, options, *words]))
 
 
 def money(total: str) -> str:

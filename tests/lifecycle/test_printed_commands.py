@@ -275,3 +275,26 @@ def test_settings_of_one_command_are_options_of_another(
 
     assert "--target 'my clients' --accept duration-too-short" in verify
     assert 0 == copied(invoke, verify).exit_code
+
+
+@pytest.mark.parametrize("booking_id", [-5, "-x", "--json", "a b$HOME`id`"])
+def test_any_id_can_be_explained(
+    invoke: Invoke, named: tuple[str, str], database: Db, booking_id: int | str
+) -> None:
+    """The command that looks at a mismatch runs as it is, also for an id that looks like an option."""
+    database.bookings.delete_many({})
+    database.bookings.insert_one({**booking(1), "_id": booking_id})
+    assert 0 == invoke("migrate", *PLACES, *named, "--quiet").exit_code
+    database.clients.update_one({}, {"$set": {"sessions.0.notes": "changed"}})
+    steps = json.loads(invoke("verify", *PLACES, *named, "--recheck", "0", "--json").stdout)["next_steps"]
+    (explain,) = [each["command"] for each in steps if " explain " in (each["command"] or "")]
+
+    assert copied(invoke, explain).exit_code in (0, 4)
+
+
+def test_options_are_added_before_what_ends_them(invoke: Invoke) -> None:
+    """What is added to a command with an argument behind `--` stays an option."""
+    ended = invoke("explain", "--source", "absent.jsonl", "--", "-5")
+
+    assert ended.exit_code
+    assert re.search(r"booking-migrate explain --source absent\.jsonl .*-- -5", ended.stderr)
