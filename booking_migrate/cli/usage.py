@@ -44,7 +44,7 @@ def refuse_undecodable(words: Iterable[str]) -> None:
     for what, text in given:
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise typer.BadParameter(
-                f"{what} is not text in {sys.getfilesystemencoding().upper()}; give the file a name that is, or a link to it."
+                f"{what} is not text in {sys.getfilesystemencoding().upper()}; rename the file, or make a link to it."
             )
 
 
