@@ -58,7 +58,7 @@ from booking_migrate.reports.lifecycle_outcomes import (
 )
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.text import outage
-from booking_migrate.runs.commands import STOP_THE_OLD
+from booking_migrate.runs.advice import STOP_THE_OLD
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest

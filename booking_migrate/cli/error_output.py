@@ -14,6 +14,7 @@ from booking_migrate.cli.signals import HangUp, Termination
 from booking_migrate.cli.usage import PREFIX, misspelt_variables
 from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS
 from booking_migrate.errors import (
+    GO_ON,
     GOES_ON,
     LIVE_AS_BEFORE,
     SAME_COMMAND,
@@ -49,6 +50,12 @@ _DETAIL = "  "
 
 _CONTINUED = frozenset({"migrate", "cutover", "rollback", "finalize", "rewrite"})
 """The commands that continue what was interrupted; `rewrite` is ``references rewrite``."""
+
+_UNDONE = (
+    "Nothing is urgent, and the migration is kept. When the new application is ready to start, run the same command again, which starts the "
+    "cut-over over; until then leave it as it is."
+)
+"""What is said of a cut-over that was stopped and undone: who reads it may not be the one who began it."""
 
 _EXPORT = "export MONGODB_URI="
 """How a hint gives the connection string: the commands in it then need no ``--uri``."""
@@ -128,6 +135,7 @@ def _with_what_follows(asked: Invocation, notes: Sequence[str], hint: str) -> st
     elif asked.command in _CONTINUED and not is_undone:
         follows = GOES_ON
     elif asked.command == "cutover":
+        hint = hint.replace(GO_ON, _UNDONE)
         follows = "the cut-over starts over; the migration is kept"
     else:
         follows = STARTS_OVER

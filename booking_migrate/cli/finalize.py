@@ -327,7 +327,7 @@ def _question(
     if found is not None and (found.carried or found.later):
         said.append(
             f"old bookings that stay in {run.source}: carried along by the cut-over {grouped(found.carried)}, written by an "
-            f"old application since {grouped(found.later)}; to convert them: {conversion_of(run)}"
+            f"old application since {grouped(found.later)}; to convert them, once that is stopped: {conversion_of(run)}"
         )
     return f"finalize of run {run.run_id} ({'; '.join(said)})"
 

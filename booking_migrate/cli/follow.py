@@ -31,8 +31,9 @@ from booking_migrate.follow.run import (
 )
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.model import NextStep, step_after_hand_over
+from booking_migrate.runs.advice import CARRYING, LEAVING, STOP_THE_OLD
 from booking_migrate.runs.background import ALONE
-from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of, cutovers_of
+from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import FOLLOW_COMMAND, HeldLock

@@ -19,12 +19,8 @@ from booking_migrate.domain.contract import WAIVABLE
 from booking_migrate.domain.rejection import NOT_FOUND, ConflictPolicy, Reason
 from booking_migrate.errors import SAME_COMMAND
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.runs.commands import (
-    CONFIG_PLACEHOLDER,
-    KEEPING_SESSIONS,
-    OVERWRITING_SESSIONS,
-    usually_right,
-)
+from booking_migrate.runs.advice import KEEPING_SESSIONS, OVERWRITING_SESSIONS, usually_right
+from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
 from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
 from booking_migrate.stores.places import CollectionPlace, StreamPlace, parse_place
 from booking_migrate.stores.readers import Absence

@@ -39,7 +39,8 @@ from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.rollback.restored_clients import assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
-from booking_migrate.runs.commands import NEEDS_REST, STOP_THE_NEW, needs_rest
+from booking_migrate.runs.advice import NEEDS_REST, STOP_THE_NEW
+from booking_migrate.runs.commands import needs_rest
 from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
 from booking_migrate.runs.undo import UndoOutcome

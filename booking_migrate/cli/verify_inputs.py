@@ -21,7 +21,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.in_place.archive import check_archive, refuse_other_archive
-from booking_migrate.runs.commands import possible_commands, rollback_of
+from booking_migrate.runs.commands import going_back, possible_commands
 from booking_migrate.runs.control import VERIFY
 from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
@@ -313,7 +313,7 @@ def _name_cut_over(error: BookingMigrateError, places: Places, connection: Conne
         error.add_note(
             f"Since the cut-over of run {run.run_id}, {run.target} is live as {run.source}, and {run.legacy} keeps the old "
             f"bookings. To look there: booking-migrate explain ID --source {run.legacy} --target {run.source}\n"
-            f"To undo the cut-over: {rollback_of(run)}"
+            f"{going_back(run)}"
         )
 
 

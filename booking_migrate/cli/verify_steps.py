@@ -14,7 +14,8 @@ from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.domain.rules import DEFAULT_RULES
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.text import explaining
-from booking_migrate.runs.commands import CARRYING, LEAVING, STOP_THE_OLD, command_of, usually_right
+from booking_migrate.runs.advice import CARRYING, LEAVING, STOP_THE_OLD, usually_right
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.open import CollectionPlace, parse_place

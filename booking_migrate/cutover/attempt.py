@@ -35,14 +35,8 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import PhaseEnded, PhaseStarted
 from booking_migrate.quantities import grouped
-from booking_migrate.runs.commands import (
-    CARRYING,
-    LEAVING,
-    abort_of,
-    command_of,
-    cutovers_of,
-    ways_beside_deletes,
-)
+from booking_migrate.runs.advice import CARRYING, LEAVING
+from booking_migrate.runs.commands import abort_of, command_of, cutovers_of, ways_beside_deletes
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory

@@ -13,16 +13,14 @@ from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.errors import CutoverRefused
 from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.quantities import plural
-from booking_migrate.runs.commands import (
+from booking_migrate.runs.advice import (
     CARRYING,
     KEEPING_SESSIONS,
     LEAVING,
     OVERWRITING_SESSIONS,
-    command_of,
-    cutovers_of,
-    rollback_of,
     usually_right,
 )
+from booking_migrate.runs.commands import command_of, cutovers_of, going_back, rollback_of
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -194,7 +192,9 @@ def _advice(run: RunRecord) -> str:
     match run.state:
         case RunState.CUT_OVER:
             return "To see every run: booking-migrate status"
-        case RunState.RESTORING | RunState.ROLLING_BACK:
+        case RunState.RESTORING:
+            return str(going_back(run))
+        case RunState.ROLLING_BACK:
             return f"Complete its rollback first: {rollback_of(run)}"
         case _:
             return f"Complete it first: {command_of(run, 'migrate')}"

@@ -10,7 +10,8 @@ from booking_migrate.cutover.tail import TailChanges, TailParts, apply_tail
 from booking_migrate.errors import (
     CutoverRefused,
 )
-from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.advice import UNREADY
+from booking_migrate.runs.commands import going_back, which_application
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import check_transition, newest_result
@@ -65,7 +66,7 @@ def _aborted(
         problem = (
             f"the collections were already swapped, and the cut-over of run {run.run_id} is complete now"
         )
-        raise CutoverRefused(run.target, problem, f"To restore the old bookings: {rollback_of(run)}")
+        raise CutoverRefused(run.target, problem, f"{which_application(run)}\n{going_back(run, UNREADY)}")
     return run
 
 

@@ -22,6 +22,9 @@ Behind it may be options to add, and those to leave out: ``booking-migrate ... -
 GOES_ON = "what was written is kept, and it continues from there"
 """What the same command does when it is run again; where that is not so, `STARTS_OVER` is printed instead."""
 
+GO_ON = f"Run the same command again: {GOES_ON}."
+"""The hint of what was stopped; a cut-over that was undone has another one."""
+
 STARTS_OVER = "it starts over"
 """What a command does that only reads, or that has undone what it did."""
 
@@ -243,21 +246,21 @@ class Interrupted(BookingMigrateError):
     """The user pressed Ctrl-C."""
 
     message = "interrupted"
-    hint = f"Run the same command again: {GOES_ON}."
+    hint = GO_ON
 
 
 class Terminated(BookingMigrateError):
     """The process was asked to end (SIGTERM)."""
 
     message = "terminated (SIGTERM)"
-    hint = f"Run the same command again: {GOES_ON}."
+    hint = GO_ON
 
 
 class HungUp(BookingMigrateError):
     """The terminal of the process was closed (SIGHUP)."""
 
     message = "the terminal was closed (SIGHUP)"
-    hint = f"Run the same command again: {GOES_ON}."
+    hint = GO_ON
 
 
 class Unexpected(BookingMigrateError):

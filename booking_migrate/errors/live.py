@@ -215,7 +215,7 @@ class CutOverAlready(Refused):
     """The collection that keeps the old bookings."""
 
     conversion: str
-    """The command that converts bookings which came since."""
+    """What is done about bookings which came since, as a line of a hint."""
 
     going_back: str
     """How the cut-over is undone, as a line of a hint."""
@@ -225,9 +225,9 @@ class CutOverAlready(Refused):
         "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
     )
     hint = (
-        "Nothing is left to migrate, and usually nothing has to be done. To see whether an old application has written bookings since: "
+        "Nothing is left to migrate. To see whether an old application has written bookings since: "
         "booking-migrate status --run {run_id}\n"
-        "If it names none as written by an old application since, nothing has to be done. Only if it does: convert these: {conversion}\n"
+        "If it names none as written by an old application since, nothing has to be done. Only if it does: {conversion}\n"
         "{going_back}"
     )
 

@@ -11,6 +11,9 @@ _DUMP_AND_URI = (
 )
 
 
+_ROLL_BACK = f"Then stop the new application, if it still runs, roll back, and start the old one when that is done: {SAME_COMMAND}"
+
+
 class NoRun(NothingToDo):
     """The run that a command refers to does not exist."""
 
@@ -51,8 +54,10 @@ def without_records(target: str | None, kept: str, archive: str, end: str) -> st
         f"\nIf its collections booking_migrate_* were dropped, restore them from the newest backup made after the run's last command: "
         f"an older one does not know what was written since, and a rollback would leave that. {_DUMP_AND_URI}\n"
         f"To restore them: mongorestore --uri 'URI' --nsInclude '*.booking_migrate_*' DUMP\n"
-        "See whether it shows what the run's last command did, such as a cut-over; if it shows less, do not roll back, but look for a newer "
-        f"backup: booking-migrate status\nOnly if it shows that, roll back: {SAME_COMMAND}"
+        "See whether it shows what the run's last command did, such as a cut-over; if it shows less, do not roll back, but restore a newer "
+        "backup with --drop added to mongorestore, which replaces what the older one restored: booking-migrate status\n"
+        "Only if it shows that, roll back; if the run was cut over, stop the new application first, if it still runs, and start the old one "
+        f"when that is done: {SAME_COMMAND}"
     )
     if target is None:
         return records
@@ -106,17 +111,18 @@ class OldBookingsLost(Refused):
         "going_on",
         f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
         "Or, if no backup has it, migrate only the bookings that are still in the old shape, with the name of a new archive for OTHER: {going_on}",
-        f"Restore it from a backup of the database, then roll back. {_DUMP_AND_URI}\n"
+        f"Restore it from a backup of the database; the new application may run meanwhile. {_DUMP_AND_URI}\n"
         "Usual, if a backup was made after the cut-over and before {kept} was dropped; nothing is lost: "
         "mongorestore --uri 'URI' --nsInclude '*.{kept}' DUMP\n"
         "If mongorestore reports 0 document(s), that backup was made after the drop: take an earlier one, from after the cut-over.\n"
-        f"Then: {SAME_COMMAND}\n"
-        "If no backup exists, or the losses below are not acceptable, do not roll back: {source} stays live as it is.\n"
+        f"{_ROLL_BACK}\n"
+        "If no backup exists, or the losses below are not acceptable, do not roll back: {source} stays live as it is; start the new "
+        "application again, if it was stopped.\n"
         "If only an older backup exists, from before the cut-over: bookings made between it and the cut-over will then exist "
         "only as sessions in client documents, which the old application does not read; rejected ones of them that the cut-over left out "
         "are lost; bookings deleted in that time come back. In it, the old bookings are still called {source}: "
         "mongorestore --uri 'URI' --nsInclude '*.{source}' --nsFrom '*.{source}' --nsTo '*.{kept}' DUMP\n"
-        f"Then: {SAME_COMMAND}",
+        f"{_ROLL_BACK}",
     )
 
 

@@ -154,8 +154,9 @@ class ReferencesStand(Refused):
     )
     changed = either("values", ", which changes {values:reference|references}")
     hint = (
-        "First restore the old ids in all these fields{changed}: booking-migrate rollback --references --run {run_id}\n"
-        f"Then run the same command again: {SAME_COMMAND}"
+        "First stop the new application, if it still runs: it finds nothing by old ids. Then restore the old ids in all these "
+        "fields{changed}: booking-migrate rollback --references --run {run_id}\n"
+        f"Then run the same command again, and start the old application when it is done: {SAME_COMMAND}"
     )
 
 

@@ -122,10 +122,15 @@ class LaterRun(Refused):
         "\nTo undo all runs into {target} at once, which are named before anything is changed: "
         "booking-migrate rollback --target {target!q}",
     )
+    stopping = either(
+        "target",
+        "",
+        "Stop the new application first, if it still runs, and start the old one when both are undone. ",
+    )
     effect = "Nothing was changed."
     message = "run {later} changed the result of run {run_id}"
     hint = (
-        "It cannot be undone without the later one. Roll that back first: booking-migrate rollback --run {later}\n"
+        "It cannot be undone without the later one. {stopping}Roll that back first: booking-migrate rollback --run {later}\n"
         "Then this one: booking-migrate rollback --run {run_id}{all_runs}"
     )
 
@@ -164,9 +169,13 @@ class StoppedByHook(Refused):
     """The config file that names it."""
 
     which = either("command", " (command: {command})")
-    named_in = either("config", " The hook is named in [hooks] in {config}.")
+    named_in = either("config", " in {config}")
     message = "the hook {hook}{which} failed: {problem}"
-    hint = "What it printed is above; if nothing is there, it printed nothing.{named_in} Fix what it complains about, then run the same command again."
+    hint = (
+        "Nothing is urgent, unless the hook has already stopped something, such as the application. What it printed is above: fix what it "
+        "complains about. If it printed nothing, ask who wrote it what it checks, and whether it may run twice; take it out of "
+        "[hooks]{named_in} only if they say that it is not needed. Then run the same command again."
+    )
 
 
 class HookFailed(Unexpected):

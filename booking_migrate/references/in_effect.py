@@ -9,6 +9,10 @@ from booking_migrate.stores.locks import HeldLockView
 from booking_migrate.stores.reference_journal import RewriteRecord, RewriteState, in_effect
 
 _UNDO = "booking-migrate rollback --references"
+_RESTORING = (
+    "Only before a rollback, which is refused otherwise: stop the new application, if it still runs, then restore the old ids in all "
+    "references that were rewritten for the run"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,7 @@ class RewriteInEffect:
                 yield PossibleCommand("Continue to restore the old ids", alone)
             case RewriteState.DONE:
                 yield PossibleCommand("Prove it", "booking-migrate references verify")
-                restoring = "To restore the old ids in every field that was rewritten for the run, which a rollback of it needs first"
-                yield PossibleCommand(restoring, f"{_UNDO} --run {self.record.run_id}")
+                yield PossibleCommand(_RESTORING, f"{_UNDO} --run {self.record.run_id}")
             case RewriteState.WRITING | RewriteState.UNDONE:
                 again = f"booking-migrate references rewrite --run {self.record.run_id}"
                 yield PossibleCommand(
@@ -74,7 +77,7 @@ def restoring_first(
     if any(each.record.state is not RewriteState.DONE for each in existing):
         return tuple(each._replace(purpose=_after_rewrite(each, back)) for each in possible)
     first = PossibleCommand(
-        "Before a rollback, which is refused otherwise: restore the old ids in all references that were rewritten for the run",
+        _RESTORING,
         f"{_UNDO} --run {run.run_id}",
     )
     return tuple(each for one in possible for each in ([first, one] if one.command == back else [one]))

@@ -9,14 +9,8 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.model import NextStep, part_of, step_after_hand_over
 from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
-from booking_migrate.runs.commands import (
-    STOP_THE_NEW,
-    STOP_THE_OLD,
-    command_of,
-    conversion_of,
-    going_back,
-    rollback_of,
-)
+from booking_migrate.runs.advice import STOP_THE_NEW, STOP_THE_OLD
+from booking_migrate.runs.commands import command_of, converting, going_back, rollback_of, which_application
 from booking_migrate.runs.plan import Counts
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
@@ -241,7 +235,7 @@ def _steps_after_cutover(outcome: "CutoverOutcome", window: "WindowOutcome | Non
     for note in outcome.options:
         if not note.is_kept:
             yield NextStep(text=f"The option {note.name} was left out: {note.reason}.")
-    yield NextStep(text=_which_application(run))
+    yield NextStep(text=which_application(run))
     if window is not None and window.end.value == "interrupted":
         yield NextStep(text="To keep a rollback ready again:", command=command_of(run, "cutover"))
     yield from steps_about_references(outcome)
@@ -249,19 +243,6 @@ def _steps_after_cutover(outcome: "CutoverOutcome", window: "WindowOutcome | Non
     yield NextStep(
         text=f"When you are sure that you do not need {run.legacy} any more, end the migration; that cannot be undone:",
         command=command_of(run, "finalize"),
-    )
-
-
-def _which_application(run: RunRecord) -> str:
-    is_guarded = run.cutover_options.get("no-guard") != str(True)
-    inserts = (
-        "Only its new bookings are refused"
-        if is_guarded
-        else "Not even its new bookings are refused (--no-guard)"
-    )
-    return (
-        f"Stop the old application now, if it still runs, and start the new one. {inserts}: its updates and deletes by old ids find nothing, "
-        "without an error, and those by clientId reach whole client documents."
     )
 
 
@@ -290,12 +271,9 @@ def old_bookings_report(found: "OldBookings") -> OldBookingsReport:
 
 def _steps_about_old(run: RunRecord, found: "OldBookings | None") -> Iterator[NextStep]:
     if found is not None and (found.later or found.carried):
-        text = (
-            "Convert the bookings that an old application has written since:"
-            if found.later
-            else "Convert the bookings that were carried along, once what they were rejected for is corrected or accepted:"
-        )
-        yield NextStep(text=text, command=conversion_of(run))
+        carried = "Convert the bookings that were carried along, once what they were rejected for is corrected or accepted"
+        convert = converting(run)
+        yield NextStep(text=f"{convert.purpose if found.later else carried}:", command=convert.command)
 
 
 def report_of_finalize(

@@ -20,6 +20,7 @@ from booking_migrate.reports.lifecycle import (
 )
 from booking_migrate.reports.model import NextStep, Part, Report
 from booking_migrate.reports.text import explaining
+from booking_migrate.runs.commands import going_back
 from booking_migrate.stores.journal import RunRecord, RunState
 
 if TYPE_CHECKING:
@@ -259,10 +260,8 @@ def _steps_after_undo(outcome: "UndoOfReferences", run: RunRecord, again: str | 
             text="Review what was kept, and decide with those who changed it what to do with each reference."
         )
     if run.state is RunState.CUT_OVER and not outcome.left:
-        yield NextStep(
-            text="To make the old bookings live again, too:",
-            command=f"booking-migrate rollback --run {run.run_id}",
-        )
+        back = going_back(run)
+        yield NextStep(text=f"{back.purpose}:", command=back.command)
 
 
 def steps_about_references(outcome: "CutoverOutcome") -> Iterator[NextStep]:

@@ -28,7 +28,7 @@ from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.quantities import clock
 from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
 from booking_migrate.runs.background import meanwhile
-from booking_migrate.runs.commands import rollback_of
+from booking_migrate.runs.commands import going_back
 from booking_migrate.runs.followed import BUILDING, FOLLOWING
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.stores.changes import ChangeFeed, Dirty, Position
@@ -134,7 +134,8 @@ class Window:
         return ends_at
 
     def _rollback_hint(self) -> str:
-        return f"to roll back: {rollback_of(self._run)}"
+        hint = str(going_back(self._run.model_copy(update={"window": self._window})))
+        return f"{hint[0].lower()}{hint[1:]}"
 
     def _keep_following(self) -> WindowEnd:
         if self._is_over():

@@ -5,6 +5,17 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from booking_migrate.runs.advice import (
+    CARRYING,
+    CONVERT_LATER,
+    LEAVING,
+    NOT_READY_YET,
+    STOP_IT_TOO,
+    STOP_THE_NEW,
+    STOP_THE_OLD,
+    UNDO,
+    UNREADY,
+)
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.states import options_as_text
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -39,39 +50,6 @@ _PLACES = ("rejects", "json-format")
 _SIDE_BY_SIDE = frozenset({*_PLACES, "merge-client-documents"})
 """The options of a migration side by side only."""
 
-CARRYING = (
-    "carry rejected bookings along into the live collection in their old shape, which loses none, if you know that the new application "
-    "skips those"
-)
-"""What a cut-over may do with rejected bookings, and when that is the right choice."""
-
-LEAVING = (
-    "Or, if you do not know that, cut over without them: they are left in the kept copy, where the new application does not see them; nothing "
-    "is lost until finalize drops it, and a rollback brings them back"
-)
-"""The other choice."""
-
-KEEPING_SESSIONS = "Only if others changed these sessions on purpose, such as the new application: keep the sessions as they are"
-"""What can be decided about sessions that conflict with their bookings, and when that is the right choice."""
-
-OVERWRITING_SESSIONS = (
-    "Usual, if they were changed by mistake or damaged, but only when every booking is right (correct the others first): overwrite the "
-    "sessions from the bookings; what others changed in these sessions is lost, unless that run is rolled back"
-)
-"""The other choice, which loses something."""
-
-STOP_THE_OLD = (
-    "stop the old application right after it, since its updates and deletes by old ids are then lost without an error, and its deletes by "
-    "clientId remove whole client documents; stopping it before is safe, too, if a downtime until the new one has started is acceptable"
-)
-"""What an operator has to do about a cut-over: the guard refuses new bookings in the old shape only."""
-
-STOP_THE_NEW = "stop the new application, if it still runs, and start the old one"
-"""The same about the rollback of a cut-over."""
-
-_STOP_IT_TOO = "stop the old application right after this, too"
-"""The same about another way to cut over."""
-
 CONFIG_PLACEHOLDER = "CONFIG.toml"
 """The placeholder for a config file whose name is not known."""
 
@@ -84,26 +62,12 @@ _TAKEN = {
 """The options of a run that each command takes as well."""
 
 
-NEEDS_REST = "this run works without transactions: stop the application first, until the command has ended, or what it writes meanwhile can be lost"
-"""What has to be done before a run is undone that replaces and deletes without transactions."""
-
-UNDO = "Undo it, only to abandon the migration"
-"""What a rollback of a run does that is not live, and when it is the right choice."""
-
 _TAKES_OVER = {
     "cutover": "makes the client documents live",
     "rollback": "makes the old bookings live again",
     "finalize": "ends the migration and drops the old bookings",
 }
 """The commands to which a process that waits hands its lock over, and what each one does."""
-
-
-def usually_right(source: str, target: str) -> str:
-    """Return which side usually is right where a session differs from its booking before the cut-over, and who knows it."""
-    return (
-        f"Before the cut-over the application writes only to {source}, so usually the bookings are right. "
-        f"If you do not know, ask the developers who or what wrote to {target}."
-    )
 
 
 class PossibleCommand(NamedTuple):
@@ -119,12 +83,15 @@ class PossibleCommand(NamedTuple):
         return f"{self.purpose}: {self.command}"
 
 
-def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCommand]:
+def possible_commands(
+    run: RunRecord, *, is_newest: bool, is_swapped: bool | None = None
+) -> Sequence[PossibleCommand]:
     """Return the commands that are possible for a run without a process; the usual one comes first.
 
     Args:
         run: the run.
         is_newest: whether it is the newest run into its target that has not been undone.
+        is_swapped: whether its unfinished cut-over has given the source's name to the target already; None: not known.
     """
     if run.archive is not None:
         return _possible_in_place(run, is_newest=is_newest)
@@ -138,10 +105,15 @@ def possible_commands(run: RunRecord, *, is_newest: bool) -> Sequence[PossibleCo
             found = [_verify(run), *(_cutovers(run) if ready else []), back]
         case RunState.DONE:
             pass  # What an earlier run wrote is proven together with what the newest one did.
+        case RunState.CUTTING_OVER if is_swapped:
+            finish = PossibleCommand(
+                f"Complete the cut-over. {which_application(run)}", command_of(run, "cutover")
+            )
+            found = [finish, *([going_back(run, UNREADY)] if is_newest else [])]
         case RunState.CUTTING_OVER:
             undo = [back._replace(purpose=f"{UNDO}; {_undoing(run)}")] if is_newest else []
             finish = PossibleCommand(_finishing(run), command_of(run, "cutover"))
-            found = [PossibleCommand(_aborting(run), abort_of(run)), finish, *undo]
+            found = [PossibleCommand(_aborting(run, is_swapped=is_swapped), abort_of(run)), finish, *undo]
         case RunState.CUT_OVER | RunState.RESTORING | RunState.FINALIZING | RunState.FINALIZED as state:
             found = _possible_live(run) if is_newest or state is RunState.FINALIZING else []
         case RunState.ROLLING_BACK:
@@ -161,20 +133,17 @@ def _finishing(run: RunRecord) -> str:
     return f"Only if the new application is ready to start now, and the old one can be stopped: finish the cut-over{again}; {STOP_THE_OLD}"
 
 
-def _aborting(run: RunRecord) -> str:
+def _aborting(run: RunRecord, *, is_swapped: bool | None) -> str:
     """Return what an abort of a cut-over does: writes are refused from the fence on only."""
     chosen = (
         "Abort the cut-over, the usual choice, also if you do not know whether the new application is ready"
     )
-    if run.fenced_at is None:
-        # Before the fence, or behind the swap: only the collections know.
-        return (
-            f"{chosen}; nothing is lost; if the collections were swapped already, this completes it instead"
-        )
-    return (
-        f"{chosen}; nothing is lost: {run.source} is live as before and accepts writes at once, and {run.target} is kept for another "
-        "cut-over"
+    accepting = "" if run.fenced_at is None else " and accepts writes at once"
+    # A process may be killed between the swap and its record.
+    unless = (
+        "; if the collections were swapped already, this completes it instead" if is_swapped is None else ""
     )
+    return f"{chosen}; nothing is lost: {run.source} is live as before{accepting}, and {run.target} is kept for another cut-over{unless}"
 
 
 def _undoing(run: RunRecord) -> str:
@@ -190,7 +159,7 @@ def _possible_live(run: RunRecord) -> Sequence[PossibleCommand]:
             kept = PossibleCommand("Keep a brief rollback ready again", command_of(run, "cutover"))
             return [_verify(run), *([kept] if run.window else []), going_back(run), _finalize(run)]
         case RunState.RESTORING:
-            return [PossibleCommand("Complete the rollback", rollback_of(run))]
+            return [going_back(run)]
         case _:
             return [_finalize(run)] if run.state is RunState.FINALIZING else []
 
@@ -266,11 +235,11 @@ def _verify(run: RunRecord) -> PossibleCommand:
 def _cutovers(run: RunRecord) -> Sequence[PossibleCommand]:
     commands = cutovers_of(run)
     if len(commands) > 1:
-        purposes = (f"Make it live; {STOP_THE_OLD}. In the cut-over, {CARRYING}", LEAVING)
+        purposes = (f"{NOT_READY_YET} make it live; {STOP_THE_OLD}. In the cut-over, {CARRYING}", LEAVING)
         return [PossibleCommand(*each) for each in zip(purposes, commands, strict=True)]
     options = run.cutover_options
     if "at-rest" not in options or "block-all-writes" in options:
-        return [PossibleCommand(f"Make it live; {STOP_THE_OLD}", *commands)]
+        return [PossibleCommand(f"{NOT_READY_YET} make it live; {STOP_THE_OLD}", *commands)]
     return ways_beside_deletes(run)
 
 
@@ -304,17 +273,19 @@ def ways_beside_deletes(run: RunRecord) -> Sequence[PossibleCommand]:
     if "at-rest" in options and run.follow.keys() & {"token", "facts"}:
         followed = {name: value for name, value in options.items() if name != "at-rest"}
         beside = command_of(run.model_copy(update={"cutover_options": followed}), "cutover")
-        applying = (
-            "Make it live without --at-rest, the usual choice; this applies the application's deletes, too"
-        )
+        applying = f"{NOT_READY_YET} make it live without --at-rest, the usual choice; this applies the application's deletes, too"
         ways.append(PossibleCommand(f"{applying}; {STOP_THE_OLD}", beside))
-    rest = "Or make it live at rest, with inserts and updates refused throughout" if ways else "Make it live"
-    stopped = _STOP_IT_TOO if ways else STOP_THE_OLD
+    rest = (
+        "Or make it live at rest, with inserts and updates refused throughout"
+        if ways
+        else f"{NOT_READY_YET} make it live"
+    )
+    stopped = STOP_IT_TOO if ways else STOP_THE_OLD
     ways.append(PossibleCommand(f"{rest}, once nothing deletes bookings any more; {stopped}", again))
     if "block-all-writes" not in options:
         block = (
             "Or, only if deletes must be refused: make it live while every write of every application to the whole cluster is refused "
-            f"(the user needs the roles restore and clusterMonitor); {_STOP_IT_TOO}"
+            f"(the user needs the roles restore and clusterMonitor); {STOP_IT_TOO}"
         )
         ways.append(PossibleCommand(block, f"{again} --block-all-writes"))
     return ways
@@ -324,6 +295,11 @@ def abort_of(run: RunRecord) -> str:
     """Return the command that aborts an unfinished cut-over and keeps the target."""
     places = shlex.join(["--source", run.source, "--target", run.target])
     return f"booking-migrate cutover {places} --abort"
+
+
+def converting(run: RunRecord) -> PossibleCommand:
+    """Return what is done about bookings that an old application has written since a run's cut-over."""
+    return PossibleCommand(f"{CONVERT_LATER[0].upper()}{CONVERT_LATER[1:]}", conversion_of(run))
 
 
 def conversion_of(run: RunRecord) -> str:
@@ -345,14 +321,35 @@ def rollback_of(run: RunRecord) -> str:
     return " ".join(["booking-migrate rollback --run", run.run_id, *words])
 
 
-def going_back(run: RunRecord) -> PossibleCommand:
-    """Return how a cut-over is undone, and when each application is stopped and started."""
+def which_application(run: RunRecord) -> str:
+    """Return which application is to run after a cut-over, and what the other one does if it runs."""
+    is_guarded = run.cutover_options.get("no-guard") != str(True)
+    inserts = (
+        "Only its new bookings are refused"
+        if is_guarded
+        else "Not even its new bookings are refused (--no-guard)"
+    )
+    return (
+        f"Stop the old application now, if it still runs, and start the new one. {inserts}: its updates and deletes by old ids find nothing, "
+        "without an error, and those by clientId reach whole client documents."
+    )
+
+
+def going_back(run: RunRecord, when: str = "misbehaves") -> PossibleCommand:
+    """Return how a cut-over is undone, and when each application is stopped and started.
+
+    Args:
+        run: the run.
+        when: what the new application does that makes it the right choice.
+    """
+    if run.state is RunState.RESTORING:
+        return PossibleCommand(f"Complete the rollback; {STOP_THE_NEW} when that is done", rollback_of(run))
     live = f"make the old bookings live again as {run.source}, which keeps what was booked since"
     if run.window.get("built"):
         order = f"{live}; {STOP_THE_NEW} when that is done"
     else:
         order = f"stop it, then {live}; start the old application when that is done"
-    return PossibleCommand(f"If the new application misbehaves: {order}", rollback_of(run))
+    return PossibleCommand(f"If the new application {when}: {order}", rollback_of(run))
 
 
 def command_of(run: RunRecord, name: str) -> str:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
 from booking_migrate.quantities import moment
+from booking_migrate.runs.advice import CONVERT_LATER, UNDO
 from booking_migrate.runs.commands import (
-    UNDO,
     PossibleCommand,
     command_of,
     conversion_of,
+    converting,
     going_back,
     possible_commands,
     resume_of,
@@ -96,7 +97,7 @@ def status(
     *,
     target: str | None = None,
     old_of: Callable[[RunRecord], OldBookings | None] = lambda _run: None,
-    exists: Exists = lambda _name: False,
+    exists: Exists | None = None,
     reach: Reach = lambda: None,
 ) -> Sequence[RunStatus]:
     """Return all runs, or those into one target, the newest first.
@@ -107,7 +108,7 @@ def status(
         live_of: opens the live collection of a run; None: what the journal says about refused writes is reported unchecked.
         target: the target; None: every target.
         old_of: finds the old bookings in the collection that a run's cut-over made live.
-        exists: returns whether a collection exists; asked of what a finalize drops, and of the target of a cut-over.
+        exists: returns whether a collection exists; asked of what a finalize drops, and of the target of a cut-over; None: neither is known.
         reach: returns both ends of the server's oplog; asked once, if a run is not followed any more.
 
     Raises:
@@ -124,7 +125,9 @@ def status(
     now = journal.now() if any(run.control for run in runs) else datetime.now(UTC)
     reach = cache(reach)
     undoable = (
-        _undoable_again(journal, exists) if any(run.state is RunState.FINALIZING for run in runs) else ()
+        _undoable_again(journal, exists)
+        if exists is not None and any(run.state is RunState.FINALIZING for run in runs)
+        else ()
     )
     return [
         _status(
@@ -137,7 +140,9 @@ def status(
             and run.target in live,
             old_bookings=old_of(run) if run.state is RunState.CUT_OVER else None,
             can_go_back=run.run_id in undoable,
-            is_swapped=run.state is RunState.CUTTING_OVER and not exists(run.target),
+            is_swapped=None
+            if exists is None
+            else run.state is RunState.CUTTING_OVER and not exists(run.target),
             now=now,
             reach=reach,
         )
@@ -160,8 +165,10 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
         if run.state in WORKING | RESUMABLE and run.state is not RunState.PLANNED:
             lacking = "What it has not written yet is missing."
             if run.state in {RunState.CUTTING_OVER, RunState.RESTORING}:
-                refused = f"{run.source} may refuse writes until it is continued"
-                lacking = f"No process works on it, and {refused if run.fenced_at else f'{run.source} is live as before'}."
+                refused = (
+                    f", and {run.source} may refuse writes until it is continued" if run.fenced_at else ""
+                )
+                lacking = f"No process works on it{refused}."
             advice = f"{lacking} {each.possible[0]}"
             return Finding(RUN_NOT_FINISHED, "run that is not finished", 1, (run.run_id,), advice)
     return None
@@ -199,7 +206,7 @@ def _status(
     is_renamed: bool,
     old_bookings: OldBookings | None,
     can_go_back: bool,
-    is_swapped: bool,
+    is_swapped: bool | None,
     now: datetime,
     reach: Reach,
 ) -> RunStatus:
@@ -210,8 +217,7 @@ def _status(
     heard_at = max(run.heartbeat_at, held.heard_at) if is_open and held is not None else run.heartbeat_at
     # A verification or a cut-over of a finished run does not change its rate.
     seconds = ((run.written_at or run.heartbeat_at) - run.worked_from).total_seconds()
-    instead = "Or undo the run instead: finalize has not dropped anything yet"
-    back = (PossibleCommand(instead, rollback_of(run)),) if can_go_back else ()
+    back = (_instead_of_finalize(run),) if can_go_back else ()
     requests = in_force(run, commands_of(run, now, is_followed=is_followed))
     resume = _resume(run, requests, is_alive=is_alive or bool(running_beside(run, now)))
     fenced_at = _fenced_at(run, live_of)
@@ -226,7 +232,14 @@ def _status(
         requests=requests,
         possible=(
             *resume,
-            *_possible(as_it_is, old_bookings, is_newest=is_newest, is_followed=is_followed, is_kept=is_kept),
+            *_possible(
+                as_it_is,
+                old_bookings,
+                is_newest=is_newest,
+                is_swapped=is_swapped,
+                is_followed=is_followed,
+                is_kept=is_kept,
+            ),
             *back,
         )
         if is_followed or is_kept or not (is_alive or is_renamed)
@@ -235,9 +248,17 @@ def _status(
         window=window_facts(run, is_kept=is_kept, reach=reach),
         holder=str(held.holder) if is_alive and held is not None else None,
         old_bookings=old_bookings,
-        is_swapped=is_swapped,
+        is_swapped=bool(is_swapped),
         has_ended=held is None or held.has_ended,
     )
+
+
+def _instead_of_finalize(run: RunRecord) -> PossibleCommand:
+    undropped = "finalize has not dropped anything yet"
+    if run.archive is not None:
+        return PossibleCommand(f"Or undo the run instead: {undropped}", rollback_of(run))
+    back = going_back(run)
+    return back._replace(purpose=f"{back.purpose}; {undropped}")
 
 
 def _resume(run: RunRecord, requests: Sequence[Request], *, is_alive: bool) -> tuple[PossibleCommand, ...]:
@@ -267,15 +288,22 @@ def _is_held_for(held: HeldLockView | None, command: str) -> bool:
 
 
 def _possible(
-    run: RunRecord, old_bookings: OldBookings | None, *, is_newest: bool, is_followed: bool, is_kept: bool
+    run: RunRecord,
+    old_bookings: OldBookings | None,
+    *,
+    is_newest: bool,
+    is_swapped: bool | None,
+    is_followed: bool,
+    is_kept: bool,
 ) -> Iterator[PossibleCommand]:
     """Yield the commands that are possible for a run that no process works on, or only follows."""
     # A follower hands over to a cut-over only, and a window that is kept needs no other process to keep it.
     without = rollback_of(run) if is_followed else command_of(run, "cutover") if is_kept else None
-    yield from (each for each in possible_commands(run, is_newest=is_newest) if each.command != without)
+    possible = possible_commands(run, is_newest=is_newest, is_swapped=is_swapped)
+    yield from (each for each in possible if each.command != without)
     # A migration in place is refused as long as a process keeps the window.
     if old_bookings is not None and old_bookings.later and not is_kept:
-        yield PossibleCommand("Convert what an old application has written since", conversion_of(run))
+        yield converting(run)
 
 
 def _fenced_at(run: RunRecord, live_of: LiveOf | None) -> datetime | None:
@@ -313,7 +341,11 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
             if in_place:
                 return
             raise CutOverAlready(
-                run.run_id, source, run.legacy or "", conversion_of(run), str(going_back(run))
+                run.run_id,
+                source,
+                run.legacy or "",
+                f"{CONVERT_LATER}: {conversion_of(run)}",
+                str(going_back(run)),
             )
         if (run.archive is not None) != in_place:
             held = locks.look(run.target)

@@ -381,7 +381,7 @@ def test_what_it_asks(database: Db, command: Run, monkeypatch: pytest.MonkeyPatc
     before = contents(database)
     refused = command("finalize", "--source", "bookings", "--quiet")
     assert (5, before) == (refused.returncode, contents(database))
-    assert f"since 2; to convert them: {converts}" in " ".join(refused.stderr.split())
+    assert f"since 2; to convert them, once that is stopped: {converts}" in " ".join(refused.stderr.split())
     monkeypatch.setattr(finalize, "is_interactive", lambda: True)
     done = command("finalize", "--source", "bookings", "--json")
     report = json.loads(done.stdout)

@@ -192,6 +192,25 @@ def test_aborted_behind_the_swap(
 
     assert 5 == refused.returncode
     assert "already swapped" in refused.stderr
+    assert "Stop the old application now, if it still runs, and start the new one." in refused.stderr
+    assert "If the new application is not ready or misbehaves: stop it, then make the old" in refused.stderr
+    check_cut_over(database, command, ledger)
+
+
+@pytest.mark.parametrize("step", SWAPPED)
+def test_seen_behind_the_swap(
+    step: Step, database: Db, command: Run, killed: Callable[..., int], ledger: Ledger
+) -> None:
+    """What was swapped is only completed, or rolled back; where the collections are not looked at, nothing else is promised."""
+    assert -9 == killed(step.value, 1, *CUTOVER)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    beside = " ".join(command("migrate", *PLACES).stderr.split())
+
+    assert ["cutover", "rollback"] == [each.split()[1] for each in run["possible"]]
+    assert not any("--abort" in each for each in run["possible"])
+    assert run["purposes"][0].startswith("Complete the cut-over. Stop the old application now")
+    assert "if the collections were swapped already, this completes it instead" in beside
+    assert 0 == command(*run["possible"][0].split()[1:], "--yes").returncode
     check_cut_over(database, command, ledger)
 
 

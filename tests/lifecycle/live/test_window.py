@@ -207,7 +207,7 @@ def test_ctrl_c_and_the_same_command(ready: Db, environment: dict[str, str], com
     back = command(*ROLLBACK)
 
     assert (0, 0) == (code, again), said
-    assert "to roll back: booking-migrate rollback" in said
+    assert "start the old one when that is done: booking-migrate rollback" in said
     assert (False, "interrupted") == (stopped["alive"], stopped["window"]["state"])
     assert ["verify", "cutover", "rollback", "finalize"] == [each.split()[1] for each in stopped["possible"]]
     assert opened["window"]["ends_at"] == resumed["window"]["ends_at"]
