@@ -146,7 +146,7 @@ def restoration_places(
 def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
     """Return what a reverse window of a run keeps ready, and what it is kept with. Nothing is read yet."""
     whole = restoration_places(connection, chosen, converts_later=True)
-    names = window_names(chosen.source, whole.restored.name)
+    names, kept = window_names(chosen.source, whole.restored.name), chosen.legacy or ""
 
     def tail(begin: Timestamp) -> ChangeFeed:
         return open_window_feed(connection, names, begin, is_tail=True)
@@ -156,13 +156,13 @@ def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
             connection,
             source=chosen.source,
             target=chosen.target,
-            kept=chosen.legacy or "",
+            kept=kept,
             restored=whole.restored.name,
             run_id=chosen.run_id,
         ),
         whole=whole,
-        feed=lambda begin: open_window_feed(connection, names, begin),
-        live_feed=lambda begin: open_window_feed(connection, names, begin, has_restored=False),
+        feed=lambda begin: open_window_feed(connection, names, begin, kept=kept),
+        live_feed=lambda begin: open_window_feed(connection, names, begin, kept=kept, has_restored=False),
         tail=tail,
         store=window_dirty(connection, chosen.run_id),
         swap=open_swap(connection, names),

@@ -22,7 +22,7 @@ from booking_migrate.follow.part import Kept
 from booking_migrate.quantities import grouped
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.plan import Limits
-from booking_migrate.stores.changes import ChangeFeed, Dirty, DirtyStore, Position
+from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, DirtyStore, Position
 from booking_migrate.verify import VerificationOutcome
 
 T = TypeVar("T")
@@ -220,8 +220,8 @@ class LivePreparation:
             f"End what else writes to the copy, then run the same command again, which makes a new one: {SAME_COMMAND}",
         )
 
-    def _refuse_replaced(self, collection: str) -> None:
-        raise self._fail(REPLACED.format(collection=collection), self._proving)
+    def _refuse_replaced(self, change: Change) -> None:
+        raise self._fail(REPLACED.format(collection=change.collection), self._proving)
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
         failure = self._fail(

@@ -179,6 +179,21 @@ class WindowStopped(Refused):
     hint = "A rollback works as without a window: it refuses writes while it restores everything."
 
 
+class WindowReplaced(Refused):
+    """A collection that a reverse window depends on was dropped, renamed, or replaced by another one."""
+
+    collection: str
+    restored: str
+    """The collection that was kept ready; it stays as it was."""
+
+    message = f"a rollback cannot be kept ready: {REPLACED}"
+    hint = (
+        f"Usual, if {{collection}} is what it has to be: run the same command again, which reads everything: {SAME_COMMAND}\n"
+        "Only if it is lost or damaged: first restore it from a backup. {restored} has the old bookings with all changes up to then; the "
+        "next command drops it, so copy it first if no backup has them."
+    )
+
+
 class WindowUnavailable(Refused):
     """A reverse window is not possible here."""
 

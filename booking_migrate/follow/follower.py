@@ -105,7 +105,7 @@ class Follower:
         save: Callable[[Position], None],
         on_wrong: Callable[[Handled], None],
         prepare: Callable[[], None],
-        on_replaced: Callable[[str], None] = lambda _: None,
+        on_replaced: Callable[[Change], None] = lambda _: None,
         copied: Timestamp | None = None,
         begun: Backlog | None = None,
     ) -> None:
@@ -119,8 +119,8 @@ class Follower:
             save: records the position durably; earlier changes are handled, or in the store.
             on_wrong: called with what has mismatches, documents of others, or a kept copy that differs; it may raise.
             prepare: called before anything is handled, and only then: creates indexes.
-            on_replaced: called with the name of a collection, other than the copy, that was dropped, renamed or replaced by another
-                one; unless it raises, what that did to its documents remains unknown.
+            on_replaced: called with the change by which a collection, other than the copy, was dropped, renamed or replaced by
+                another one; unless it raises, what that did to its documents remains unknown.
             copied: after when changes of the copy count; None: not before `watch_copy`.
             begun: what was read before the position at which the feed was opened, and not handled.
         """
@@ -260,7 +260,7 @@ class Follower:
             if change.is_end and change.role is Role.COPY:
                 self._on_wrong(Handled(differing=(None,)))
             elif change.is_end:
-                self._on_replaced(change.collection)
+                self._on_replaced(change)
         self.progress.events.update(
             change.operation
             for change in batch.changes

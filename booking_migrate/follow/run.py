@@ -29,7 +29,7 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import newest_result
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
+from booking_migrate.stores.changes import Change, ChangeFeed, DirtyStore, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
 
@@ -340,8 +340,8 @@ class _Following:
         raise FollowingStopped(self._run.target, problem, command_of(self._run, "verify"))
 
     @staticmethod
-    def _refuse_replaced(collection: str) -> None:
-        raise CollectionReplaced(collection)
+    def _refuse_replaced(change: Change) -> None:
+        raise CollectionReplaced(change.collection)
 
     def _save_position(self, position: Position) -> None:
         self._position = position

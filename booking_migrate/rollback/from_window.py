@@ -24,6 +24,7 @@ from booking_migrate.errors import (
     RestorationFailed,
     RollbackTooSlow,
     StreamUnavailable,
+    WindowReplaced,
     WindowStopped,
     effect_of,
 )
@@ -39,13 +40,15 @@ from booking_migrate.rollback.window_parts import (
     close_window,
     follower_of,
     is_intact,
+    note_replaced,
+    replaced,
 )
 from booking_migrate.rollback.window_tail import WindowTailParts, apply_window_tail
 from booking_migrate.runs.commands import command_of, rollback_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.states import check_transition
 from booking_migrate.runs.undo import UndoOutcome
-from booking_migrate.stores.changes import ChangeFeed, Position
+from booking_migrate.stores.changes import Change, ChangeFeed, Position
 from booking_migrate.stores.journal import RunRecord, RunState
 
 _SLOW = "writes are refused while everything is restored"
@@ -72,9 +75,13 @@ def restore_live(plan: RollbackPlan, run: RunRecord, lock: HeldLock) -> UndoOutc
         run = restoration.without_fence()
         close_window(run, parts, plan.stores.journal, lock.confirm)
         parts.places.finish()
-    except (WindowStopped, OldBookingsLost):
+    except WindowStopped:
         # The restored collection cannot be used; the next rollback works without it.
         close_window(run, parts, plan.stores.journal, lock.confirm)
+        raise
+    except (WindowReplaced, OldBookingsLost):
+        lock.confirm()
+        note_replaced(run.run_id, run.window, plan.stores.journal)
         raise
     except BookingMigrateError as error:
         if not isinstance(error, LeaseLost):
@@ -157,7 +164,13 @@ class _FromWindow:
     def _swap(self, feed: ChangeFeed) -> None:
         plan, parts, restored = self._plan, self._parts, self._parts.whole.restored
         settings = self._run.live_settings or ""
-        follower = follower_of(parts, feed, confirm=self._lock.confirm, save=self._save_position)
+        follower = follower_of(
+            parts,
+            feed,
+            confirm=self._lock.confirm,
+            save=self._save_position,
+            on_replaced=self._refuse_replaced,
+        )
         plan.listener.notify(PhaseStarted(f"bringing in what has changed in {self._run.source}", None))
         follower.round(0.0)
         # Not earlier: changes that are brought in have to satisfy unique indexes one by one.
@@ -185,6 +198,9 @@ class _FromWindow:
         )
         Fencing(follower, fencing, self._report).swap()
         self._refused.end()
+
+    def _refuse_replaced(self, change: Change) -> None:
+        raise replaced(self._parts, change)
 
     def _complete(self) -> None:
         """Do the last steps behind the fence."""

@@ -20,18 +20,26 @@ from booking_migrate.errors import (
     BookingMigrateError,
     HistoryLost,
     LeaseLost,
+    WindowReplaced,
     WindowStopped,
     WindowUnavailable,
 )
 from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.follow.follower import Follower, Round
 from booking_migrate.quantities import clock
-from booking_migrate.rollback.window_parts import WindowParts, begin_of, close_window, follower_of
+from booking_migrate.rollback.window_parts import (
+    WindowParts,
+    begin_of,
+    close_window,
+    follower_of,
+    note_replaced,
+    replaced,
+)
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import going_back
 from booking_migrate.runs.followed import BUILDING, FOLLOWING
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.stores.changes import ChangeFeed, Dirty, Position
+from booking_migrate.stores.changes import Change, ChangeFeed, Dirty, Position, Role
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import Holder
 
@@ -94,6 +102,11 @@ class Window:
         self._last = Round(0, 0, 0.0)
         self._saved_at = 0.0
         self._follower: Follower | None = None
+        self._sees_swap = False
+        """Whether the feed began before the swap of the cut-over, which looks like a replacement by others."""
+
+        self._swapped: Timestamp | None = None
+        """The cluster time of the swap, once it was read."""
 
     def keep(self, seconds: float) -> WindowOutcome:
         """Keep the restored collection up to date until the time is over, a signal arrives, or the lock is requested.
@@ -103,6 +116,7 @@ class Window:
 
         Raises:
             WindowStopped: it cannot be kept; the restored collection was dropped.
+            WindowReplaced: others replaced the live collection or the kept copy; the restored one stays until the next command.
             LeaseLost, BookingMigrateError: as `WindowEngine.handle`.
         """
         began: datetime = self._window.get("began") or self._journal.now()
@@ -120,6 +134,10 @@ class Window:
             return self._outcome(WindowEnd.INTERRUPTED)
         except WindowStopped:
             self._close()
+            raise
+        except WindowReplaced:
+            self._lock.confirm()
+            note_replaced(self._run.run_id, self._window, self._journal)
             raise
         except BookingMigrateError as error:
             if not isinstance(error, LeaseLost):
@@ -198,8 +216,21 @@ class Window:
         return self._build()
 
     def _follow(self, feed: ChangeFeed) -> Follower:
-        self._follower = follower_of(self._parts, feed, confirm=self._confirm, save=self._save_position)
+        self._follower = follower_of(
+            self._parts,
+            feed,
+            confirm=self._confirm,
+            save=self._save_position,
+            on_replaced=self._on_replaced,
+        )
         return self._follower
+
+    def _on_replaced(self, change: Change) -> None:
+        # A feed that is opened again repeats the changes of its first cluster time.
+        if self._sees_swap and change.role is Role.SOURCE and self._swapped in {None, change.time}:
+            self._swapped = change.time
+            return
+        raise replaced(self._parts, change)
 
     def _confirm(self) -> None:
         """Check that the lock is held; it may be handed over while changes are handled: handling them again is harmless."""
@@ -212,7 +243,8 @@ class Window:
         """Copy the kept copy, verify the copy, and apply the changes since the cut-over."""
         run, parts = self._run, self._parts
         close_window(run, parts, self._journal, self._lock.confirm)
-        self._window = {name: self._window[name] for name in ("began", "ends_at")}
+        stays = ("began", "ends_at", "replaced")
+        self._window = {name: self._window[name] for name in stays if name in self._window}
         self._save_state(BUILDING)
         feed, is_whole = self._begin()
         follower = self._follow(feed)
@@ -238,20 +270,21 @@ class Window:
         follower.watch_copy(parts.feed(begin), copied)
         follower.round()
         self._listener.notify(PhaseEnded())
-        self._window.update(built=True, restored=restored.identity())
+        self._window.update(built=True, restored=restored.identity(), replaced=False)
         self._save_state(FOLLOWING)
         return follower
 
     def _begin(self) -> tuple[ChangeFeed, bool]:
-        """Return the feed since the cut-over, and whether everything has to be read because the oplog has lost that time."""
+        """Return the feed since the cut-over, and whether everything has to be read because the changes since do not tell all."""
         fenced: Timestamp | None = self._run.fence_time
-        if fenced is not None:
+        if fenced is not None and not self._window.get("replaced"):
             feed = self._parts.live_feed(fenced)
             try:
                 feed.check()
             except HistoryLost:
                 feed.close()
             else:
+                self._sees_swap = True
                 return feed, False
         return self._parts.live_feed(self._parts.places.now()), True
 

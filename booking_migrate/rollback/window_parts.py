@@ -8,13 +8,13 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.cutover.fencing import Swap
 from booking_migrate.domain.carried_changes import ChangesSince
-from booking_migrate.errors import WindowStopped
+from booking_migrate.errors import WindowReplaced, WindowStopped
 from booking_migrate.follow.engine import Handled
 from booking_migrate.follow.follower import Follower
 from booking_migrate.quantities import grouped
 from booking_migrate.rollback.restored_clients import RestorationPlaces
 from booking_migrate.rollback.window_engine import WindowEngine
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Position
+from booking_migrate.stores.changes import Change, ChangeFeed, DirtyStore, Position
 from booking_migrate.stores.journal import RunJournal, RunRecord
 from booking_migrate.stores.open_window import WindowPlaces
 
@@ -34,10 +34,10 @@ class WindowParts:
     """The places of a rollback without a window."""
 
     feed: Callable[[Position | Timestamp], ChangeFeed]
-    """Opens the changes of the live collection, and of the restored one: others may write to it."""
+    """Opens the changes of the live collection, of the restored one, which others may write to, and of the kept copy as a whole."""
 
     live_feed: Callable[[Position | Timestamp], ChangeFeed]
-    """Opens those of the live collection alone."""
+    """Opens the same without those of the restored one."""
 
     tail: Callable[[Timestamp], ChangeFeed]
     """Opens the changes with whole documents, and with the rename that makes the restored collection live."""
@@ -70,6 +70,7 @@ def follower_of(
     *,
     confirm: Callable[[], None],
     save: Callable[[Position], None],
+    on_replaced: Callable[[Change], None],
 ) -> Follower:
     """Return a follower from the live collection into the restored one; all writes are read back.
 
@@ -83,6 +84,7 @@ def follower_of(
         save=save,
         on_wrong=_refuse_wrong,
         prepare=lambda: None,
+        on_replaced=on_replaced,
         copied=_BEGINNING,
     )
     follower.is_verified = True
@@ -93,6 +95,17 @@ def _refuse_wrong(handled: Handled) -> None:
     if None in handled.differing:
         raise WindowStopped("others have dropped or renamed the collection that is kept ready")
     raise WindowStopped(f"documents differ from what was written: {grouped(len(handled.differing))}")
+
+
+def replaced(parts: WindowParts, change: Change) -> WindowReplaced:
+    """Return the error about the live collection or the kept copy that others replaced."""
+    return WindowReplaced(change.collection, parts.whole.restored.name)
+
+
+def note_replaced(run_id: str, window: Mapping[str, Any], journal: RunJournal) -> None:
+    """Record that everything has to be read again; what was kept ready stays, since it may be the last to have some changes."""
+    facts = {"facts": {**window["facts"], "ready": False}} if "facts" in window else {}
+    journal.annotate(run_id, window={**window, **facts, "built": False, "replaced": True})
 
 
 def changes_in(parts: WindowParts) -> ChangesSince:

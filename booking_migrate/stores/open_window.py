@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bson.timestamp import Timestamp
 
 from booking_migrate.domain.kinds import is_client_id
-from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position, TargetChanges
+from booking_migrate.stores.changes import ChangeFeed, DirtyStore, Links, Position
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.open_follow import FollowedNames, open_dirty, open_feed
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION, WINDOW
@@ -176,15 +176,17 @@ def open_window_feed(
     names: FollowedNames,
     begin: Position | Timestamp,
     *,
+    kept: str = "",
     is_tail: bool = False,
     has_restored: bool = True,
 ) -> ChangeFeed:
-    """Open the feed of the live collection, and of what others may write to the restored one.
+    """Open the feed of the live collection, and of what others may do to the restored one and to the kept copy.
 
     Args:
         connection: the server and the database.
         names: as `window_names` returns them.
         begin: where to begin.
+        kept: the copy of the old collection; not for the tail.
         is_tail: whether the rename of the restored collection is to be seen, and whole documents are read.
         has_restored: whether the restored collection is watched.
 
@@ -192,16 +194,9 @@ def open_window_feed(
         MissingUri, BadConfiguration: as `open_window_places`.
     """
     if not is_tail:
-        names = replace(names, copy=names.target)
-    if not has_restored:
-        names = replace(names, copy=None)
-    return open_feed(
-        connection,
-        names,
-        begin,
-        target=TargetChanges.ALL if has_restored else TargetChanges.NONE,
-        is_whole=is_tail,
-    )
+        # What happens to single documents of the kept copy makes nothing dirty.
+        names = replace(names, copy=names.target if has_restored else None, target=kept)
+    return open_feed(connection, names, begin, is_whole=is_tail)
 
 
 def window_dirty(connection: Connection, run_id: str) -> DirtyStore:

@@ -76,7 +76,9 @@ def test_what_is_kept_ready_is_what_would_be_restored(
     run, parts = kept
     begin = begin_of(run.window, parts)
     assert begin is not None
-    follower = follower_of(parts, parts.feed(begin), confirm=lambda: None, save=lambda _: None)
+    follower = follower_of(
+        parts, parts.feed(begin), confirm=lambda: None, save=lambda _: None, on_replaced=lambda _: None
+    )
     application = RandomApplication(window.bookings, BOOKINGS, seed)
     restored = window[parts.whole.restored.name]
     done: list[str] = []
