@@ -191,6 +191,9 @@ class _Following:
         self._parts = parts = plan.parts(run, lock)
         self._position: Position | None = None
         self._unverified: Timestamp | None = run.follow.get("unverified")
+        self._marks = (
+            False  # Whether what is derived, also by an interrupted round, has to be verified later.
+        )
         self._is_announced = False
         self._last = Round(0, 0, 0.0)
         self._handled: Timestamp | None = run.follow.get("handled", run.follow.get("time"))
@@ -231,7 +234,7 @@ class _Following:
         """Follow until a cut-over asks for the lock."""
         listener, parts, follower = self._plan.listener, self._parts, self._follower
         parts.catch_up()
-        follower.is_verified = parts.is_proven
+        follower.is_verified, self._marks = parts.is_proven, True
         listener.notify(PhaseStarted(f"following {self._run.source}", None))
         try:
             while True:
@@ -275,8 +278,6 @@ class _Following:
     def _round(self) -> None:
         self._handle_round()
         self._lock.confirm()
-        if self._last.clients and not self._follower.is_verified:
-            self._unverified = self._parts.now()
         self._plan.listener.notify(Advanced(self._last.changes))
         if monotonic() - self._saved_at >= _SAVE_SECONDS:
             self.save_state(FOLLOWING)
@@ -379,6 +380,8 @@ class _Following:
             "problem": problem,
             "at": self._journal.now(),
         }
+        if self._marks and not self._follower.is_verified:
+            self._unverified = self._parts.now()
         unverified = {} if self._unverified is None else {"unverified": self._unverified}
         self._journal.annotate(
             self._run.run_id,

@@ -15,7 +15,6 @@ _MANY = 1000
 
 _AT_ONCE = 10_000
 _READ_SECONDS = 0.5
-_GONE = frozenset({"drop", "rename", "dropDatabase", "invalidate"})
 
 Key = tuple[str, bytes]
 """A document: its collection, and the sort key of its `_id`."""
@@ -95,7 +94,7 @@ class OthersWrites:
             self.position = batch.position
             with self._lock:
                 for change in batch.changes:
-                    if change.operation in _GONE:
+                    if change.is_end:
                         raise ReferringCollectionGone(change.collection, change.operation)
                     if not change.is_of_document:
                         continue

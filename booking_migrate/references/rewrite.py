@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bson.timestamp import Timestamp
 
 from booking_migrate.bson.document import identity_of
+from booking_migrate.errors import ReferringCollectionGone
 from booking_migrate.events import Advanced, Checkpointed, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.references.batches import ahead, regrouped
 from booking_migrate.references.changes import Planned, find_all, has_any, plan_changes
@@ -115,6 +116,7 @@ def rewrite(plan: RewritePlan) -> RewriteOutcome:
         TargetBusy: another process rewrites or undoes references.
         OtherRewriteOpen: one with other fields is not complete.
         UniqueIndexInTheWay, DocumentIdToClient, DocumentIdInCapped: refused before the first write.
+        ReferringCollectionGone: others dropped or replaced a collection as a whole; the next rewrite reads everything again.
         ReferencesRefused: the server refuses a document for a cause that may concern all; it is named, and what was written is recorded.
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
@@ -165,13 +167,17 @@ class _Rewriting:
             self._plan.listener.notify(
                 Warned("the oplog no longer has all changes: all fields are read again")
             )
-            self._reached, self._scanned = {}, []
-            # What was seen is seen again; what was written is not written again.
-            self._outcome.tally.forget_seen()
-            self._outcome.scanned = 0
-            self._save(scanned=[], position={}, begun_time=now)
+            self._start_over(now)
             others = follow(following.open_feed, now)
         return others
+
+    def _start_over(self, now: Timestamp) -> None:
+        """Record that everything is to be read again, and the feed from now on."""
+        self._reached, self._scanned = {}, []
+        # What was seen is seen again; what was written is not written again.
+        self._outcome.tally.forget_seen()
+        self._outcome.scanned = 0
+        self._save(scanned=[], position={}, begun_time=now)
 
     def run(self) -> RewriteOutcome:
         plan, outcome = self._plan, self._outcome
@@ -190,6 +196,13 @@ class _Rewriting:
                 self._end_alone()
             else:
                 time = self._end_beside_others()
+        except ReferringCollectionGone:
+            if plan.following is not None:
+                # Which documents there are now the feed does not say.
+                self._start_over(plan.following.now())
+                # After that write: a feed repeats the changes of the time at which it begins.
+                self._save(position={}, begun_time=plan.following.now())
+            raise
         finally:
             if self._others is not None:
                 self._others.close()

@@ -19,7 +19,7 @@ from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.errors import RecordTooLarge
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of, stores_any
 from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
 from booking_migrate.stores.rejects import Ledger, Record, RejectsKeeper, carried_id, record_of
@@ -198,8 +198,8 @@ def find_records_of(
         NotPermitted, ConnectionProblem: they cannot be read.
     """
     with reading(collection):
-        # Most collections reject nothing, and then no id has to be asked for.
-        if not with_retry(collection.estimated_document_count):
+        # Most collections reject nothing, and then no id has to be asked for. The server's count may be wrong after a crash.
+        if not with_retry(lambda: stores_any(collection)):
             return
         asked = list(map(carried_id, booking_ids))
         for start in range(0, len(asked), _IDS_PER_QUERY):
