@@ -126,17 +126,15 @@ class MongoLive(FencedSource):
         return self.has_same_count(legacy) and has_same_hash(self._source, legacy)
 
     def count(self) -> int:
-        """Return how many documents the source has; takes no time."""
-        return read(self._source, self._source.estimated_document_count)
+        """Return how many documents the source has."""
+        # The server's own count may be wrong after a crash, and does not fall below 0 then.
+        return read(self._source, lambda: self._source.count_documents({}))
 
     def has_same_count(self, legacy: str) -> bool:
-        """Return whether both have as many documents; takes no time."""
-        # The server's own counts waver while it refuses a delete, which it takes back; so they
-        # are believed only when they agree, and counted otherwise.
+        """Return whether both have as many documents."""
+        # The server's own counts may be wrong after a crash, and waver while it refuses a delete, which it takes back.
         kept = self._database[legacy]
         with reading(self._source):
-            if self.count() == with_retry(kept.estimated_document_count):
-                return True
             return with_retry(lambda: self._source.count_documents({}) == kept.count_documents({}))
 
     def drop(self, legacy: str) -> None:
