@@ -30,6 +30,7 @@ from booking_migrate.stores.mongo.administration import (
     CLIENT_DOCUMENTS_ONLY,
     EVERY_DOCUMENT,
     client_index_name,
+    comment_for,
     create,
     create_index,
     end_own_commands,
@@ -115,11 +116,18 @@ class MongoLive(FencedSource):
 
     def copy(self, legacy: str) -> None:
         """Copy the source, on the server, to a collection that is replaced if it is there."""
-        # The server writes beside it and renames at the end (manual, $out).
-        write(self._source, lambda: self._source.aggregate([{"$out": legacy}]).close())
-        if describe(self._database[legacy]) is None:
+        kept = self._database[legacy]
+
+        def copied() -> None:
+            # After a lost answer the earlier command may still be at work, and rename later.
+            end_own_commands(kept)
+            # The server writes beside it and renames at the end (manual, $out).
+            self._source.aggregate([{"$out": legacy}], comment=comment_for(kept)).close()
+
+        write(self._source, copied)
+        if describe(kept) is None:
             # An empty source leaves nothing behind.
-            create(self._database[legacy])
+            create(kept)
 
     def is_same(self, legacy: str) -> bool:
         """Return whether the copy holds exactly the source's documents: as many, and of one hash."""

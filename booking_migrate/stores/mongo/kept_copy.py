@@ -39,13 +39,14 @@ class KeptCopy:
         Raises:
             ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
         """
-        end_own_commands(self._copy)
         write(self._source, self._copy_all)
         # As all others it is compared afterwards.
         self.update([None], list(find_without_id(self._source)))
 
     def _copy_all(self) -> None:
         """Copy what the source has; tried again, it starts over."""
+        # After a lost answer it is the own earlier command that may still write.
+        end_own_commands(self._copy)
         # Not $out: its rename at the end waits for every open transaction of the database, and all writers wait behind it.
         self.drop()
         create(self._copy)

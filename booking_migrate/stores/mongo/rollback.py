@@ -264,7 +264,8 @@ class MongoRestored:
         comment = comment_for(self._collection)
 
         def copied() -> None:
-            # Tried again, it starts over.
+            # Tried again, it starts over, and what was sent before must not write into it.
+            end_own_commands(self._collection)
             self.begin(settings)
             source.aggregate(copy_into(self._collection), comment=comment).close()
 

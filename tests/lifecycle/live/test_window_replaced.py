@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from tests.lifecycle.conftest import Ended
+from tests.lifecycle.conftest import Command
 from tests.lifecycle.live.test_follow import ended_by, started
 from tests.lifecycle.live.test_window import PLACES, ROLLBACK, WINDOW, await_window, own
 from tests.support.booking_lines import booking, client
 
 Db = Database[dict[str, Any]]
-Run = Callable[..., Ended]
+
 
 BOOKINGS = 24
 _PATIENCE = 120
@@ -22,7 +22,7 @@ _REPLACED = "was dropped, renamed or replaced as a whole"
 
 
 @pytest.fixture
-def ready(database: Db, command: Run) -> Db:
+def ready(database: Db, command: Command) -> Db:
     """Bookings, migrated and verified."""
     database.bookings.insert_many(map(booking, range(BOOKINGS)))
     for arguments in (("migrate",), ("verify",)):
@@ -67,7 +67,7 @@ def changed_elsewhere(database: Db) -> None:
 REPLACEMENTS = [dropped, replaced, renamed, changed_elsewhere]
 
 
-def assert_undone(database: Db, command: Run) -> None:
+def assert_undone(database: Db, command: Command) -> None:
     """Roll back, and assert that what is restored has what others did to the client documents."""
     back = command(*ROLLBACK)
 
@@ -78,7 +78,7 @@ def assert_undone(database: Db, command: Run) -> None:
 
 @pytest.mark.parametrize("replace", REPLACEMENTS)
 def test_a_rollback(
-    ready: Db, environment: dict[str, str], command: Run, replace: Callable[[Db], None]
+    ready: Db, environment: dict[str, str], command: Command, replace: Callable[[Db], None]
 ) -> None:
     """A rollback out of the window changes nothing and says so; the same command restores everything."""
     with started(environment, *WINDOW) as window:
@@ -99,7 +99,7 @@ def test_a_rollback(
 
 @pytest.mark.parametrize("replace", REPLACEMENTS)
 def test_a_window(
-    ready: Db, environment: dict[str, str], command: Run, replace: Callable[[Db], None]
+    ready: Db, environment: dict[str, str], command: Command, replace: Callable[[Db], None]
 ) -> None:
     """A window ends, and leaves what it kept ready; the same command reads everything again."""
     with started(environment, *WINDOW) as window:
@@ -132,7 +132,7 @@ def no_kept(kept: Any) -> None:
 @pytest.mark.parametrize("replace", [part_of_kept, no_kept])
 @pytest.mark.parametrize("is_open", [True, False], ids=["window", "rollback"])
 def test_the_kept_copy(
-    ready: Db, environment: dict[str, str], command: Run, replace: Callable[[Any], None], *, is_open: bool
+    ready: Db, environment: dict[str, str], command: Command, replace: Callable[[Any], None], *, is_open: bool
 ) -> None:
     """What is ready may be the last to have the old bookings: it stays until the kept copy is there again."""
     with started(environment, *WINDOW) as window:
