@@ -24,7 +24,7 @@ from booking_migrate.runs.commands import command_of, cutovers_of, going_back, r
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.own_collections import REJECTS_COLLECTION
+from booking_migrate.stores.own_collections import REJECTS_COLLECTION, kept_copy
 from booking_migrate.stores.rejects import find_rejected, rejection_in_words
 
 if TYPE_CHECKING:
@@ -112,6 +112,14 @@ def check_ready(
             else "Only a plain collection can be replaced."
         )
         raise refuse(f"the source {run.source} cannot be replaced: {unfit}", advice)
+    legacy = kept_copy(run.source, run.run_id)
+    if (excess := live.excess_of(legacy)) > 0:
+        raise refuse(
+            f"the name of the kept copy would be longer than a server allows, by {plural(excess, 'byte')}: {legacy}",
+            "Usual: migrate in place, where the name of the archive can be chosen, with a short one for ARCHIVE: "
+            f"booking-migrate migrate --in-place --source {shlex.quote(run.source)} --archive ARCHIVE\n"
+            "Or, only if the application can use another name: rename the source, then migrate, verify and cut over that.",
+        )
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
         raise refuse(

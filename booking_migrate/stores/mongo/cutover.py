@@ -61,6 +61,9 @@ from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.validators import is_fenced, unguarded, validation_of
 
 _DOCUMENTS_PER_WRITE = 1000
+_LONGEST_NAME = 255
+"""How many bytes the name of a collection may have, with that of its database (manual, limits)."""
+
 _SAMPLE = 100
 """How many of the first and of the last client documents conditions are tried out with."""
 
@@ -113,6 +116,10 @@ class MongoLive(FencedSource):
             is_filled=True,
         )
         return None
+
+    def excess_of(self, name: str) -> int:
+        """Return by how many bytes the name of a collection is too long for the database; at most 0: it is not."""
+        return len(f"{self._database.name}.{name}".encode()) - _LONGEST_NAME
 
     def copy(self, legacy: str) -> None:
         """Copy the source, on the server, to a collection that is replaced if it is there."""
