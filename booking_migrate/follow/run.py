@@ -191,9 +191,7 @@ class _Following:
         self._parts = parts = plan.parts(run, lock)
         self._position: Position | None = None
         self._unverified: Timestamp | None = run.follow.get("unverified")
-        self._marks = (
-            False  # Whether what is derived, also by an interrupted round, has to be verified later.
-        )
+        self._marks = False  # Whether the target counts as unverified until it is proven.
         self._is_announced = False
         self._last = Round(0, 0, 0.0)
         self._handled: Timestamp | None = run.follow.get("handled", run.follow.get("time"))
