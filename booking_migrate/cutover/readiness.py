@@ -112,14 +112,7 @@ def check_ready(
             else "Only a plain collection can be replaced."
         )
         raise refuse(f"the source {run.source} cannot be replaced: {unfit}", advice)
-    legacy = kept_copy(run.source, run.run_id)
-    if (excess := live.excess_of(legacy)) > 0:
-        raise refuse(
-            f"the name of the kept copy would be longer than a server allows, by {plural(excess, 'byte')}: {legacy}",
-            "Usual: migrate in place, where the name of the archive can be chosen, with a short one for ARCHIVE: "
-            f"booking-migrate migrate --in-place --source {shlex.quote(run.source)} --archive ARCHIVE\n"
-            "Or, only if the application can use another name: rename the source, then migrate, verify and cut over that.",
-        )
+    _check_name(run, live)
     conflicts = run.counts.get("conflicts", 0)
     if conflicts:
         raise refuse(
@@ -171,6 +164,23 @@ def _advice_about_fence(source: str) -> str:
         "See whether one is unfinished, with the command that finishes it: booking-migrate status\n"
         f"If none is, accept writes again, in mongosh, with the collection's own validator if it had one: db.runCommand({lifting})"
     )
+
+
+def _check_name(run: RunRecord, live: "MongoLive") -> None:
+    """Refuse a source whose kept copy would have too long a name.
+
+    Raises:
+        CutoverRefused: it would.
+    """
+    legacy = kept_copy(run.source, run.run_id)
+    if (excess := live.excess_of(legacy)) > 0:
+        raise CutoverRefused(
+            run.target,
+            f"the name of the kept copy would be longer than a server allows, by {plural(excess, 'byte')}: {legacy}",
+            "Usual: migrate in place, where the name of the archive can be chosen, with a short one for ARCHIVE: "
+            f"booking-migrate migrate --in-place --source {shlex.quote(run.source)} --archive ARCHIVE\n"
+            "Or, only if the application can use another name: rename the source, then migrate, verify and cut over that.",
+        )
 
 
 def _check_proven(run: RunRecord) -> None:
