@@ -184,7 +184,7 @@ class WindowReplaced(Refused):
 
     collection: str
     restored: str
-    """The collection that was kept ready; it stays as it was."""
+    """The collection that was kept ready; it stays unchanged."""
 
     message = f"a rollback cannot be kept ready: {REPLACED}"
     hint = (

@@ -275,7 +275,7 @@ class Window:
         return follower
 
     def _begin(self) -> tuple[ChangeFeed, bool]:
-        """Return the feed since the cut-over, and whether everything has to be read because the changes since do not tell all."""
+        """Return the feed since the cut-over, and whether everything has to be read because the changes since are not all that happened."""
         fenced: Timestamp | None = self._run.fence_time
         if fenced is not None and not self._window.get("replaced"):
             feed = self._parts.live_feed(fenced)

@@ -126,7 +126,7 @@ class MongoLive(FencedSource):
         kept = self._database[legacy]
 
         def copied() -> None:
-            # After a lost answer the earlier command may still be at work, and rename later.
+            # After a lost answer the earlier command may still run, and rename later.
             end_own_commands(kept)
             # The server writes beside it and renames at the end (manual, $out).
             self._source.aggregate([{"$out": legacy}], comment=comment_for(kept)).close()
