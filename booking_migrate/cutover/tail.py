@@ -126,6 +126,8 @@ def apply_tail(parts: TailParts, fenced: Timestamp) -> TailChanges:
     ids = [*late.deleted.values(), *(value for value, _ in late.written.values())]
     if not ids:
         return late
+    # By what the kept copy has of it, a carried booking is recognized if others have not changed it since.
+    _update_carried(parts, late, ids)
     parts.copy.update(ids, written)
     dirty = Dirty(bookings={sort_key(value): value for value in ids}, clients=late.clients)
     # The session of a written booking is removed only if it is outdated: an earlier process may have derived it already.
@@ -136,6 +138,7 @@ def apply_tail(parts: TailParts, fenced: Timestamp) -> TailChanges:
         parts.engine.handle(dirty, parts.now(), verified=False)
         left = _outdated(parts, late)
         if not left:
+            _remove_converted(parts, late)
             return late
     raise TargetChanged(parts.places.target.name, str(len(left)))
 
@@ -170,6 +173,36 @@ def _outdated(parts: TailParts, late: TailChanges) -> list[Any]:
                 if record is not None and record.reason == Reason.CONFLICT.value:
                     outdated[sort_key(value)] = value
     return list(outdated.values())
+
+
+def _update_carried(parts: TailParts, late: TailChanges, booking_ids: Sequence[Any]) -> None:
+    """Take carried rejected bookings out of the live collection, or replace them by their last version: they have no session."""
+    parts.places.read_at(parts.now())
+    for some in groups(booking_ids):
+        live = {raw for raw in parts.places.written.find(some) if value_in(raw, b"sessions") is None}
+        for raw in parts.places.source.find(some):
+            if raw in live:
+                _, new = late.written.get(sort_key(value_in(raw, b"_id")), (None, None))
+                _write_unless_changed(parts, raw, new)
+
+
+def _remove_converted(parts: TailParts, late: TailChanges) -> None:
+    """Take carried bookings out of the live collection that the late change has made convertible: they have a session now."""
+    for pairs in groups(late.written.values()):
+        ids = [value for value, _ in pairs]
+        held = {key for raw in parts.places.links.documents_of_bookings(ids) for key in _legacy_ids(raw)}
+        live = set(parts.places.written.find(ids))
+        for value, raw in pairs:
+            if raw in live and sort_key(value) in held:
+                _write_unless_changed(parts, raw, None)
+
+
+def _write_unless_changed(parts: TailParts, raw: bytes, new: bytes | None) -> None:
+    try:
+        _write(parts, raw, new)
+    except TargetChanged:
+        # The new application has changed or deleted it since it was read, and what it wrote counts.
+        return
 
 
 def _legacy_ids(raw: bytes) -> dict[bytes, Any]:
@@ -239,11 +272,11 @@ def _remove_sessions(parts: TailParts, booking_ids: Sequence[Any], *, from_all: 
     raise TargetChanged(parts.places.target.name, str(len(booking_ids)))
 
 
-def _write(parts: TailParts, raw: bytes, without: bytes | None) -> None:
-    if without is None:
+def _write(parts: TailParts, raw: bytes, new: bytes | None) -> None:
+    if new is None:
         parts.places.target.write([], [], [], [raw])
     else:
-        parts.places.target.write([], [Replacement(raw, without)], [])
+        parts.places.target.write([], [Replacement(raw, new)], [])
 
 
 def _without(raw: bytes, gone: set[bytes]) -> bytes | None:

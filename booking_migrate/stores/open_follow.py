@@ -166,7 +166,7 @@ def open_followed_places(
         users=people(names.users, Kind.USERS),
         experts=people(names.experts, Kind.EXPERTS),
         links=links,
-        target=MongoTarget(target, rejects),
+        target=MongoTarget(target, rejects, is_live=after_swap is not None),
         select=rejects.select,
         written=MongoReader(target, required=True),
         now=lambda: cluster_time(source),

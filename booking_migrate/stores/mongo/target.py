@@ -1,6 +1,6 @@
 """A collection as a `TargetWriter`."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from pymongo.client_session import ClientSession
@@ -65,7 +65,12 @@ class MongoTarget(TargetWriter):
     """Writes client documents to a collection; see `TargetWriter` for the promises."""
 
     def __init__(
-        self, collection: DriverCollection, rejects: RejectsKeeper, *, model: DriverCollection | None = None
+        self,
+        collection: DriverCollection,
+        rejects: RejectsKeeper,
+        *,
+        model: DriverCollection | None = None,
+        is_live: bool = False,
     ) -> None:
         """Take the parts.
 
@@ -75,8 +80,10 @@ class MongoTarget(TargetWriter):
             model: the collection of the bookings, if it is in the same database. If the target is not there yet, it is
                 made with this one's default collation, which can only be chosen then: after a cut-over the
                 application's queries compare as before.
+            is_live: whether it is the live collection after a swap, which has rejected bookings too if they were carried.
         """
         self._collection = collection
+        self._is_live = is_live
         self._model = model
         self._rejects = rejects
         self._changed = False
@@ -171,7 +178,10 @@ class MongoTarget(TargetWriter):
         with reading(self._collection):
             if self._holds_nothing_else():
                 return
-            yield from find_documents(self._collection, any_of("clientId", client_ids))
+            wanted: Mapping[str, Any] = any_of("clientId", client_ids)
+            if self._is_live:
+                wanted = {"$and": [wanted, HAS_SESSIONS]}
+            yield from find_documents(self._collection, wanted)
 
     def _holds_nothing_else(self) -> bool:
         """Return whether only this run has inserted documents: those that are looked up next cannot exist.

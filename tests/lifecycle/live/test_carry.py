@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from bson import decode, encode
 from pymongo import MongoClient, monitoring
 from pymongo.database import Database
 from pymongo.errors import WriteError
@@ -143,3 +144,53 @@ def test_old_writers_at_the_moment_of_the_swap(
     assert expected == sorted(each["_id"] for each in database.bookings.find({"duration": 5}))
     # Those that were carried can be written to by the application that has them.
     assert 1 == database.bookings.update_one({"_id": expected[0]}, {"$set": {"notes": "x"}}).modified_count
+
+
+LATE = {
+    "delete of one with a session": (16, None),
+    "delete where none is carried": (19, None),
+    "delete of the carried one": (20, None),
+    "change of one with a session": (16, {"notes": "late"}),
+    "change of the carried one": (20, {"notes": "late", "duration": 5}),
+    "correction of the carried one": (20, {"notes": "late"}),
+}
+"""The number of a booking, and what it has beside its usual fields after a change; None: it is deleted."""
+
+
+@pytest.mark.parametrize("case", LATE)
+def test_what_passes_the_fence_of_a_client_with_a_carried_booking(
+    database: Db, command: Run, case: str
+) -> None:
+    """It is taken out of the live collection or brought in, as a session or as a carried booking."""
+    number, change = LATE[case]
+    database.bookings.insert_many([*map(booking, range(20)), booking(20, duration=5)])
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
+
+    def act(step: Step) -> None:
+        own = {"_id": booking(number)["_id"]}
+        if step is Step.SETTLED and change is None:
+            database.bookings.delete_one(own)
+        elif step is Step.SETTLED and change is not None:
+            new = booking(number, **change)
+            database.bookings.replace_one(own, new, bypass_document_validation=True)
+
+    with failpoints(act):
+        done = command(*CUTOVER)
+    (kept,) = (name for name in database.list_collection_names() if "_legacy_" in name)
+    documents = list(database.bookings.find())
+    sessions = {each["legacyBookingId"]: each for one in documents for each in one.get("sessions", ())}
+    carried = {one["_id"]: one for one in documents if "sessions" not in one}
+    bookings = {**dict(zip(range(20), map(booking, range(20)), strict=True)), 20: booking(20, duration=5)}
+    if change is None:
+        del bookings[number]
+    else:
+        bookings[number] = booking(number, **change)
+    expected = {each["_id"]: decode(encode(each)) for each in bookings.values()}
+    sound = {key for key, value in expected.items() if value["duration"] != 5}
+
+    assert 0 == done.returncode, done.stderr
+    assert expected == {one["_id"]: one for one in database[kept].find()}
+    assert sound == set(sessions)
+    assert {key: value for key, value in expected.items() if key not in sound} == carried
+    if change is not None and number in (16, 20) and booking(number)["_id"] in sound:
+        assert "late" == sessions[booking(number)["_id"]]["notes"]
