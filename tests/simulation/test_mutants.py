@@ -17,9 +17,9 @@ _SHOWN_BY = {
     "FOREIGN_DERIVED_OVER": 641,
     "COPY_EVENTS_IGNORED": 0,
     "LATER_CHANGES_SETTLED": 168,
-    "ABORT_WITHOUT_TAIL": 14,
+    "ABORT_WITHOUT_TAIL": 202,
     "TAIL_ONCE": 11,
-    "TAIL_IGNORES_TARGET": 816,
+    "TAIL_IGNORES_TARGET": 1253,
     "DDL_OUTLIVES_PROCESS": 265,
 }
 """Seeds that show what few schedules do: a search would take long. If the schedules have changed, the test names another seed."""
