@@ -1,6 +1,8 @@
 """Rejected bookings are carried along within the limit: what takes long for many clients is done before writes are refused."""
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Command
 from tests.support.booking_lines import booking, client
 from tests.support.failpoints import Step, failpoints
+from tests.support.killed import dies_at, stopped_at
 from tests.support.sent_commands import SentCommands
 
 Db = Database[dict[str, Any]]
@@ -194,3 +197,32 @@ def test_what_passes_the_fence_of_a_client_with_a_carried_booking(
     assert {key: value for key, value in expected.items() if key not in sound} == carried
     if change is not None and number in (16, 20) and booking(number)["_id"] in sound:
         assert "late" == sessions[booking(number)["_id"]]["notes"]
+
+
+@pytest.mark.parametrize("verb", ["cutover", "abort", "rollback"])
+def test_deletes_behind_the_fence_of_a_killed_cut_over_with_carried_bookings(
+    database: Db, command: Run, environment: Mapping[str, str], tmp_path: Path, verb: str
+) -> None:
+    """Whichever command comes after the kill takes them out: of clients with carried bookings, and these themselves."""
+    database.bookings.insert_many([*map(booking, range(20)), *(booking(n, duration=5) for n in (20, 21))])
+    assert [3, 0] == command.once(("migrate", *PLACES, "--quiet"), ("verify", *PLACES, "--quiet"))
+    gone = [booking(number)["_id"] for number in (16, 17, 20)]
+    gate = tmp_path / "gate"
+    process = stopped_at(Step.SETTLED, environment, gate, *CUTOVER)
+    database.bookings.delete_many({"_id": {"$in": gone}})
+    assert -9 == dies_at(process, gate, Step.SWAPPED)
+    ways = {
+        "cutover": CUTOVER,
+        "abort": ("cutover", *PLACES, "--abort"),
+        "rollback": ("rollback", "--target", "clients", "--yes"),
+    }
+    done = command(*ways[verb])
+    live = list(database.bookings.find())
+    sessions = {each["legacyBookingId"] for one in live for each in one.get("sessions", ())}
+    old = {one["_id"] for one in live if "sessions" not in one}
+    left = {booking(number)["_id"] for number in range(22)} - set(gone)
+    expected = (left, set()) if verb == "rollback" else ({booking(21)["_id"]}, left - {booking(21)["_id"]})
+
+    # An abort behind the swap completes the cut-over, which is not what it was asked for.
+    assert (5 if verb == "abort" else 0) == done.returncode, done.stderr
+    assert expected == (old, sessions)
