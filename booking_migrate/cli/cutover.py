@@ -264,7 +264,9 @@ def _carry_out(
             listener=context.listener,
         )
         if not yes:
-            confirm_by_name(_question(chosen, options, is_followed=following is not None), chosen.source)
+            confirm_by_name(
+                _question(chosen, options.limits, is_followed=following is not None), chosen.source
+            )
 
     def before(chosen: RunRecord) -> None:
         hooks_of(context.asked.ctx).run_before(report_before_cutover(chosen), context.asked.redact)
@@ -318,14 +320,16 @@ def _refuse_files(places: Places) -> None:
             )
 
 
-def _question(chosen: RunRecord, options: CutoverOptions, *, is_followed: bool) -> str:
-    """Return what is about to happen, and for how long writes will be refused: at most, and about if following has estimated it."""
+def _question(chosen: RunRecord, limits: Limits, *, is_followed: bool) -> str:
+    """Return what is about to happen, and for how long writes will be refused: at most, and about if that is known to be less."""
     what = f"cut-over of run {chosen.run_id} ({chosen.target} takes the place of {chosen.source})"
     if not is_followed:
         return f"{what}; writes are refused until everything has been read and proven again; {STOP_THE_OLD}"
     estimate = chosen.follow.get("facts", {}).get("estimated_outage_ms")
-    about = "" if estimate is None else f"for about {estimate} ms, and "
-    limit = f"at most {outage(options.limits.outage)} an attempt (--max-outage)"
+    # An attempt begins only when less is left than its limit allows.
+    is_within = estimate is not None and estimate <= limits.outage * 1000
+    about = f"for about {estimate} ms, and " if is_within else ""
+    limit = f"at most {outage(limits.outage)} an attempt (--max-outage)"
     return f"{what}; writes are refused {about}for {limit}; {STOP_THE_OLD}"
 
 

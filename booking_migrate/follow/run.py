@@ -24,7 +24,7 @@ from booking_migrate.quantities import grouped
 from booking_migrate.runs.background import meanwhile
 from booking_migrate.runs.commands import command_of, cutovers_of
 from booking_migrate.runs.control import MIGRATE, Setting
-from booking_migrate.runs.followed import FOLLOWING
+from booking_migrate.runs.followed import FOLLOWING, waits_until_short
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.regulator import Regulator
 from booking_migrate.runs.session import RunRequest, RunStores
@@ -290,7 +290,7 @@ class _Following:
         if not self._follower.is_verified:
             return "the whole target is not verified yet"
         if not self._is_small():
-            return f"it would refuse writes for longer than {round(self._plan.outage * 1000)} ms"
+            return waits_until_short("cut-over", self._plan.outage)
         return None
 
     def _verify(self) -> None:

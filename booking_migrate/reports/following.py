@@ -17,7 +17,10 @@ class FollowReport(Part):
     problem: Line | None = Field(default=None, description="the error that ended it; null: none has")
     lag_seconds: int = Field(description="how far the target is behind the source")
     backlog: int = Field(description="the changes that the last round had to bring in")
-    estimated_outage_ms: int = Field(description="for how long a cut-over would refuse writes, about")
+    estimated_outage_ms: int = Field(
+        description="for how long a cut-over would refuse writes, about, with as many changes left as the last round had; "
+        "it waits, while writes are accepted, until that is less than its limit"
+    )
     oplog_seconds_left: int | None = Field(
         description="how much further the server's oplog goes back than what is not followed yet; null: it may not be read"
     )
@@ -50,7 +53,10 @@ class WindowReport(Part):
     ends_at: datetime = Field(description="until when a rollback is kept ready")
     lag_seconds: int = Field(description="how far what a rollback restores is behind the live collection")
     backlog: int = Field(description="the changes that the last round had to bring in")
-    estimated_outage_ms: int = Field(description="for how long a rollback would refuse writes, about")
+    estimated_outage_ms: int = Field(
+        description="for how long a rollback would refuse writes, about, with as many changes left as the last round had; "
+        "it waits, while writes are accepted, until that is less than its limit"
+    )
     oplog_seconds_left: int | None = Field(
         description="how much further the server's oplog goes back than what is not followed yet; null: it may not be read"
     )

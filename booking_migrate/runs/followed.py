@@ -24,6 +24,19 @@ CAUGHT_UP = "caught-up"
 _KILLED = "killed"
 
 
+def waits_until_short(command: str, limit: float) -> str:
+    """Return what is said of a command that would refuse writes for longer than an attempt of it may: it does not begin one.
+
+    Args:
+        command: ``cut-over`` or ``rollback``.
+        limit: for how many seconds an attempt may refuse writes.
+    """
+    return (
+        f"a {command} waits, while writes are accepted, until it would refuse them for less than {round(limit * 1000)} ms, "
+        "which the last changes take longer than now"
+    )
+
+
 class OplogReach(NamedTuple):
     """Both ends of a server's oplog."""
 

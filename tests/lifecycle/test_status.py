@@ -139,6 +139,16 @@ def test_watching_waits_for_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert None is next(left, None)
 
 
+def test_a_running_cut_over_says_whether_it_refuses_writes() -> None:
+    """As long as it prepares the swap they are accepted; what an attempt that did not complete has refused is not left out."""
+    run = _run(alive=True).model_copy(update={"state": RunState.CUTTING_OVER, "refused_seconds": 0.4})
+    refusing = run.model_copy(update={"refuses_writes_since": run.started_at})
+
+    accepted = "writes are still accepted; attempts that did not complete refused them for 0.4 s"
+    assert accepted in list(_attention(run))
+    assert not any("accepted" in line for line in _attention(refusing))
+
+
 def _run(*, alive: bool) -> RunReport:
     now = datetime.now(UTC)
     return RunReport(

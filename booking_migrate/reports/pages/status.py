@@ -17,12 +17,16 @@ from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.rewrite_status import LockReport
 from booking_migrate.reports.text import duration
 from booking_migrate.runs.control import Setting
-from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING
+from booking_migrate.runs.followed import BUILDING, CAUGHT_UP, FOLLOWING, waits_until_short
+from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.states import FOLLOWED, LIVE, UNFINISHED, in_words
 from booking_migrate.stores.journal import RunState
 
 _KEPT = frozenset({BUILDING, FOLLOWING})
 """The states of a reverse window that a process keeps."""
+
+_LIMIT = Limits().outage
+"""For how many seconds an attempt refuses writes at most, unless --max-outage allows more."""
 
 _COUNTING = UNFINISHED | {RunState.PLANNED}
 """The states of a run that may not have counted its bookings: one that was done has."""
@@ -161,6 +165,10 @@ def _attention(run: RunReport) -> Iterator[str]:
         yield f"active: {run.holder}"
     if run.swapped:
         yield f"the client documents are live as {run.source} already; the cut-over has only to be completed"
+    elif run.alive and run.state is RunState.CUTTING_OVER and run.refuses_writes_since is None:
+        earlier = run.refused_seconds
+        lasted = f"; attempts that did not complete refused them for {duration(earlier)}" if earlier else ""
+        yield f"writes are still accepted{lasted}"
     yield from request_lines(run.requests, at_work=run.alive or any(each.in_force for each in run.requests))
     if run.refused_seconds and run.state is RunState.DONE:
         yield f"a cut-over that did not complete refused writes for {duration(run.refused_seconds)}; they are accepted again"
@@ -243,7 +251,9 @@ def _follow(follow: FollowReport) -> str:
     ]
     if not is_followed:
         return ", ".join([*parts, *_since(follow)])
-    parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
+    # What an attempt does not begin with is no outage: not_ready has then that it waits.
+    if follow.estimated_outage_ms <= _LIMIT * 1000:
+        parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
     parts.extend(_oplog(follow))
     reason = f": {follow.not_ready}" if follow.not_ready else ""
     parts.append("ready to cut over" if follow.ready else f"not ready to cut over{reason}")
@@ -264,7 +274,9 @@ def _window(window: WindowReport) -> str:
     if not is_kept:
         return ", ".join([*parts, *_since(window)])
     if window.ready:
-        parts.append(f"a rollback would refuse writes for about {window.estimated_outage_ms} ms")
+        is_short = window.estimated_outage_ms <= _LIMIT * 1000
+        about = f"a rollback would refuse writes for about {window.estimated_outage_ms} ms"
+        parts.append(about if is_short else waits_until_short("rollback", _LIMIT))
     return ", ".join([*parts, *_oplog(window)])
 
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from bson.timestamp import Timestamp
 
+from booking_migrate.cli.cutover import _question
 from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.pages import status as page
 from booking_migrate.runs.followed import OplogReach, follow_facts, window_facts
+from booking_migrate.runs.plan import Limits
 from booking_migrate.stores.journal import RunRecord, RunState
 
 _AT = datetime(2020, 11, 23, 15, 11, 20, tzinfo=UTC)
@@ -132,3 +134,30 @@ def test_status_says_as_of_when(oldest: int | None, said: str) -> None:
 
 def _fields(facts: Any, *but: str) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if name not in ("at", *but)}
+
+
+def test_a_cut_over_waits_rather_than_refuse_writes_beyond_its_limit() -> None:
+    """A long last round is no outage: such an attempt does not begin, and no figure above the limit is shown, for a window too."""
+    busy = {"estimated_outage_ms": 6675, "ready": False, "not_ready": "a cut-over waits"}
+    facts = follow_facts(followed("following", **_with(busy)), is_followed=True, reach=not_asked) or {}
+    shown = page._follow(FollowReport(**_fields(facts)))
+    window = followed("following", **_with(busy | {"ready": True}), state=RunState.CUT_OVER)
+    kept = window_facts(window, is_kept=True, reach=not_asked) or {}
+    rollback = page._window(WindowReport(**_fields(kept, "not_ready")))
+
+    assert "not ready to cut over: a cut-over waits" in shown
+    assert "6675" not in shown + rollback
+    assert "a rollback waits, while writes are accepted, until" in rollback
+    chosen = followed("following", **_with(busy))
+    assert "writes are refused for at most 500 ms an attempt" in _question(chosen, Limits(), is_followed=True)
+    longer = Limits(outage=10)
+    assert "for about 6675 ms, and for at most 10 s" in _question(chosen, longer, is_followed=True)
+
+
+def _with(changed: dict[str, Any]) -> dict[str, Any]:
+    """What a record holds of following, and of a window, with changed figures."""
+    record = followed("following")
+    return {
+        name: {**held, "facts": {**held["facts"], **changed}}
+        for name, held in (("follow", record.follow), ("window", record.window))
+    }
