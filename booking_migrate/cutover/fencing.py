@@ -14,7 +14,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.cutover.refusal import LIFTED_BY_OTHERS, Refusal, backoff, confirm_fence
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked, TooSlow
-from booking_migrate.events import Listener, Warned
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.follow.follower import Drained, Follower
 from booking_migrate.runs.plan import Limits
 
@@ -211,8 +211,9 @@ class Fencing:
         """Wait before the next attempt, and follow during the wait, which keeps the next attempt short."""
         until = monotonic() + seconds
         while (left := until - monotonic()) > 0:
-            self._follower.round(0.0)
+            done = self._follower.round(0.0)
             self._parts.confirm()
+            self._parts.listener.notify(Advanced(done.changes))
             sleep(min(left, _LOOK_SECONDS))
 
     def _begin(self) -> Refusal:
@@ -263,14 +264,20 @@ class Fencing:
             For how many seconds writes would be refused, at most: the changes written during the last round are about as
             many as the round handled, and behind the fence the application leaves the machine idle.
         """
+        parts = self._parts
+        attempt = f"attempt {self.report.attempts} of {parts.limits.attempts}"
+        parts.listener.notify(PhaseStarted(f"{attempt}, bringing in the last changes", None, "change"))
         seconds = 0.0
         last: deque[float] = deque(maxlen=_STEADY_ROUNDS)
         for _ in range(_ROUNDS):
-            seconds = self._follower.round(0.0).seconds
-            self._parts.confirm()
+            done = self._follower.round(0.0)
+            seconds = done.seconds
+            parts.confirm()
+            parts.listener.notify(Advanced(done.changes))
             if seconds <= _SHORT_SECONDS or self._has_converged(seconds, last):
                 break
             last.append(seconds)
+        parts.listener.notify(PhaseEnded())
         return seconds
 
     def _has_converged(self, seconds: float, last: Sequence[float]) -> bool:

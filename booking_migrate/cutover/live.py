@@ -15,7 +15,7 @@ from booking_migrate.bson.order import sort_key
 from booking_migrate.cutover.fencing import Fencing, FencingParts, LiveReport, Swap
 from booking_migrate.errors import REPLACED, CutoverFailed, CutoverTooSlow
 from booking_migrate.errors.base import SAME_COMMAND
-from booking_migrate.events import Listener, PhaseEnded, PhaseStarted
+from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted
 from booking_migrate.follow.engine import Engine, Handled
 from booking_migrate.follow.follower import Follower
 from booking_migrate.follow.part import Kept
@@ -152,8 +152,11 @@ class LivePreparation:
         self._meanwhile(self._ready)
 
     def _round(self, label: str) -> None:
-        self._parts.listener.notify(PhaseStarted(label, None))
-        self._follower.round(0.0)
+        # Those of before, such as during the copying, are kept to be handled in this round.
+        waiting = self._follower.waiting or 0
+        self._parts.listener.notify(PhaseStarted(label, waiting or None, "change"))
+        done = self._follower.round(0.0)
+        self._parts.listener.notify(Advanced(waiting + done.changes))
         self._parts.listener.notify(PhaseEnded())
         self._confirm()
 

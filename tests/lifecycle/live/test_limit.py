@@ -14,6 +14,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import WriteError
 
+from booking_migrate.cli import progress
 from booking_migrate.cutover import fencing, refusal
 from booking_migrate.errors import LIVE_AS_BEFORE
 from booking_migrate.follow.engine import Engine
@@ -121,15 +122,17 @@ def test_the_fence_is_lifted_while_something_takes_long(
 
 
 def test_no_fence_while_too_much_is_left(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as what is left takes longer than the limit, writes are not refused at all."""
+    """As long as what is left takes longer than the limit, writes are not refused at all; progress counts the changes of the attempt."""
     fenced: list[float] = []
     following = Follower.round
 
     def long(self: Follower, seconds: float = 0.0) -> Round:
+        database.bookings.update_one({"_id": booking(0)["_id"]}, {"$inc": {"price": 1}})
         done = following(self, seconds)
         return Round(done.changes, done.clients, 3.0)
 
     monkeypatch.setattr(Follower, "round", long)
+    monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.0)
     monkeypatch.setattr(LiveSwap, "raise_fence", lambda _self, seconds: fenced.append(seconds))
     refused = command(*CUTOVER, *LIMIT, "--attempts", "2")
 
@@ -137,6 +140,9 @@ def test_no_fence_while_too_much_is_left(database: Db, command: Run, monkeypatch
     assert [] == fenced
     assert "attempt 2 of 2 not begun: the last changes took 3000 ms, the limit is 2000 ms" in " ".join(
         refused.stderr.split()
+    )
+    assert re.search(r"attempt 2 of 2, bringing in the last changes: [1-9]\d* changes?", refused.stderr), (
+        refused.stderr
     )
     assert {} == own_validator(database.bookings)
 
