@@ -13,6 +13,7 @@ from pymongo.database import Database
 from booking_migrate.cli import status
 from booking_migrate.cli.open import current_process
 from booking_migrate.reports.lifecycle import LifeReport, RunReport
+from booking_migrate.reports.pages.status import _attention
 from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.journal import RunState
 from tests.lifecycle.conftest import Ended
