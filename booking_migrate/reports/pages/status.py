@@ -251,7 +251,7 @@ def _follow(follow: FollowReport) -> str:
     ]
     if not is_followed:
         return ", ".join([*parts, *_since(follow)])
-    # What an attempt does not begin with is no outage: not_ready has then that it waits.
+    # An attempt does not begin with more than its limit: not_ready has then that it waits.
     if follow.estimated_outage_ms <= _LIMIT * 1000:
         parts.append(f"a cut-over would refuse writes for about {follow.estimated_outage_ms} ms")
     parts.extend(_oplog(follow))

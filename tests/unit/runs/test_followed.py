@@ -137,7 +137,7 @@ def _fields(facts: Any, *but: str) -> dict[str, Any]:
 
 
 def test_a_cut_over_waits_rather_than_refuse_writes_beyond_its_limit() -> None:
-    """A long last round is no outage: such an attempt does not begin, and no figure above the limit is shown, for a window too."""
+    """A long last round does not make an outage: such an attempt does not begin, and no figure above the limit is shown, for a window too."""
     busy = {"estimated_outage_ms": 6675, "ready": False, "not_ready": "a cut-over waits"}
     facts = follow_facts(followed("following", **_with(busy)), is_followed=True, reach=not_asked) or {}
     shown = page._follow(FollowReport(**_fields(facts)))
