@@ -9,6 +9,7 @@ from shlex import quote
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.config_file import ConfigFile, OwnTable, file_of
 from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.options import OUTPUT, PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
@@ -142,6 +143,17 @@ def _find(
     )
 
 
+def _added_to(file: ConfigFile, output: Path) -> NextStep:
+    """Return how the tables get into the config file that is in use."""
+    if file.tables[OwnTable.REFERENCES]:
+        text = f"Look through {output}, and put its tables into {file.path}, in place of the {OwnTable.REFERENCES.heading} there."
+        return NextStep(text=text)
+    return NextStep(
+        text=f"Look through {output}, and append it to the config file:",
+        command=f"cat {quote(str(output))} >> {quote(str(file.path))}",
+    )
+
+
 def _chosen(wanted: Sequence[str] | None, places: OpenReferences) -> Sequence[str]:
     """Return the names of the collections to search.
 
@@ -172,7 +184,12 @@ def _next_steps(
         )
     if not outcome.fields or section.output is None or _is_stream(section):
         return
-    rewrite = f"booking-migrate references rewrite --config {quote(str(section.output))}"
+    rewrite = "booking-migrate references rewrite"
+    if (file := file_of(ctx)) is None:
+        rewrite += f" --config {quote(str(section.output))}"
+    else:
+        # A command takes one config file, and the settings of this one are needed, too.
+        yield _added_to(file, section.output)
     if migration is not None and has_live_ids(migration):
         yield NextStep(text="Look through the file; then write new ids into these fields:", command=rewrite)
         return

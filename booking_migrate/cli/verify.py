@@ -71,7 +71,7 @@ added or changed since are counted as with --in-place.
     booking-migrate verify --source bookings.jsonl --target clients.jsonl \\
       --users users.jsonl --experts experts.jsonl
   Within a database, by a user who may only read:
-    MONGODB_URI=mongodb://reader@localhost booking-migrate verify --db shop
+    MONGODB_URI=mongodb://reader:PASSWORD@localhost booking-migrate verify --db shop
   In CI, with a test case for each rule:
     booking-migrate verify --source bookings.jsonl --target clients.jsonl \\
       --report verify.xml --report verify.md --mismatches mismatches.jsonl

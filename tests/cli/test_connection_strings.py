@@ -26,6 +26,12 @@ TAIL = f"{HOST}/shop?serverSelectionTimeoutMS=1"
         (f"mongodb://ann:p@ss@{TAIL}", 2, "is not percent-encoded", "@ as %40"),
         (f"mongodb://ann:12/ss@{TAIL}", 2, "is not percent-encoded", "/ as %2F"),
         (f"mongodb://ann:12?a=ss@{TAIL}", 2, "is not percent-encoded", "? as %3F"),
+        (f"mongodb://ann@{TAIL}", 2, "it has a user but no password", "mongodb://USER:PASSWORD@HOST"),
+        (f"mongodb://ann:@{TAIL}&authSource=admin", 2, "it has a user but no password", "@ as %40"),
+        ("mongodb+srv://ann@h.example.invalid/shop", 2, "it has a user but no password", "@ as %40"),
+        (f"mongodb://ann@{TAIL}&authMechanism=SCRAM-SHA-1", 2, "a user but no password", "@ as %40"),
+        (f"mongodb://ann@{TAIL}&authMechanism=PLAIN", 2, "a user but no password", "@ as %40"),
+        (f"mongodb://CN=ann@{TAIL}&tls=true&authMechanism=MONGODB-X509", 10, "no MongoDB server", "port"),
         ("http://127.0.0.1", 2, "does not begin with mongodb://", "mongodb://HOST:PORT"),
         ("mongodb://h:99999/shop", 2, "Port must be an integer between 0 and 65535", "mongodb://HOST:PORT"),
         (

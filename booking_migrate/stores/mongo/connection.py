@@ -68,7 +68,9 @@ _MODULES = {
 }
 """Which modules an authentication mechanism needs, any one of them, and the driver's extra that brings them."""
 
-ENCODING_HINT = "Percent-encode the user name and the password: @ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25."
+_CODES = "@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25"
+ENCODING_HINT = f"Percent-encode the user name and the password: {_CODES}."
+_PASSWORD_HINT = f"Percent-encode the password ({_CODES}) and put it behind the user name, as in mongodb://USER:PASSWORD@HOST/DATABASE."
 _FORM_HINT = "A connection string has the form mongodb://HOST:PORT/DATABASE?OPTION=VALUE."
 
 
@@ -228,7 +230,7 @@ def parse(uri: str) -> tuple[str | None, list[str]]:
     plain = uri.replace(_SRV, _PLAIN, 1)
     options = list(_options(plain))
     try:
-        database = parse_uri(plain.partition("?")[0], validate=False, warn=False)["database"]
+        parsed = parse_uri(plain.partition("?")[0], validate=False, warn=False)
     except (PyMongoError, ValueError) as error:
         # The driver quotes parts of a string that it cannot take apart, and with them perhaps the password.
         if "@" in uri:
@@ -238,9 +240,20 @@ def parse(uri: str) -> tuple[str | None, list[str]]:
         ) from None
     complaints = _check_options(options, is_srv=uri.startswith(_SRV))
     _check_modules(options)
+    if parsed["username"] and not parsed["password"] and _takes_password(options):
+        raise BadConfiguration(
+            "--uri", "no valid connection string: it has a user but no password", _PASSWORD_HINT
+        )
     if uri.startswith(_SRV) and find_spec("dns") is None:
         raise SrvModuleMissing
+    database: str | None = parsed["database"]
     return database, complaints
+
+
+def _takes_password(options: list[tuple[str, str]]) -> bool:
+    """Return whether the authentication mechanism, which is a SCRAM by default, takes a password."""
+    mechanism = next((value for name, value in options if name.lower() == "authmechanism"), "")
+    return mechanism.upper() in ("", "DEFAULT", "PLAIN") or mechanism.upper().startswith("SCRAM-")
 
 
 def tls_problem(uri: str, error: Exception) -> BadConfiguration:

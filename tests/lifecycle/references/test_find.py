@@ -1,6 +1,7 @@
 """`references find` on a real server: all forms, no decoys, before and after a cut-over, with a user who only reads."""
 
 import json
+import subprocess
 import tomllib
 from collections.abc import Callable
 from contextlib import closing
@@ -135,6 +136,23 @@ def test_the_section_is_a_config_file(command: Run, tmp_path: Path) -> None:
     assert ["booking-migrate migrate --target clients", rewrite] == commands
     again = command(*FIND, "--output", str(path))
     assert (5, True) == (again.returncode, "--overwrite" in again.stderr)
+
+
+@pytest.mark.usefixtures("shop")
+def test_the_section_is_appended_to_the_config_file_in_use(command: Run, tmp_path: Path) -> None:
+    """With a config file, the next step appends the tables to it, and the rewrite reads the settings of both."""
+    own, path = tmp_path / "platform.toml", tmp_path / "references.toml"
+    own.write_text('users = "people"\n', encoding="utf-8")
+    report = find(command, "--config", str(own), "--output", str(path))
+    append, _, rewrite = [each["command"] for each in report["next_steps"]]
+    subprocess.run(append, shell=True, check=True)
+    merged = tomllib.loads(own.read_text("utf-8"))
+
+    assert f"booking-migrate references rewrite --config {own}" == rewrite
+    assert ("people", len(EXPECTED)) == (merged["users"], len(merged["references"]))
+    report = find(command, "--config", str(own), "--output", str(path), "--overwrite")
+    step = report["next_steps"][0]
+    assert (None, True) == (step["command"], f"into {own}, in place of the [[references]]" in step["text"])
 
 
 def test_after_a_cut_over(shop: Db, command: Run) -> None:
