@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.config_file import config_path
 from booking_migrate.cli.next_steps import same_command
 from booking_migrate.cli.open import current_process
 from booking_migrate.cli.options import (
@@ -191,7 +192,7 @@ def _rewrite(
     naming = "" if all(each in fields for each in unfinished) else words_of(unfinished)
     fields = unfinished or fields
     if not fields:
-        raise NoReferences("references rewrite")
+        raise NoReferences("references rewrite", config_path(context.asked.ctx) or "")
     inspector = open_inspector(connection, live.source)
     refuse_lacking(inspector, "references rewrite", [live.source, *(each.collection for each in fields)])
     if pace.max_lag is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import typer
 
 from booking_migrate.cli import run
+from booking_migrate.cli.config_file import config_path
 from booking_migrate.cli.options import PLACES, ConnectionOptions, OutputOptions
 from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
@@ -110,7 +111,7 @@ def _verify(
     rewritten = fields_of_rewrites(stand) or fields_of_rewrites(of_this)
     fields = tuple(named or of_file) or each_place_once(rewritten)
     if not fields:
-        raise NoReferences("references verify")
+        raise NoReferences("references verify", config_path(context.asked.ctx) or "")
     opened = open_references(connection, source=live.source, target=live.target)
     check_fields(connection, opened, fields, fields_of_rewrites(rewrites), is_excludable=False)
     index = open_legacy_index(connection, live.source)

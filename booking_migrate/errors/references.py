@@ -83,9 +83,19 @@ class NoReferences(Refused):
     """No field that holds ids of bookings is named."""
 
     command: str
+    config: str = ""
+    """The config file in use; empty without one."""
+
     effect = "Nothing was changed."
     message = "{command} needs the fields that hold ids of bookings, and the config file names none"
-    hint = (
-        "First find them: booking-migrate references find --output references.toml\n"
-        f"Then run the same command again with that file: {SAME_COMMAND} --config references.toml"
-    )
+
+    @property
+    def hint(self) -> str:
+        find = "First find them: booking-migrate references find --output references.toml"
+        if not self.config:
+            return f"{find}\nThen run the same command again with that file: {SAME_COMMAND} --config references.toml"
+        # The other settings of the file are needed, too, and a command takes one file.
+        return (
+            f"{find}\nThen append them to the config file: cat references.toml >> {quote(self.config)}\n"
+            f"Then run the same command again: {SAME_COMMAND}"
+        )

@@ -283,7 +283,7 @@ def steps_about_references(outcome: "CutoverOutcome") -> Iterator[NextStep]:
         yield NextStep(text="Write new ids into the fields that the config file names:", command=rewrite)
         return
     yield NextStep(
-        text="To write new ids there, find all such fields first, and pass the file as --config to references rewrite:",
+        text="To write new ids there, find all such fields first; that command prints how references rewrite takes them:",
         command=f"booking-migrate references find --source {source} --target {shlex.quote(run.target)} --output references.toml",
     )
     named = shlex.join(word for name in fields for word in ("--field", name))
