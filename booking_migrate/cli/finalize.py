@@ -10,6 +10,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.finalize_question import deleted, ended_by, question_of
 from booking_migrate.cli.open import Places, current_process, open_run_stores, refuse_unready
 from booking_migrate.cli.options import (
     IN_PLACE,
@@ -24,7 +25,7 @@ from booking_migrate.cli.options import (
     source_option,
 )
 from booking_migrate.cli.parameters import Group, only, option
-from booking_migrate.cli.references_look import refuse_remaining, unseen_in_words
+from booking_migrate.cli.references_look import refuse_remaining
 from booking_migrate.cli.streams import confirm_by_name, is_interactive
 from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_verify_inputs, verification_plan
 from booking_migrate.cli.window import open_window
@@ -36,13 +37,12 @@ from booking_migrate.errors import NotConfirmed, PartOfCutover
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place import finalize as engine
 from booking_migrate.in_place.finalize import FinalizeOutcome
-from booking_migrate.quantities import clock, grouped, plural
 from booking_migrate.references.keep import keep_index
 from booking_migrate.references.remaining import Unseen, Why
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
 from booking_migrate.reports.model import Report
 from booking_migrate.rollback.window_parts import close_window
-from booking_migrate.runs.commands import command_of, conversion_of
+from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.states import ENDED
@@ -68,7 +68,9 @@ archive, is dropped, and so is what a reverse window keeps ready: nothing can be
 
 Everything is verified once more; sessions that the application has added or changed since are counted, not reported. After
 a cut-over, the validator that refuses old bookings is removed from the live collection, and a validator of your own stays;
-old bookings in it stay, too: the question and the report count them, with the command that converts them. If the verification finds a mismatch, nothing is dropped, and the exit code is 4. Use the same --users, --experts,
+old bookings in it stay, too: the question and the report count them, with the command that converts them. If the verification finds a mismatch, nothing is dropped, and the exit code is 4.
+Sessions that are gone are mismatches: if the application deletes sessions, --allow-deleted counts them instead, and the question and the report say
+how many. Wrong values and totals, and sessions that are there twice, prevent it all the same. Use the same --users, --experts,
 --accept, --max-document-size and \\[contract] as for the migration. With --drop-legacy-ids, legacyBookingId is removed
 from all sessions too, a few client documents at a time, unless references in other collections still lead to them. If it is interrupted, run it again;
 as long as the kept collection exists, rollback is possible, too. Rejected bookings stay where
@@ -95,6 +97,10 @@ class FinalizeOptions(Group, panel=IN_PLACE):
     archive: str | None = archive_option()
     drop_legacy_ids: bool = option(
         False, "Remove legacyBookingId from all sessions, too: afterwards a session's old booking is unknown."
+    )
+    allow_deleted: bool = option(
+        False,
+        "Drop the old bookings also where the application has deleted their sessions since: they are then gone for good.",
     )
     leave_references: bool = option(
         False,
@@ -129,7 +135,13 @@ def finalize(
         unseen = _unseen(ctx, connection, given, swapped, context.listener)
         if swapped is not None:
             sides = Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
-            plan = verification_plan(contract_of(ctx), rules, sides, recheck_seconds=RECHECK_SECONDS)
+            plan = verification_plan(
+                contract_of(ctx),
+                rules,
+                sides,
+                allow_deleted=given.allow_deleted,
+                recheck_seconds=RECHECK_SECONDS,
+            )
             return _finalize_cut_over(swapped, sides, plan, given, context, unseen=unseen, yes=asking.yes)
         checked = verification_plan(
             contract_of(ctx),
@@ -137,6 +149,7 @@ def finalize(
             places,
             allow_later=True,
             allow_changed=True,
+            allow_deleted=given.allow_deleted,
             recheck_seconds=RECHECK_SECONDS,
         )
         return _finalize_in_place(places, archive, checked, given, context, unseen=unseen, yes=asking.yes)
@@ -185,13 +198,17 @@ def _finalize_in_place(
             journal = open_journal(opened).journal
             chosen = engine.runs_to_finalize(journal, source=source, archive=archive, is_named=is_named)[0]
             if chosen.state is not RunState.FINALIZED:
-                what = f"finalize of run {chosen.run_id} (drops {archive}; {_ended(unseen)})"
+                what = f"finalize of run {chosen.run_id} (drops {archive}; {ended_by(unseen)})"
                 confirm_by_name(what, archive)
 
         def verify() -> VerificationOutcome:
             # Not before: what an earlier finalize has begun is taken back first.
             inputs = stack.enter_context(open_verify_inputs(places, context.listener))
-            return inputs.verify(plan, places, context.listener)
+            found = inputs.verify(plan, places, context.listener)
+            if not yes and not found.mismatch_count:
+                for lost in deleted(found):
+                    confirm_by_name(f"finalize of {source} ({lost}; drops {archive})", archive)
+            return found
 
         outcome = engine.finalize(
             engine.FinalizePlan(
@@ -201,6 +218,7 @@ def _finalize_in_place(
                 exists=partial(collection_exists, opened),
                 verify=verify,
                 check_privileges=partial(_refuse_unready, places, opened, keeps_index=given.keep_index),
+                allow_deleted=given.allow_deleted,
                 drop_legacy_ids=given.drop_legacy_ids,
                 is_named=is_named,
                 listener=context.listener,
@@ -289,49 +307,6 @@ def _is_kept(swapped: RunRecord, places: Places) -> bool:
         return collection_exists(opened, swapped.legacy or "")
 
 
-def _ended(unseen: Sequence[Unseen]) -> str:
-    """Return what is not possible after a finalize; if old ids are removed, with where they were not looked for."""
-    if unseen:
-        return (
-            "removes legacyBookingId from all sessions; no rollback is possible after that, nor can references be rewritten or "
-            f"restored; not looked at for old ids: {unseen_in_words(unseen)}"
-        )
-    return "no rollback is possible after that"
-
-
-def _question(
-    run: RunRecord,
-    found: OldBookings | None,
-    dropped: Sequence[str] = (),
-    proven: str = "",
-    *,
-    is_kept: bool = False,
-    ended: str,
-) -> str:
-    """Return what a finalize of a cut-over does and ends, as it is to be confirmed.
-
-    Args:
-        run: the run that was cut over.
-        found: the old bookings in the live collection; None: they were not counted in time.
-        dropped: the names of what is dropped; none: the kept copy, as far as is known.
-        proven: what the verification has shown, with a separator behind it.
-        is_kept: whether a process keeps the reverse window.
-        ended: what is not possible after that.
-    """
-    names = " and ".join(dropped) or run.legacy
-    said = [f"{proven}drops {names}", ended]
-    if is_kept:
-        said.append(f"its reverse window, open until {clock(run.window['ends_at'])}, ends")
-    elif run.window:
-        said.append("its reverse window, which can be continued by cutover, ends")
-    if found is not None and (found.carried or found.later):
-        said.append(
-            f"old bookings that stay in {run.source}: carried along by the cut-over {grouped(found.carried)}, written by an "
-            f"old application since {grouped(found.later)}; to convert them, once that is stopped: {conversion_of(run)}"
-        )
-    return f"finalize of run {run.run_id} ({'; '.join(said)})"
-
-
 def _finalize_cut_over(
     swapped: RunRecord,
     places: Places,
@@ -354,7 +329,7 @@ def _finalize_cut_over(
                 opened, swapped, lambda: carried_bookings(swapped, stores), seconds=seconds
             )
 
-        question = partial(_question, swapped, ended=_ended(unseen))
+        question = partial(question_of, swapped, ended=ended_by(unseen))
         held = stores.locks.look(swapped.target)
         is_kept = held is not None and held.is_live and held.holder.command == WINDOW_COMMAND
         if not is_confirmed and not is_interactive():
@@ -365,9 +340,9 @@ def _finalize_cut_over(
             is_confirmed = True
 
         def confirm(verification: VerificationOutcome, dropped: Sequence[str]) -> None:
-            if not is_confirmed:
-                proven = f"proven; booked since: {plural(verification.later_sessions, 'session')}; "
-                confirm_by_name(question(old_bookings(), dropped, proven), dropped[0])
+            # How many old bookings are gone for good was not known when it was asked whether to end a window.
+            if not yes and (not is_confirmed or verification.deleted_sessions):
+                confirm_by_name(question(old_bookings(), dropped, verification), dropped[0])
 
         def verify() -> VerificationOutcome:
             inputs = stack.enter_context(open_verify_inputs(places, context.listener))
@@ -391,6 +366,7 @@ def _finalize_cut_over(
                 old_bookings=old_bookings,
                 verify=verify,
                 confirm=confirm,
+                allow_deleted=given.allow_deleted,
                 drop_legacy_ids=given.drop_legacy_ids,
                 listener=context.listener,
             )

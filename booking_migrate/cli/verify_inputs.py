@@ -62,6 +62,7 @@ def verification_plan(
     *,
     allow_later: bool = False,
     allow_changed: bool = False,
+    allow_deleted: bool = False,
     **more: Any,
 ) -> VerificationPlan:
     """Return the plan to verify places as the user wrote them; a JSON file cannot hold every document.
@@ -72,6 +73,7 @@ def verification_plan(
         places: the places.
         allow_later: see `VerificationRules`.
         allow_changed: likewise.
+        allow_deleted: likewise.
         **more: other fields of the plan.
     """
     target = parse_place(places.target)
@@ -87,6 +89,7 @@ def verification_plan(
         can_store=stores_any_bson if holds_all else survives_extended_json,
         allow_later=allow_later,
         allow_changed=allow_changed,
+        allow_deleted=allow_deleted,
     )
     return VerificationPlan(rules=checked, people=places.people.fields, **more)
 

@@ -12,6 +12,7 @@ from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.domain.rules import DEFAULT_RULES
+from booking_migrate.reports.missing_sessions import steps_about_missing
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.text import explaining
 from booking_migrate.runs.advice import CARRYING, LEAVING, STOP_THE_OLD, usually_right
@@ -87,6 +88,8 @@ def steps_after_verify(
         yield NextStep(text="See every mismatch with its values:", command=again)
     if any(each.kind is Kind.TOTALS for each in found):
         yield NextStep(text=TOTALS_ARE_THE_APPLICATIONS)
+    if run is not None and (is_live or ctx.params["in_place"]):
+        yield from steps_about_missing(run, outcome)
     if is_live:
         yield NextStep(text="After a correction, verify again:", command=_again(ctx, run))
     else:

@@ -61,6 +61,9 @@ class FinalizePlan:
     check_privileges: Callable[[Sequence[str]], None]
     """Called with the names of what is dropped; raises if the user lacks a privilege for one of the steps."""
 
+    allow_deleted: bool
+    """Whether the verification allows deleted sessions, for what is suggested if it ends before it is done."""
+
     drop_legacy_ids: bool
     listener: Listener
 
@@ -143,7 +146,9 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], locks: Sequence[Hel
         plan.stores.journal.save(
             run.run_id,
             state=RunState.FINALIZING.value,
-            ending_options=ending_options(drops_legacy_ids=plan.drop_legacy_ids),
+            ending_options=ending_options(
+                drops_legacy_ids=plan.drop_legacy_ids, allows_deleted=plan.allow_deleted
+            ),
         )
     # The server may refuse this, for whatever reason; a rollback is possible until the kept copy is dropped.
     plan.live.unguard(is_live=True)

@@ -33,6 +33,9 @@ class FinalizePlan:
     check_privileges: Callable[[Sequence[str]], None]
     """Called with the names of what is dropped; raises if the user may not do all that is to be done."""
 
+    allow_deleted: bool
+    """Whether the verification allows deleted sessions, for what is suggested if it ends before it is done."""
+
     drop_legacy_ids: bool
     is_named: bool
     """Whether the user named the archive."""
@@ -159,7 +162,9 @@ def _finalize(plan: FinalizePlan, runs: Sequence[RunRecord], lock: HeldLock) -> 
         journal.save(
             run.run_id,
             state=RunState.FINALIZING.value,
-            ending_options=ending_options(drops_legacy_ids=plan.drop_legacy_ids),
+            ending_options=ending_options(
+                drops_legacy_ids=plan.drop_legacy_ids, allows_deleted=plan.allow_deleted
+            ),
         )
     lock.confirm()
     plan.collection.drop_archive(only_if_empty=False)
@@ -184,9 +189,10 @@ class DroppedIds(NamedTuple):
     indexes_left: tuple[str, ...] = ()
 
 
-def ending_options(*, drops_legacy_ids: bool) -> dict[str, str]:
+def ending_options(*, drops_legacy_ids: bool, allows_deleted: bool) -> dict[str, str]:
     """Return the options of a finalize that its continuation needs, as the journal keeps them."""
-    return {"drop-legacy-ids": str(True)} if drops_legacy_ids else {}
+    chosen = {"drop-legacy-ids": drops_legacy_ids, "allow-deleted": allows_deleted}
+    return {option: str(True) for option, is_chosen in chosen.items() if is_chosen}
 
 
 def drop_legacy_ids(

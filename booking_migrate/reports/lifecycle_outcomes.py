@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
+from booking_migrate.reports.missing_sessions import steps_about_missing
 from booking_migrate.reports.model import NextStep, part_of, step_after_hand_over
 from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
 from booking_migrate.runs.advice import STOP_THE_NEW, STOP_THE_OLD
@@ -30,17 +31,16 @@ if TYPE_CHECKING:
 
 
 from booking_migrate.reports.control import request_report
+from booking_migrate.reports.finalized import FinalizedReport, OldBookingsReport
 from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
     EarlierUndoneReport,
-    FinalizedReport,
     FollowedReport,
     IndexesReport,
     KeptWindowReport,
     LifeReport,
-    OldBookingsReport,
     OptionReport,
     RunReport,
     ServiceIndex,
@@ -295,6 +295,7 @@ def report_of_finalize(
     """
     run, verification = outcome.run, outcome.verification
     old = tuple(_steps_about_old(run, outcome.old_bookings))
+    missing = () if verification is None else tuple(steps_about_missing(run, verification))
     again = NextStep(
         text="List every mismatch with its values:",
         command=f"{command_of(run, 'verify')} --mismatches mismatches.jsonl",
@@ -312,6 +313,8 @@ def report_of_finalize(
             archive=run.archive or run.legacy or "",
             dropped=outcome.is_done,
             already=outcome.was_finalized,
+            deleted_sessions=0 if verification is None else verification.deleted_sessions,
+            missing_sessions=0 if verification is None else verification.missing_sessions,
             documents_changed=outcome.documents_changed,
             indexes_dropped=outcome.indexes_dropped,
             indexes_left=outcome.indexes_left,
@@ -326,6 +329,7 @@ def report_of_finalize(
         ),
         next_steps=(
             *(() if outcome.is_done else (again,)),
+            *missing,
             *old,
             *_useless(run, outcome.indexes_left),
             *([_REMOVAL] if outcome.is_done and is_last and records and not old else []),

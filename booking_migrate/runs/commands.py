@@ -42,6 +42,7 @@ _FLAGS = (
     "no-guard",
     "keep-index",
     "drop-legacy-ids",
+    "allow-deleted",
     "discard-later",
     "convert-later",
     "no-convert-later",

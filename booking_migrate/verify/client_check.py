@@ -119,6 +119,7 @@ class ClientCheck:
             rejected,
             result,
             allow_later=self._rules.allow_later and is_client_id(client_id),
+            allow_deleted=self._rules.allow_deleted,
             is_touched=_is_touched(documents, found) if self._rules.allow_changed else None,
         )
         present = {identity_of(session) for session in found} if rejected else set()
@@ -126,7 +127,12 @@ class ClientCheck:
         if result.migrated or result.already_migrated:
             result.sessions = len(found)
         outline = Outline(client_id, base, allotment.new or allotment.kept, compared)
-        result.mismatches += document_mismatches(documents, outline)
+        if documents or base is None:
+            result.mismatches += document_mismatches(documents, outline)
+        elif not (base.sessions and self._rules.allow_changed):
+            # In a collection in use, a document that is gone is missing session by session, if it had any.
+            result.missing += 1
+            result.mismatches += () if self._rules.allow_deleted else document_mismatches(documents, outline)
         if base is not None and outline.is_carried and base.has_wrong_totals:
             result.wrong_totals.append(base.document.value(b"_id"))
         return result

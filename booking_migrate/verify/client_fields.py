@@ -209,7 +209,7 @@ def document_mismatches(documents: Sequence[TargetDocument], outline: Outline) -
         yield Mismatch(Kind.MISSING, outline.client_id, field="_id", expected=identity, detail=detail)
     elif len(documents) == 1:
         document = documents[0]
-        if outline.compared.later or outline.compared.changed:
+        if outline.compared.later or outline.compared.changed or outline.compared.missing:
             yield from _touched_mismatches(document, outline)
         elif outline.base is None and not outline.new:
             yield from _unwanted_mismatches(document, outline)
@@ -231,7 +231,7 @@ def _unwanted_mismatches(document: TargetDocument, outline: Outline) -> Iterator
 def _touched_mismatches(document: TargetDocument, outline: Outline) -> Iterator[Mismatch]:
     """Yield the mismatches of a document that the application has written to: totals must fit, fields may be added."""
     yield from _fitting_mismatches(outline.compared.facts, document, outline.client_id)
-    is_its_own = document.sessions()[0] in outline.compared.later
+    is_its_own = any(each in outline.compared.later for each in document.sessions()[:1])
     if not is_its_own and (outline.base is not None or outline.new):
         expected = {name: part for name, part in outline.fields.items() if name not in _SET_BY_APPLICATION}
         yield from _field_mismatches(expected, document, outline.client_id, may_have_more=True)

@@ -42,6 +42,9 @@ class VerificationRules(Rules):
     allow_changed: bool = False
     """Whether sessions that the new application changed are counted instead of reported."""
 
+    allow_deleted: bool = False
+    """Whether sessions and client documents that are gone, as if the new application deleted them, are counted only."""
+
 
 @dataclass(frozen=True, slots=True)
 class VerificationPlan:
@@ -128,6 +131,9 @@ class ClientResult:
     client_documents: int = 0
     later: int = 0
     changed: int = 0
+    missing: int = 0
+    """What was there before the migration and is gone: sessions, and client documents without any."""
+
     wrong_totals: list[Any] = field(default_factory=list)
     """The `_id` of client documents that were correctly carried unchanged, with totals that do not fit."""
 
@@ -169,6 +175,13 @@ class VerificationOutcome:
 
     changed_sessions: int = 0
     """Sessions that the new application changed, which was allowed."""
+
+    deleted_sessions: int = 0
+    """Sessions that are gone and whose bookings are not among the rejected, which was allowed. A client document without
+    sessions that is gone counts as one."""
+
+    missing_sessions: int = 0
+    """The same, where it was not allowed, so that each is a mismatch."""
 
     clients_checked: int = 0
     clients_seen: int = 0
@@ -298,5 +311,14 @@ class VerificationCounts:
         )
 
 
-_ADDED = ("scanned", "migrated", "already_migrated", "sessions", "client_documents", "later", "changed")
+_ADDED = (
+    "scanned",
+    "migrated",
+    "already_migrated",
+    "sessions",
+    "client_documents",
+    "later",
+    "changed",
+    "missing",
+)
 """The numbers of a `ClientResult` that are added up."""

@@ -24,6 +24,7 @@ from booking_migrate.verify.outcome import (
     UnresolvedBooking,
     VerificationCounts,
     VerificationPlan,
+    VerificationRules,
 )
 from booking_migrate.verify.sessions import CLAIM
 
@@ -48,11 +49,12 @@ class Reconciler:
     _source: ComparedReader
     _rejected: RejectedRecords
     _counts: VerificationCounts
+    _rules: VerificationRules
 
     def is_sound(self, result: ClientResult) -> bool:
         """Return whether a client has no mismatch; the records of its rejected bookings are not claimed."""
         return not result.mismatches and not any(
-            mismatches_of(booking, self._rejected.find(booking.raw)) for booking in result.unresolved
+            self._wrong(booking, self._rejected.find(booking.raw)) for booking in result.unresolved
         )
 
     def take(self, results: Iterable[ClientResult]) -> None:
@@ -67,7 +69,8 @@ class Reconciler:
                 record = self._rejected.claim(booking.raw)
                 if record is not None and record.reason == Reason.CONFLICT.value and not booking.differing:
                     booking = self._with_archived(booking)  # noqa: PLW2901 - the same booking
-                wrong = mismatches_of(booking, record)
+                wrong = self._wrong(booking, record)
+                self._counts.totals["missing_bookings"] += _is_gone(booking, record)
                 mismatches += wrong
                 if record is not None and _is_kept(booking, record):
                     self._counts.totals["already_migrated"] += 1
@@ -79,6 +82,11 @@ class Reconciler:
             # A booking that the source does not have at all may be one of another source, migrated before.
             if mismatch.kind is Kind.CLIENT:
                 self._counts.add_mismatch(mismatch)
+
+    def _wrong(self, booking: UnresolvedBooking, record: RejectedRecord | None) -> tuple[Mismatch, ...]:
+        """Return what is wrong about a booking under the rules of the verification."""
+        is_allowed = self._rules.allow_deleted and _is_gone(booking, record)
+        return () if is_allowed else mismatches_of(booking, record)
 
     def pass_over(self, result: ClientResult) -> None:
         """Count a client as behind, and claim the records of its rejected bookings."""
@@ -152,6 +160,11 @@ def mismatches_of(booking: UnresolvedBooking, record: RejectedRecord | None) -> 
             _about_record(booking, f"rejected for {found} where {booking.broken[0].reason} is the cause"),
         )
     return booking.differing or (_about_record(booking, f"rejected for {found}, but it can be converted"),)
+
+
+def _is_gone(booking: UnresolvedBooking, record: RejectedRecord | None) -> bool:
+    """Return whether a booking that can be converted has no session and is not among the rejected."""
+    return record is None and not booking.broken and not booking.differing
 
 
 def _is_conflict(booking: UnresolvedBooking, record: RejectedRecord) -> bool:

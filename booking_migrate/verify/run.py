@@ -86,7 +86,7 @@ def verify(
     gathered = VerificationCounts(sink)
     lookup = PeopleLookup(users, experts, plan.people)
     run = _Run(plan, source, target, lookup, gathered, listener, regulator)
-    reconciler = Reconciler(source, rejected, gathered)
+    reconciler = Reconciler(source, rejected, gathered, plan.rules)
     listener.notify(PhaseStarted(f"verifying {target.name} against {source.name}", source.estimate_count()))
     run.check_clients(reconciler)
     listener.notify(PhaseEnded())
@@ -100,7 +100,9 @@ def verify(
     rules = tuple(rule for rule in Rule if rule is not Rule.INDEX or has_client_index is not None)
     outcome = run.outcome(rules, rejected.name, time.monotonic() - started)
     counts = outcome.counts
-    accounted = counts.migrated + counts.already_migrated + counts.rejected
+    accounted = (
+        counts.migrated + counts.already_migrated + counts.rejected + gathered.totals["missing_bookings"]
+    )
     if not outcome.mismatch_count and counts.scanned != accounted:
         raise UnaccountedBookings(counts.scanned, accounted)
     return outcome
@@ -185,6 +187,8 @@ class _Run:
         """Return what was found, with a result for each of these rules."""
         gathered = self._gathered
         counts = gathered.counts()
+        missing = gathered.totals["missing"] + gathered.totals["missing_bookings"]
+        is_allowed = self._plan.rules.allow_deleted
         return VerificationOutcome(
             counts=counts,
             results=gathered.results(rules),
@@ -194,6 +198,8 @@ class _Run:
             behind=gathered.totals["behind"],
             knows_behind=self._plan.behind is not None and self._plan.behind.is_complete,
             changed_sessions=gathered.totals["changed"],
+            deleted_sessions=missing if is_allowed else 0,
+            missing_sessions=0 if is_allowed else missing,
             clients_checked=self._clients_checked,
             clients_seen=self._clients_seen,
             sampled=self._plan.sample is not None,

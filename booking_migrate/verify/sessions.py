@@ -56,6 +56,9 @@ class Comparison(NamedTuple):
     changed: int = 0
     """The number of sessions that the new application changed, which is allowed."""
 
+    missing: int = 0
+    """The number of sessions that are gone from a document in use: its totals and dates are then the application's."""
+
 
 def expect_booking(booking: Expected) -> ExpectedSession:
     """Return the session that a booking must be."""
@@ -96,6 +99,7 @@ def compare_sessions(
     result: ClientResult,
     *,
     allow_later: bool,
+    allow_deleted: bool = False,
     is_touched: bool | None = None,
 ) -> Comparison:
     """Compare the sessions of a client with those that must be there, one by one.
@@ -107,6 +111,7 @@ def compare_sessions(
         rejected: the client's bookings that cannot be converted, by their identities.
         result: takes what is found.
         allow_later: whether sessions that claim no booking are counted instead of reported.
+        allow_deleted: whether sessions from before the migration that are gone are counted only.
         is_touched: whether the client document's `updatedAt` shows that the application has written to it since the
             migration; then any session may differ, otherwise only those whose own `updatedAt` shows it. None: none may.
     """
@@ -114,7 +119,7 @@ def compare_sessions(
         result.migrated += sum(one.booking is not None for one in expected)
         return Comparison([one.facts for one in expected])
     return _Matching(expected, found, client_id, rejected, result, is_touched).compare(
-        allow_later=allow_later
+        allow_later=allow_later, allow_deleted=allow_deleted
     )
 
 
@@ -133,13 +138,13 @@ class _Matching:
 
     facts: dict[int, SessionFacts] = field(default_factory=dict)
 
-    def compare(self, *, allow_later: bool) -> Comparison:
+    def compare(self, *, allow_later: bool, allow_deleted: bool) -> Comparison:
         pairs, missing, surplus = self._pair()
         pairs |= self._pair_by_session_id(missing, surplus)
         for index, other in sorted(pairs.items()):
             self._compare_content(self.expected[index], other)
         for index in missing:
-            self._report_missing(self.expected[index])
+            self._take_missing(self.expected[index], allow_deleted=allow_deleted)
         known = {one.identity for one in self.expected}
         for other in surplus:
             self._take_surplus(self.found[other], known, allow_later=allow_later)
@@ -152,7 +157,8 @@ class _Matching:
             self.facts[other] if other in self.facts else session_facts(session)
             for other, session in enumerate(self.found)
         ]
-        return Comparison(facts, list(self.later.values()), self.result.changed)
+        gone = 0 if self.is_touched is None else len(missing)
+        return Comparison(facts, list(self.later.values()), self.result.changed, gone)
 
     def _pair(self) -> tuple[dict[int, int], list[int], list[int]]:
         """Pair by identity; return the pairs, the expected that are left over, and the found that are."""
@@ -229,9 +235,12 @@ class _Matching:
                 Kind.CONTENT, self.client_id, booking_id, each.field, each.expected, each.found, detail
             )
 
-    def _report_missing(self, one: ExpectedSession) -> None:
+    def _take_missing(self, one: ExpectedSession, *, allow_deleted: bool) -> None:
         if one.booking is not None:
             self.result.unresolved.append(unresolved_booking(one.booking))
+            return
+        self.result.missing += 1
+        if allow_deleted:
             return
         name, detail = session_name(one.element), "a session that was there before the migration is gone"
         self.result.mismatches.append(

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 
 from booking_migrate.quantities import clock, grouped, plural
+from booking_migrate.reports.finalized import FinalizedReport
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
-    FinalizedReport,
     FollowedReport,
     IndexesReport,
     KeptWindowReport,
@@ -262,9 +262,17 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
         verdict = Verdict(Mood.GOOD, "Finalized", f"{archive} was dropped; this cannot be undone.")
     else:
         found = grouped(report.mismatch_count or 0)
+        if finalized.missing_sessions:
+            found += f", of which sessions that are gone: {grouped(finalized.missing_sessions)}"
         explanation = f"{archive} still exists: mismatches found by the verification: {found}."
         verdict = Verdict(Mood.BAD, "Not finalized: not proven", explanation)
     said = [f"{name} was dropped, too" for name in finalized.also_dropped]
+    if finalized.deleted_sessions:
+        deleted = plural(finalized.deleted_sessions, "session")
+        gone = "are gone for good" if finalized.dropped else "are still there"
+        said.append(
+            f"{deleted} deleted by the application, which --allow-deleted allows: the old bookings {gone}"
+        )
     said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
     said += [
         f"index {name} was dropped: without these ids it finds nothing" for name in finalized.indexes_dropped

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from booking_migrate.quantities import clock, grouped, moment, plural
+from booking_migrate.reports.finalized import OldBookingsReport
 from booking_migrate.reports.following import FollowReport, WindowReport
 from booking_migrate.reports.lifecycle import (
     LifeReport,
-    OldBookingsReport,
     RunReport,
 )
 from booking_migrate.reports.model import NextStep, RewriteStatusReport
