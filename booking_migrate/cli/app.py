@@ -2,7 +2,8 @@
 
 import sys
 from collections import UserDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -13,7 +14,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from booking_migrate import __version__
-from booking_migrate.cli.parameters import WORDS, flatten_groups
+from booking_migrate.cli.parameters import BEGUN, WORDS, flatten_groups
 from booking_migrate.cli.streams import (
     failure_of,
     ignore_impossible_sizes,
@@ -295,8 +296,9 @@ class LazyGroup(TyperGroup):
         secrets = secrets_among(args)
         words = list(args)
         try:
-            refuse_undecodable(words)
-            context = super().make_context(info_name, args, *rest, **kwargs)
+            with _interruption_said({}):
+                refuse_undecodable(words)
+                context = super().make_context(info_name, args, *rest, **kwargs)
         except typer.TyperException as error:
             _report(error, secrets, words)
             raise
@@ -307,13 +309,30 @@ class LazyGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Invoke the command as typer does, with messages redacted."""
         try:
-            return super().invoke(ctx)
+            if not self._is_root:
+                return super().invoke(ctx)
+            with _interruption_said(ctx.meta):
+                return super().invoke(ctx)
         except typer.TyperException as error:
             if self._is_root:
                 _report(error, ctx.meta.get(_SECRETS, ()), ctx.meta.get(WORDS, ()))
                 if print_variable_error(error, ctx):
                     raise typer.Exit(ExitCode.USAGE) from None
             raise
+
+
+@contextmanager
+def _interruption_said(meta: Mapping[str, Any]) -> Iterator[None]:
+    """Say that Ctrl-C has ended the program before a command's work, or when its result was reported; typer exits without a word."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        is_begun = meta.get(BEGUN, False)
+        what = "while the result was reported: the work itself had ended" if is_begun else ""
+        sys.stderr.write(f"error: {f'interrupted {what}'.rstrip()}\n")
+        if not is_begun:
+            sys.stderr.write("Nothing was changed.\n")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def _report(error: typer.TyperException, secrets: Iterable[str], words: Sequence[str]) -> None:

@@ -73,6 +73,9 @@ def only(*names: str) -> frozenset[str]:
 WORDS = "booking_migrate.words"
 """The key under which a context's ``meta`` keeps the words of the command line."""
 
+BEGUN = "booking_migrate.begun"
+"""The key under which it keeps that a command's work has begun, so that it may have changed something."""
+
 
 def is_from(ctx: typer.Context, parameter: str, *sources: str) -> bool:
     """Return whether a parameter's value comes from one of these sources (names of Click's ``ParameterSource``)."""

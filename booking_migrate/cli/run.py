@@ -21,7 +21,7 @@ from booking_migrate.cli.next_steps import GivenOptions
 from booking_migrate.cli.observers import Both, Noting, Observers
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
-from booking_migrate.cli.parameters import set_options
+from booking_migrate.cli.parameters import BEGUN, set_options
 from booking_migrate.cli.progress import waits_said
 from booking_migrate.cli.signals import signals_raise
 from booking_migrate.cli.streams import failure_of, named_server, redact, secrets_of
@@ -154,6 +154,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     Raises:
         typer.Exit: always, with the exit code.
     """
+    asked.ctx.meta[BEGUN] = True
     if asked.output.json and asked.writes_to_standard_output:
         raise typer.BadParameter(
             f"standard output is taken by --{_WRITES_BY[asked.command]} -; use --report report.json.",
@@ -222,6 +223,7 @@ def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
     Raises:
         typer.Exit: always, with the exit code.
     """
+    asked.ctx.meta[BEGUN] = True
     try:
         with (
             signals_raise(None),

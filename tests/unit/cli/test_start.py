@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.readme import ROOT
 
 _WATCHED = """
@@ -19,6 +21,20 @@ try:
 except SystemExit:
     loaded = [name for name in sys.modules if name.startswith("booking_migrate.")]
     print(json.dumps({"most": max(looked_at), "frozen": gc.get_freeze_count(), "loaded": loaded}), file=sys.stderr)
+"""
+
+_INTERRUPTED = """
+import signal, sys
+from importlib.abc import MetaPathFinder
+class Signalled(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == wanted:
+            signal.raise_signal(signal.SIGINT)
+wanted = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Signalled())
+from booking_migrate.cli.app import main
+main()
 """
 
 
@@ -48,3 +64,34 @@ def test_a_small_migration_neither_collects_nor_loads_what_it_does_not_use(tmp_p
     }
     assert seen["most"] < 1000
     assert seen["frozen"] > 50_000
+
+
+@pytest.mark.parametrize(
+    ("module", "said", "is_written"),
+    [
+        ("booking_migrate.cli.migrate", "error: interrupted\nNothing was changed.\n", False),
+        (
+            "booking_migrate.reports.terminal",
+            "error: interrupted while the result was reported: the work itself had ended\n",
+            True,
+        ),
+    ],
+    ids=["before its work", "behind its work"],
+)
+def test_ctrl_c_outside_of_the_work_is_said(tmp_path: Path, module: str, said: str, is_written: bool) -> None:
+    """While a command is loaded or its result is rendered, Ctrl-C ends the program with a line that says what it means."""
+    places = {name: str(ROOT / "examples" / f"{name}.jsonl") for name in ("bookings", "users", "experts")}
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", _INTERRUPTED, module, "migrate", "--source", places["bookings"]),
+            *("--users", places["users"], "--experts", places["experts"], "--target", "clients.jsonl"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (130, said) == (done.returncode, done.stderr)
+    assert is_written == (tmp_path / "clients.jsonl").exists()
