@@ -11,6 +11,7 @@ import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.migrate_steps import steps_about_source
 from booking_migrate.cli.next_steps import (
     accepting,
     is_for_source,
@@ -303,9 +304,11 @@ def _next_steps(
     yield from _steps_about_blockers(outcome, ctx)
     counts = outcome.migration.counts
     if counts.rejected:
+        yield from steps_about_source(outcome.migration, ctx, "dry-run", absences)
         if is_for_source(outcome.migration.rejections, absences):
             where = "--reject-file FILE" if rejects is None else str(rejects)
-            yield NextStep(text=f"Fix what would be rejected; {where} has it whole, with all reasons.")
+            fix = "If they are bookings: fix" if counts.are_all_rejected else "Fix"
+            yield NextStep(text=f"{fix} what would be rejected; {where} has it whole, with all reasons.")
         if accepted := accepting(outcome.migration.rejections, ctx):
             accepting_them = "Or, if the new application may hold such values, accept them:"
             yield NextStep(text=accepting_them, command=same_command(ctx, shlex.join(accepted)))
@@ -314,7 +317,7 @@ def _next_steps(
             text="What each risk means, and what to do about it, in a report:",
             command=same_command(ctx, "--report dry-run.md"),
         )
-    if not outcome.blockers and counts.scanned:
+    if not outcome.blockers and counts.scanned and not (counts.are_all_rejected and outcome.sampled is None):
         if plan is not None:
             command = similar_command(ctx, "migrate", "--plan", shlex.quote(str(plan)))
             yield NextStep(text="Migrate exactly this:", command=command)

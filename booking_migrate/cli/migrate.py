@@ -10,7 +10,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import config_path, contract_of
 from booking_migrate.cli.follow import RunFollowing, steps_after_following
-from booking_migrate.cli.next_steps import steps_after_migrate
+from booking_migrate.cli.migrate_steps import steps_after_migrate
 from booking_migrate.cli.open import (
     OpenPlaces,
     Places,

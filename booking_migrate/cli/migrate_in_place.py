@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from booking_migrate.cli.next_steps import steps_after_in_place
+from booking_migrate.cli.migrate_steps import steps_after_in_place
 from booking_migrate.cli.open import Places, open_places, open_run_stores, refuse_unready
 from booking_migrate.cli.run import RunContext
 from booking_migrate.in_place import run as engine

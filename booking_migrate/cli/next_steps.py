@@ -16,15 +16,13 @@ from booking_migrate.cli.app import all_commands
 from booking_migrate.cli.config_file import ConfigFile
 from booking_migrate.cli.parameters import WORDS, is_from
 from booking_migrate.domain.contract import WAIVABLE
-from booking_migrate.domain.rejection import NOT_FOUND, ConflictPolicy, Reason
+from booking_migrate.domain.rejection import NOT_FOUND, Reason
 from booking_migrate.errors import SAME_COMMAND
 from booking_migrate.reports.model import NextStep, Report
-from booking_migrate.runs.advice import KEEPING_SESSIONS, OVERWRITING_SESSIONS, usually_right
 from booking_migrate.runs.commands import CONFIG_PLACEHOLDER
-from booking_migrate.runs.plan import MigrationOutcome, RejectionGroup
-from booking_migrate.stores.places import CollectionPlace, StreamPlace, parse_place
+from booking_migrate.runs.plan import RejectionGroup
+from booking_migrate.stores.places import StreamPlace
 from booking_migrate.stores.readers import Absence
-from booking_migrate.stores.rejects import find_rejected
 
 _PROGRAM = "booking-migrate"
 
@@ -283,96 +281,3 @@ def accepting(rejections: Sequence[RejectionGroup], ctx: typer.Context) -> list[
     waivable = [group.reason.value for group in rejections if group.reason in WAIVABLE]
     accepted = [reason.value for reason in ctx.params.get("accept") or ()]
     return [part for reason in (*accepted, *waivable) for part in ("--accept", reason)] if waivable else []
-
-
-def steps_after_migrate(
-    outcome: MigrationOutcome, ctx: typer.Context, *, into_file: bool, absences: Sequence[Absence] = ()
-) -> Iterator[NextStep]:
-    """Yield the steps after a migration; commands name no server, so that no report holds a connection string.
-
-    Args:
-        outcome: the migration's result.
-        ctx: has the options for the commands to name.
-        into_file: whether the target is a file, which is replaced whole and only with ``--overwrite``.
-        absences: see `steps_about_people`.
-    """
-    again = ["--overwrite"] if into_file else []
-    verify = similar_command(ctx, "verify")
-
-    def repeated(*more: str) -> str:
-        added = shlex.join([*more, *again])
-        return same_command(ctx, added) or similar_command(ctx, "migrate", added)
-
-    yield from steps_about_people(absences)
-    if outcome.counts.rejected:
-        yield _look_at_rejected(outcome, ctx)
-        flags = f" with {again[0]}" if again else ""
-        if is_for_source(outcome.rejections, absences):
-            yield NextStep(text=f"Fix them in the source, then run the same command again{flags}.")
-        if outcome.counts.conflicts:
-            yield from _steps_about_conflicts(ctx, repeated, verify)
-        if accepted := accepting(outcome.rejections, ctx):
-            yield NextStep(
-                text="Or, if the new application may hold such values, accept them:",
-                command=repeated(*accepted),
-            )
-        if not outcome.counts.conflicts:
-            proving = "Prove what was migrated, and that the others were correctly rejected:"
-            yield NextStep(text=proving, command=verify)
-    elif outcome.changed:
-        yield NextStep(
-            text="Now prove the result, from the file that keeps it:"
-            if ctx.params["target"] == _STREAM
-            else "Running migrate again is safe at any time: it writes only what has changed. Now prove the result:",
-            command=verify,
-        )
-
-
-def _steps_about_conflicts(
-    ctx: typer.Context, repeated: Callable[..., str], verify: str
-) -> Iterator[NextStep]:
-    """Yield what can be decided about bookings that conflict with sessions that others changed, the loss last."""
-    yield NextStep(
-        text="Conflicts: others changed the client documents. See each one with its values, which changes nothing:",
-        command=verify,
-    )
-    yield NextStep(text=usually_right(ctx.params["source"], ctx.params["target"]))
-    ways = {KEEPING_SESSIONS: ConflictPolicy.TARGET, OVERWRITING_SESSIONS: ConflictPolicy.SOURCE}
-    for purpose, policy in ways.items():
-        decided = ("--on-conflict", policy.value)
-        yield NextStep(text=f"{purpose}:", command=repeated(*decided))
-        yield NextStep(text="Then verify:", command=similar_command(ctx, "verify", shlex.join(decided)))
-
-
-def _look_at_rejected(outcome: MigrationOutcome, ctx: typer.Context) -> NextStep:
-    look = "Look at the rejected bookings, each whole and with all its reasons"
-    source = ctx.params["source"]
-    target = source if ctx.params["in_place"] else ctx.params["target"]
-    if ctx.params["rejects"] is not None or not isinstance(parse_place(target), CollectionPlace):
-        return NextStep(text=f"{look}: {outcome.rejects_name}")
-    return NextStep(
-        text=f"{look}, in mongosh:", command=find_rejected(outcome.rejects_name or "", source, target)
-    )
-
-
-def steps_after_in_place(
-    outcome: MigrationOutcome, ctx: typer.Context, verify: str, absences: Sequence[Absence] = ()
-) -> Iterator[NextStep]:
-    """Yield the steps after a migration in place.
-
-    Args:
-        outcome: the migration's result.
-        ctx: has the source.
-        verify: the command that proves the run.
-        absences: see `steps_about_people`.
-    """
-    yield from steps_about_people(absences)
-    if outcome.counts.rejected:
-        yield _look_at_rejected(outcome, ctx)
-        if is_for_source(outcome.rejections, absences):
-            yield NextStep(text="They are where they were. Fix them there and run the same command again.")
-    if outcome.changed:
-        yield NextStep(
-            text="Prove the result, also while the application runs:",
-            command=verify,
-        )

@@ -11,6 +11,7 @@ import typer
 from booking_migrate.cli import run
 from booking_migrate.cli.behind import read_in_use
 from booking_migrate.cli.config_file import contract_of
+from booking_migrate.cli.next_steps import similar_command
 from booking_migrate.cli.open import Places, current_process, is_same_file
 from booking_migrate.cli.options import (
     IN_PLACE,
@@ -30,6 +31,7 @@ from booking_migrate.cli.verify_inputs import (
     VerifyInputs,
     check_own_archive,
     newest_run,
+    nothing_migrated,
     open_verify_inputs,
     regulator_of,
     unfinished_findings,
@@ -255,9 +257,10 @@ def _compare(
         outcome = inputs.verify(complete, places, listener, sink, regulator=regulator)
     if listed:
         listed.finish()
-    outcome = replace(
-        outcome, findings=(*outcome.findings, *unfinished_findings(places, connection)), as_of=as_of
-    )
+    unfinished = unfinished_findings(places, connection)
+    if outcome.mismatch_count and not unfinished:
+        unfinished = nothing_migrated(places, inputs, similar_command(context.asked.ctx, "migrate"))
+    outcome = replace(outcome, findings=(*outcome.findings, *unfinished), as_of=as_of)
     if verified_run is not None:
         verified_run.note(is_clean=not outcome.mismatch_count)
         if verified_run.problem is not None:

@@ -1,5 +1,6 @@
 """From the options to what a verification needs: both sides, open, its rules, and what was there before the migration."""
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from booking_migrate.runs.plan import Finding
 from booking_migrate.runs.provenance import live_history, runs_of_live, verified_history
 from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.states import FINAL, WITHOUT_RESULT, VerifiedRun, in_words, newest_result
-from booking_migrate.runs.status import cut_over_run, unfinished_run
+from booking_migrate.runs.status import NOTHING_MIGRATED, cut_over_run, unfinished_run
 from booking_migrate.stores.connection import client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.in_place import Proof, open_cut_over_proof, open_in_place, open_proof
@@ -217,6 +218,7 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
             if isinstance(place, CollectionPlace) and places.archive is None and run is None:
                 _refuse_finalized(error, places, connection)
                 _name_cut_over(error, places, connection)
+                _name_migrate(error, places, connection)
             raise
 
 
@@ -233,6 +235,31 @@ def unfinished_findings(places: Places, connection: Connection) -> Sequence[Find
     except Refused:
         return ()
     return () if found is None else (found,)
+
+
+def nothing_migrated(places: Places, inputs: VerifyInputs, migrate: str) -> Sequence[Finding]:
+    """Return the finding that no run has migrated the source into the target, which is empty; nothing if that is not so.
+
+    Args:
+        places: the places.
+        inputs: the same, open.
+        migrate: the command that migrates.
+    """
+    sides = (parse_place(places.source), parse_place(places.target))
+    is_beside = places.archive is None and all(isinstance(side, CollectionPlace) for side in sides)
+    if not is_beside or inputs.target.estimate_count() or _has_run(places, inputs.connection):
+        return ()
+    title = f"nothing was migrated yet from {places.source} to {places.target}"
+    return (Finding(NOTHING_MIGRATED, title, 1, (), f"Migrate first: {migrate}"),)
+
+
+def _has_run(places: Places, connection: Connection) -> bool:
+    """Return whether the result of a run from the source into the target stands; true if the journal cannot be read."""
+    try:
+        runs = open_journal(connection).journal.runs(places.target)
+    except Refused:
+        return True
+    return any(each.source == places.source and each.state not in WITHOUT_RESULT for each in runs)
 
 
 def regulator_of(
@@ -317,6 +344,15 @@ def _name_cut_over(error: BookingMigrateError, places: Places, connection: Conne
             f"Since the cut-over of run {run.run_id}, {run.target} is live as {run.source}, and {run.legacy} keeps the old "
             f"bookings. To look there: booking-migrate explain ID --source {run.legacy} --target {run.source}\n"
             f"{going_back(run)}"
+        )
+
+
+def _name_migrate(error: BookingMigrateError, places: Places, connection: Connection) -> None:
+    """Add to an error that the target does not exist that nothing was migrated yet."""
+    if isinstance(error, PlaceNotFound) and error.place == places.target and not _has_run(places, connection):
+        command = shlex.join(["--source", places.source, "--target", places.target])
+        error.add_note(
+            f"If nothing was migrated yet from {places.source} to {places.target}: booking-migrate migrate {command}"
         )
 
 

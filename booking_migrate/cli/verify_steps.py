@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import typer
 
 from booking_migrate.bson.format import display_id, in_mongosh
+from booking_migrate.cli.migrate_steps import steps_about_source
 from booking_migrate.cli.next_steps import same_command, similar_command
 from booking_migrate.cli.parameters import is_from
 from booking_migrate.domain.rejection import ConflictPolicy
@@ -50,7 +51,8 @@ def steps_after_verify(
         can_cut_over: whether a cut-over may take this verification as a proof.
     """
     if not outcome.mismatch_count:
-        if can_cut_over:
+        yield from steps_about_source(outcome, ctx, "migrate")
+        if can_cut_over and not outcome.counts.are_all_rejected:
             yield from _cutovers(outcome, ctx)
         return
     unfinished = next((each for each in outcome.findings if each.kind in UNFINISHED), None)

@@ -14,13 +14,18 @@ from booking_migrate.errors import CutoverRefused
 from booking_migrate.errors.base import SAME_COMMAND
 from booking_migrate.quantities import plural
 from booking_migrate.runs.advice import (
+    ANY_SOURCE,
     CARRYING,
     KEEPING_SESSIONS,
     LEAVING,
     OVERWRITING_SESSIONS,
+    RIGHT_NAME,
+    WRONG_SOURCE,
+    look_at,
     usually_right,
 )
 from booking_migrate.runs.commands import command_of, cutovers_of, going_back, rollback_of
+from booking_migrate.runs.plan import all_rejected
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -102,8 +107,10 @@ def check_ready(
     if run.source != request.source:
         raise refuse(
             f"run {run.run_id} into {target} is from the source {run.source}, not from {request.source}",
-            f"Use the source of the run: {command_of(run, 'cutover')}",
+            _which_source(run, request),
         )
+    if all_rejected(run.counts):
+        raise refuse(f"{_all_documents(run)} rejected", _about_wrong_source(run))
     unfit = live.unfit()
     if unfit is not None:
         advice = (
@@ -141,6 +148,36 @@ def check_ready(
         such = "" if example is None else f", such as {rejection_in_words(example)}"
         raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected{such}", advice)
     return run
+
+
+def _which_source(run: RunRecord, request: RunRequest) -> str:
+    """Return the advice for a cut-over that names another source than that of the run, either of which may be right."""
+    undo = f"undo the run, which is from {run.source}: {rollback_of(run)}"
+    migrate = (
+        f"Then migrate and verify: {command_of(run.model_copy(update={'source': request.source}), 'migrate')}"
+    )
+    if all_rejected(run.counts):
+        said = _all_documents(run)
+        return f"{said[0].upper()}{said[1:]} rejected, so {request.source} may be right. Usual: {undo}\n{migrate}"
+    own = f"If {run.source} is right: {command_of(run, 'cutover')}"
+    return f"{own}\nOr, only if {request.source} is right: {undo}\n{migrate}"
+
+
+def _all_documents(run: RunRecord) -> str:
+    scanned = run.counts["scanned"]
+    number = f"all {plural(scanned, 'document')} of" if scanned > 1 else "the one document of"
+    return f"{number} {run.source} {'were' if scanned > 1 else 'was'}"
+
+
+def _about_wrong_source(run: RunRecord) -> str:
+    """Return the advice for a run that has rejected every document of its source, which a cut-over would replace by nothing."""
+    right = run.model_copy(update={"source": ANY_SOURCE})
+    return (
+        f"{WRONG_SOURCE}. Look at one of its documents, in mongosh: {look_at(run.source)}\n"
+        f"If they are not bookings, first undo this run: {rollback_of(run)}\n"
+        f"Then migrate, {RIGHT_NAME}: {command_of(right, 'migrate')}\n"
+        f"Or, if they are bookings: see why they were rejected, and what helps: {command_of(run, 'migrate')}"
+    )
 
 
 def _accepting(run: RunRecord, example: bytes | None) -> str:

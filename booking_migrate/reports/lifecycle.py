@@ -63,14 +63,13 @@ class RunReport(Part):
     resumed: int = Field(description="how often it was resumed")
     kept: int = Field(description="client documents that a rollback left, since others have changed them")
     problem: Line | None = Field(description="what ended a run that failed")
+    scanned: int | None = Field(default=None, description="bookings in the source, as of `rejected`")
     rejected: int | None = Field(default=None, description="bookings rejected; null before it has finished")
     conflicts: int | None = Field(default=None, description="those of them that are conflicts")
     verified_at: datetime | None = Field(
         default=None, description="when its result was verified last; null if it was not"
     )
-    verified_clean: bool | None = Field(
-        default=None, description="whether that found nothing wrong; null if it was not verified"
-    )
+    verified_clean: bool | None = Field(default=None, description="whether that found nothing wrong")
     legacy: Line | None = Field(
         default=None, description="the collection that a cut-over keeps the old bookings in; null before one"
     )

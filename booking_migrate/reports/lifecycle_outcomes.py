@@ -75,6 +75,7 @@ def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: st
                 RunReport,
                 status.run,
                 alive=status.is_alive,
+                scanned=status.run.counts.get("scanned"),
                 rejected=status.run.counts.get("rejected"),
                 conflicts=status.run.counts.get("conflicts"),
                 verified_clean=None if status.run.verified_at is None else status.run.verified_clean,

@@ -20,7 +20,7 @@ from booking_migrate.errors import ExitCode
 from booking_migrate.events import ReadingWay
 from booking_migrate.quantities import alternatives
 from booking_migrate.runs.commands import taken_over_by
-from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup
+from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup, all_rejected
 from booking_migrate.stores.locks import Holder
 from booking_migrate.verify.mismatch import Kind
 
@@ -50,6 +50,11 @@ class CountsReport(Part):
     clients: int = Field(description="clients with at least one booking migrated or already migrated")
     sessions: int = Field(description="sessions in the documents of those clients")
     client_documents: int = Field(description="client documents that were already in the source")
+
+    @property
+    def are_all_rejected(self) -> bool:
+        """See `runs.plan.all_rejected`."""
+        return all_rejected(self.model_dump())
 
 
 class EngineReport(Part):

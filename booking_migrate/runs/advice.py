@@ -1,5 +1,7 @@
 """What is said about more than one command: when it is the right choice, and what has to be done before and after it."""
 
+import json
+
 CARRYING = (
     "carry rejected bookings along into the live collection in their old shape, which loses none, if you know that the new application "
     "skips those"
@@ -47,6 +49,21 @@ NEEDS_REST = "this run works without transactions: stop the application first, u
 
 UNDO = "Undo it, only to abandon the migration"
 """What a rollback of a run does that is not live, and when it is the right choice."""
+
+
+ANY_SOURCE = "SOURCE"
+"""Stands for the name of a source that is not known."""
+
+WRONG_SOURCE = "Probably --source names another collection than that of the bookings"
+"""What is most likely if every document of a source was rejected."""
+
+RIGHT_NAME = f"with the right name for {ANY_SOURCE}"
+"""What to do about it."""
+
+
+def look_at(collection: str) -> str:
+    """Return the line for mongosh that shows one document of a collection."""
+    return f"db.getCollection({json.dumps(collection)}).findOne()"
 
 
 def usually_right(source: str, target: str) -> str:

@@ -16,7 +16,7 @@ from booking_migrate.runs.advice import (
     UNDO,
     UNREADY,
 )
-from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.runs.plan import MigrationPlan, all_rejected
 from booking_migrate.runs.states import options_as_text
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
@@ -102,7 +102,7 @@ def possible_commands(
         case RunState.RUNNING | RunState.INTERRUPTED | RunState.FAILED:
             found = [*_continued(run), back]
         case RunState.DONE if is_newest:
-            ready = run.verified_clean and run.legacy is None
+            ready = run.verified_clean and run.legacy is None and not all_rejected(run.counts)
             found = [_verify(run), *(_cutovers(run) if ready else []), back]
         case RunState.DONE:
             pass  # What an earlier run wrote is proven together with what the newest one did.

@@ -10,7 +10,7 @@ Of an outcome, a field that is a `Line` or an `Id` may have any text; a report, 
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -221,6 +221,22 @@ class Counts:
 
     client_documents: int = 0
     """Client documents that were already in the source."""
+
+    @property
+    def are_all_rejected(self) -> bool:
+        """See `all_rejected`."""
+        return all_rejected(asdict(self))
+
+
+def all_rejected(counts: Mapping[str, int]) -> bool:
+    """Return whether every document of a source was rejected, as if it held no bookings; what conflicts with a session is one.
+
+    Args:
+        counts: by the names in `Counts`.
+    """
+    scanned, rejected = counts.get("scanned", 0), counts.get("rejected", 0)
+    # Both change while a run is followed, and not at once: what was migrated before shows that there are bookings.
+    return 0 < scanned <= rejected and not (counts.get("conflicts", 0) or counts.get("sessions", 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,9 +82,9 @@ class RunStatus:
     """Whether its process is known to have ended; of one on another machine, only its last sign of life is known."""
 
 
-RUN_IS_WRITING, RUN_NOT_FINISHED = "run-is-writing", "run-not-finished"
-UNFINISHED = frozenset({RUN_IS_WRITING, RUN_NOT_FINISHED})
-"""The kinds of findings about a run that has not finished its target."""
+RUN_IS_WRITING, RUN_NOT_FINISHED, NOTHING_MIGRATED = "run-is-writing", "run-not-finished", "nothing-migrated"
+UNFINISHED = frozenset({RUN_IS_WRITING, RUN_NOT_FINISHED, NOTHING_MIGRATED})
+"""The kinds of findings about a run that has not finished its target, or has not begun."""
 
 LiveOf = Callable[[RunRecord], "MongoLive"]
 """Opens the live collection of a run, to check whether it refuses writes."""

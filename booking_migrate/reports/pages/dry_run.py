@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from booking_migrate.dry_run import outcome
 from booking_migrate.errors import ExitCode
 from booking_migrate.quantities import grouped, plural, size
+from booking_migrate.reports.model import CountsReport
 from booking_migrate.reports.model_dry_run import DryRunPart, DryRunReport
 from booking_migrate.reports.page import (
     Bar,
@@ -32,6 +33,7 @@ from booking_migrate.reports.pages.migrate import (
     rejection_sections,
 )
 from booking_migrate.reports.text import duration, money
+from booking_migrate.runs.advice import WRONG_SOURCE
 
 _REASONS_SHOWN = 5
 _RISKS_SHOWN = 9
@@ -80,11 +82,19 @@ def _verdict(report: DryRunReport) -> Verdict:
     documents = f"{about}{plural(part.gains.documents_after, 'client document')}"
     explanation = f"{said} into {documents}, in {_estimated_time(part)}."
     if counts.rejected:
-        headline = f"Ready, but {about}{plural(counts.rejected, 'booking')} would be rejected"
-        return Verdict(Mood.CAUTION, headline, explanation)
+        return _with_rejected(part, counts, explanation)
     if part.sampled is not None:
         return Verdict(Mood.CAUTION, "Ready, judging by a sample", explanation)
     return Verdict(Mood.GOOD, "Ready to migrate", explanation)
+
+
+def _with_rejected(part: DryRunPart, counts: CountsReport, explanation: str) -> Verdict:
+    if counts.are_all_rejected:
+        of_what = "source" if part.sampled is None else "sample"
+        headline = f"Not ready: every document of the {of_what} would be rejected"
+        return Verdict(Mood.BAD, headline, f"{WRONG_SOURCE}.")
+    headline = f"Ready, but {_about(part)}{plural(counts.rejected, 'booking')} would be rejected"
+    return Verdict(Mood.CAUTION, headline, explanation)
 
 
 def _about(part: DryRunPart) -> str:

@@ -20,6 +20,7 @@ from booking_migrate.reports.page import (
     Verdict,
 )
 from booking_migrate.reports.text import duration, money
+from booking_migrate.runs.advice import WRONG_SOURCE
 from booking_migrate.runs.plan import RejectionGroup
 
 _ALWAYS_SHOWN = frozenset({"scanned", "migrated", "rejected"})
@@ -60,6 +61,8 @@ def _verdict(report: Report) -> Verdict:
     counts = report.counts
     if counts is None or not counts.scanned:
         return NOTHING_TO_MIGRATE
+    if counts.are_all_rejected:
+        return Verdict(Mood.BAD, "Done, but every document of the source was rejected", f"{WRONG_SOURCE}.")
     if counts.rejected:
         were = "was" if counts.rejected == 1 else "were"
         headline = f"Done, but {plural(counts.rejected, 'booking')} {were} rejected"
@@ -74,7 +77,8 @@ def _verdict(report: Report) -> Verdict:
 def _followed(report: Report) -> str:
     if report.cluster_time is None:
         return ""
-    return f" Changes up to the cluster time {moment(report.cluster_time)} are in the target."
+    time = moment(report.cluster_time)
+    return f" Changes up to the cluster time {time} are in the target, too; the numbers here do not include them, those of status do."
 
 
 def _figures(report: Report, counts: CountsReport) -> tuple[Figure, ...]:

@@ -304,9 +304,11 @@ def _oplog(part: FollowReport | WindowReport) -> Iterator[str]:
 
 
 def _progress(run: RunReport) -> str:
-    if not run.documents:
+    # Not what the copy has read, if it is known how many there were last: the number of the rejected is of then.
+    number = run.documents if run.state in _COUNTING or run.scanned is None else run.scanned
+    if not number:
         return ""
-    text = grouped(run.documents)
+    text = grouped(number)
     if run.total is not None and run.state in _COUNTING:
         text += f" of about {grouped(run.total)}"
     text += " bookings"

@@ -38,7 +38,7 @@ from booking_migrate.reports.pages.migrate import (
     rejection_sections,
     route_line,
 )
-from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
+from booking_migrate.runs.status import NOTHING_MIGRATED, RUN_IS_WRITING, UNFINISHED
 
 _EXAMPLES_SHOWN = 3
 _LINES_SHOWN = 10
@@ -66,6 +66,8 @@ def verification_page(report: Report, verification: VerificationReport, counts: 
 def _verdict(report: Report, verification: VerificationReport, counts: CountsReport) -> Verdict:
     checked = plural(verification.clients_checked, "client")
     unfinished = next((each for each in report.findings if each.kind in UNFINISHED), None)
+    if report.mismatch_count and unfinished is not None and unfinished.kind == NOTHING_MIGRATED:
+        return Verdict(Mood.BAD, f"Not proven: {unfinished.title}", "The target is empty.")
     if report.mismatch_count and unfinished is not None:
         is_writing = unfinished.kind == RUN_IS_WRITING
         state = "is still writing" if is_writing else "is not finished"

@@ -96,7 +96,21 @@ def _outcome(counts: Counts, *, changed: bool = True) -> MigrationOutcome:
             Mood.CAUTION,
             "Done, but 1 booking was rejected",
         ),
-        (_outcome(Counts(scanned=2, rejected=2)), Mood.CAUTION, "Done, but 2 bookings were rejected"),
+        (
+            _outcome(Counts(scanned=3, migrated=1, rejected=2)),
+            Mood.CAUTION,
+            "Done, but 2 bookings were rejected",
+        ),
+        (
+            _outcome(Counts(scanned=2, rejected=2)),
+            Mood.BAD,
+            "Done, but every document of the source was rejected",
+        ),
+        (
+            _outcome(Counts(scanned=2, rejected=2, conflicts=2)),
+            Mood.CAUTION,
+            "Done, but 2 bookings were rejected",
+        ),
         (_outcome(Counts()), Mood.CAUTION, "Nothing to migrate"),
     ],
 )
