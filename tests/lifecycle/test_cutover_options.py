@@ -196,3 +196,24 @@ def test_queryable_encryption_is_refused(database: Db, command: Run) -> None:
 
     assert 5 == refused.returncode
     assert "Queryable Encryption" in refused.stderr
+
+
+def test_an_index_that_a_rollback_cannot_create_again(database: Db, command: Run) -> None:
+    """Client documents beside the old bookings have one value of a unique index: that is said, with the command for later."""
+    database.bookings.insert_many(
+        booking(number, meetingLink=f"https://meet.example/{number}") for number in range(6)
+    )
+    database.bookings.create_index("meetingLink", unique=True, name="no_double_booking")
+    assert [0, 0] == command.once(MIGRATE, VERIFY)
+    assert 0 == command(*CUTOVER).returncode
+    of_others = ({"_id": name, "clientId": name, "sessions": [{"sessionId": name}]} for name in ("x", "y"))
+    database.bookings.insert_many(of_others)
+    done = command("rollback", "--target", "clients", "--yes", "--json")
+    steps = " ".join(each["text"] for each in json.loads(done.stdout)["next_steps"])
+
+    assert "E11000" not in steps
+    assert "it is unique, and several documents have the same value, such as client documents" in steps
+    assert (
+        '.getCollection("bookings").createIndex({"meetingLink": 1}, {"name": "no_double_booking", "unique": true}) creates'
+        in steps
+    )

@@ -20,7 +20,7 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.errors import DuplicateClientDocuments, StillRunning
 from booking_migrate.stores.cutover import comparable
 from booking_migrate.stores.in_place import CLAIMED_BOOKINGS
-from booking_migrate.stores.mongo.codes import UNAUTHORIZED
+from booking_migrate.stores.mongo.codes import DUPLICATE_KEY, UNAUTHORIZED
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, server_text, write, writing
 from booking_migrate.stores.mongo.raw import SIMPLE
@@ -82,6 +82,9 @@ def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
     return True
 
 
+_NOT_UNIQUE = "it is unique, and several documents have the same value, such as client documents, which lack the fields of bookings"
+
+
 def create_index(
     collection: DriverCollection, keys: Sequence[tuple[str, Any]], options: Mapping[str, Any]
 ) -> str | None:
@@ -95,7 +98,8 @@ def create_index(
         try:
             with_retry(lambda: build_index(collection, list(keys), **{"collation": SIMPLE, **options}))
         except OperationFailure as error:
-            return server_text(error)
+            is_duplicate = error.code == DUPLICATE_KEY
+            return _NOT_UNIQUE if is_duplicate else server_text(error)
     return None
 
 

@@ -1,5 +1,6 @@
 """What a rollback writes to: the target of a run that is undone, and the collection of the restored bookings."""
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -290,7 +291,7 @@ class MongoRestored:
         """
         indexes: Sequence[Mapping[str, Any]] = json_util.loads(settings)["indexes"]
         return [
-            _created(self._collection, index)
+            _created(self._collection, index, self._live.name)
             for index in indexes
             if _EXPIRES not in index and dict(index["key"]) != {"_id": 1}
             if with_unique or not index.get("unique")
@@ -301,7 +302,9 @@ class MongoRestored:
         kept = json_util.loads(settings)
         if _EXPIRES in kept["options"]:
             validate(self._live, {_EXPIRES: kept["options"][_EXPIRES]})
-        return [_created(self._live, index) for index in kept["indexes"] if _EXPIRES in index]
+        return [
+            _created(self._live, index, self._live.name) for index in kept["indexes"] if _EXPIRES in index
+        ]
 
     def validate(self, settings: str) -> None:
         """Set the old collection's validator, if that had one; behind it, documents of the new shape may be refused."""
@@ -338,8 +341,22 @@ class MongoRestored:
         write(self._collection, self._collection.drop)
 
 
-def _created(collection: DriverCollection, index: Mapping[str, Any]) -> IndexNote:
+def _created(collection: DriverCollection, index: Mapping[str, Any], live: str) -> IndexNote:
+    """Create an index of the old collection; if it is refused, the reason has the command to create it later.
+
+    Args:
+        collection: where to create it.
+        index: as the server lists it.
+        live: the name that the collection has later.
+    """
     keys = tuple(dict(index["key"]).items())
     reason = create_index(collection, keys, options_of_index(index))
     shown = written(keys)
+    if reason is not None:
+        of, how = (
+            json_util.dumps(each, json_options=json_util.RELAXED_JSON_OPTIONS)
+            for each in (dict(keys), options_of_index(index))
+        )
+        make = f"db.getCollection({json.dumps(live)}).createIndex({of}, {how})"
+        reason = f"{reason}; {make} creates it when nothing prevents that any more"
     return IndexNote(index["name"], shown, None if reason else shown, reason)
