@@ -140,6 +140,9 @@ class GivenOptions:
         if self.config is not None:
             path = shlex.quote(str(self.config))
             rest = rest.replace(f"--config {CONFIG_PLACEHOLDER}", f"--config {path}")
+            # The record of a run has the absolute path.
+            recorded = re.escape(shlex.quote(str(self.config.absolute())))
+            rest = re.sub(rf"--config {recorded}(?!\S)", lambda _: f"--config {path}", rest)
             command += "" if "--config " in rest else f" --config {path}"
         if self.database is not None and "--db " not in rest:
             command += f" --db {shlex.quote(self.database)}"

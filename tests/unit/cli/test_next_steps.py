@@ -1,5 +1,7 @@
 """How the commands of advice are completed."""
 
+from pathlib import Path
+
 import pytest
 
 from booking_migrate.cli.app import LazyCommands, all_commands
@@ -32,3 +34,14 @@ def test_the_database_follows_the_action(action: str) -> None:
 def test_other_words_are_no_command(text: str) -> None:
     """A word that only begins like a command stays as it is."""
     assert text == GivenOptions(database="shop").complete(text)
+
+
+def test_a_config_file_has_one_form(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The path in a run's record, which is absolute, appears as it was typed if it is the same file; another one stays."""
+    monkeypatch.chdir(tmp_path)
+    given = GivenOptions(config=Path("platform.toml"))
+    recorded = f"booking-migrate cutover --config {tmp_path}/platform.toml --source bookings"
+    other = f"booking-migrate cutover --config {tmp_path}/platform.toml.old --source bookings"
+
+    assert "booking-migrate cutover --config platform.toml --source bookings" == given.complete(recorded)
+    assert other == given.complete(other)
