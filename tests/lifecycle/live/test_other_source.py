@@ -12,12 +12,10 @@ from tests.lifecycle.live.test_killed import ABORT, CUTOVER, PLACES, ROLLBACK, a
 from tests.support.application import sessions_of
 from tests.support.booking_lines import booking
 from tests.support.failpoints import Step
-from tests.support.killed import stopped_at
+from tests.support.killed import dies_at, stopped_at
 
 Db = Database[dict[str, Any]]
 Run = Callable[..., Ended]
-
-_PATIENCE = 120
 
 
 @pytest.fixture
@@ -77,12 +75,10 @@ def test_a_validator_that_is_set_while_it_is_copied(
     """What is changed in the source's options before the fence is there again when the fence is lifted."""
     wanted = {"duration": {"$gte": 1}}
     gate = tmp_path / "gate"
-    process = stopped_at(Step.COPIED, environment, gate, *CUTOVER, "--attempts", "1", "--max-outage", "50ms")
+    process = stopped_at(Step.COPIED, environment, gate, *CUTOVER)
     bookings.command("collMod", "bookings", validator=wanted)
     bookings.bookings.create_index("scheduledDate")
-    Path(f"{gate}.step").write_text(Step.FENCED.value)
-    Path(f"{gate}.step").rename(f"{gate}.open")
-    process.communicate(timeout=_PATIENCE)
+    assert -9 == dies_at(process, gate, Step.FENCED)
     assert 0 == command(*ABORT).returncode
     assert wanted == bookings.bookings.options()["validator"]
     done = command(*CUTOVER)
