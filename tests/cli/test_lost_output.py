@@ -238,8 +238,8 @@ def test_rejected_bookings_of_a_dry_run_on_a_full_disk(
     source: str,
 ) -> None:
     """The dry-run is done, prints what it saw, and has one line for each file that is missing."""
-    database.bookings.update_many({}, {"$set": {"duration": 5}})
-    bookings = [booking(number, duration=5) for number in range(40)]
+    database.bookings.update_many({"_id": {"$ne": booking(0)["_id"]}}, {"$set": {"duration": 5}})
+    bookings = [booking(0), *(booking(number, duration=5) for number in range(1, 40))]
     workspace.joinpath("mixed.jsonl").write_text(lines(*bookings), encoding="utf-8")
     target = ("--target", "out.jsonl") if source != "bookings" else ()
     given = ("--source", source, *target, "--reject-file", "rejects.jsonl", "--plan", "plan.json")
