@@ -339,23 +339,29 @@ class _Undo:
         if self._is_plain and not joins and self._target.holds_nothing():
             # All that it had noted is documents of its own.
             return
+        is_gone = not self._target.exists()
         notes = NotedRanges(self._journal, [self._run.run_id], NoteKind.DOCUMENTS)
         for _documents, histories in self._parts(notes, self._of_kind(NoteKind.DOCUMENTS)):
             # A document that was joined before the run is restored to its state before that, not before the batch.
-            self._prove({key: history for key, history in histories.items() if key not in joins})
+            self._prove(
+                {key: history for key, history in histories.items() if key not in joins}, is_gone=is_gone
+            )
         seen: set[bytes] = set()
         for noted in self._of_kind(NoteKind.JOIN):
             histories = histories_of([noted])
-            self._prove({key: history for key, history in histories.items() if key not in seen})
+            self._prove(
+                {key: history for key, history in histories.items() if key not in seen}, is_gone=is_gone
+            )
             seen |= histories.keys()
 
     def _of_kind(self, kind: NoteKind) -> Iterator[RangeNote]:
         ranges = self._journal.ranges(self._run.run_id, NoteKind.DOCUMENTS, NoteKind.JOIN)
         return (noted for noted in ranges if noted.kind is kind)
 
-    def _prove(self, histories: Mapping[bytes, History]) -> None:
+    def _prove(self, histories: Mapping[bytes, History], *, is_gone: bool) -> None:
         for finding in findings_of(self._target.find, histories):
             if finding.is_ours:
                 raise NotRestored(self._target.name, 1, display_id(finding.history.document_id))
-            if not finding.is_restored:
+            # What went with the whole target, as after the rollback of a later run's cut-over, others have not changed.
+            if not finding.is_restored and not is_gone:
                 self.outcome.keep(display_id(finding.history.document_id))

@@ -98,3 +98,19 @@ def test_a_rollback_names_a_target_that_existed(database: Db, command: Run) -> N
     assert 0 == done.returncode, done.stderr
     assert any(text.startswith("clients existed before the run, and is not made again") for text in said)
     assert "clients" not in database.list_collection_names()
+
+
+def test_a_rollback_keeps_nothing_of_earlier_runs_in_a_target_that_is_gone(
+    database: Db, command: Run
+) -> None:
+    """What an earlier run had changed in existing documents went with the target, and is not called changed by others."""
+    for number in (1, 5, 9):
+        database.bookings.insert_one(booking(number))
+        assert 0 == command(*MIGRATE).returncode
+    assert [0, 0] == [command(*each).returncode for each in (VERIFY, CUTOVER)]
+    ended = command("rollback", "--target", "clients", "--yes", "--json")
+    undone = json.loads(ended.stdout)["undone"]
+
+    assert 0 == ended.returncode, ended.stderr
+    assert 2 == len(undone["earlier"])
+    assert [0, 0, 0] == [each["kept"] for each in (undone, *undone["earlier"])]
