@@ -1,7 +1,9 @@
 """What all tests share: a real MongoDB server, and a database of one's own in it."""
 
 import gc
+import os
 import signal
+import sys
 import uuid
 import zlib
 from collections import defaultdict
@@ -33,6 +35,11 @@ providers._get_local_constants = lambda: (
 # often as Python does, took a tenth of its time.
 _COLLECTED_AFTER = 20_000
 gc.set_threshold(_COLLECTED_AFTER)
+
+# Tests start thousands of programs. A shell that keeps Python from storing bytecode would have each of them compile the package
+# anew, which took a fifth of a second each.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Tests send these to programs that they start, which inherit what a shell has ignored for a command in the background.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
