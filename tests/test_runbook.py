@@ -69,10 +69,11 @@ def test_every_command_in_a_page_is_one(line: str) -> None:
         (README, f"| writes are refused | for {span(Limits().outage)} at most;"),
         (CUTOVER, f"`--max-outage {DEFAULT_OUTAGE}` is the longest:"),
         (ROLLBACK, f"an attempt that would take longer than `--max-outage {DEFAULT_OUTAGE}` is aborted"),
+        (RUNBOOK, f"*attempt 1 of {Limits().attempts} aborted*:"),
     ],
 )
-def test_the_limits_of_time_are_those_of_the_program(page: Path, sentence: str) -> None:
-    """For how long a lock lasts, a server is waited for and a cut-over may refuse writes is said as it is."""
+def test_the_limits_of_time_and_attempts_are_those_of_the_program(page: Path, sentence: str) -> None:
+    """For how long a lock lasts, a server is waited for and a cut-over may refuse writes, and how often, is said as it is."""
     assert sentence in " ".join(page.read_text(encoding="utf-8").split())
 
 

@@ -196,7 +196,7 @@ class LayoutCache:
         Args:
             cut: see `layout_of`.
             is_fit: says whether the documents of a layout are read; all others are left to the reference path.
-            checks: what the strings and numbers of a field have to be. All other strings may be any.
+            checks: what the values of a field have to be whose types are among `CHECKED`. All other strings may be any.
             wanted: see `layout_of`; fields with checks are wanted anyway.
         """
         self._wanted = frozenset({*checks, *wanted})
@@ -250,7 +250,7 @@ class LayoutCache:
         fields = tuple(
             (name, kind, layout.place[name], self._right.setdefault((name, kind), set()))
             for name, kind in layout.kinds.items()
-            if kind == STRING or (kind in NUMBERS and name in self._checks)
+            if kind == STRING or (kind in CHECKED and name in self._checks)
         )
         known = _Known(layout, fields, is_fit)
         self._known.append(known)
@@ -324,3 +324,6 @@ NUMBERS: Mapping[int, Callable[[bytes], Any]] = {
     DECIMAL128: Decimal128.from_bid,
 }
 """What reads a number, by its BSON type byte."""
+
+CHECKED = frozenset({STRING, *NUMBERS})
+"""The BSON type bytes of the values that a `LayoutCache` checks."""

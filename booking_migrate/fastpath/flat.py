@@ -20,18 +20,25 @@ from bson.objectid import ObjectId
 from pydantic_core import SchemaValidator, ValidationError
 
 from booking_migrate.bson.document import CODEC, NULL, OBJECT_ID, elements
-from booking_migrate.bson.layout import MOST_BYTES, Column, Layout, LayoutCache, LayoutGroup, merge_columns
+from booking_migrate.bson.layout import (
+    CHECKED,
+    MOST_BYTES,
+    Column,
+    Layout,
+    LayoutCache,
+    LayoutGroup,
+    merge_columns,
+)
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.client_document import decimal_of, exact_sum, total
 from booking_migrate.domain.contract import FIELDS, RESERVED, FieldRule, Presence
 from booking_migrate.domain.ids import client_document_object_id, session_object_id
-from booking_migrate.domain.kinds import Kind
 from booking_migrate.domain.rules import DEFAULT_RULES, Rules
 from booking_migrate.domain.session import DROPPED, Session
 
 _UNFIT = frozenset({"sessions", *RESERVED})
 _NEEDED = ("_id", "clientId", "createdAt", "updatedAt")
-_SIZE = struct.Struct("<i")
+_SIZE, _TIME = struct.Struct("<i"), struct.Struct("<q")
 
 
 class FlatBookings(NamedTuple):
@@ -78,7 +85,7 @@ class FlatReader:
         checks = {
             rule.name: partial(_keeps, rules.contract.value_validator(rule, rules.accepted))
             for rule in FIELDS
-            if rule.kind in (Kind.STRING, Kind.NUMBER)
+            if not CHECKED.isdisjoint(rule.kind.flat_types)
         }
         self._layouts = LayoutCache(frozenset(DROPPED), _is_flat, checks, {*_NEEDED, *wanted})
 
@@ -185,9 +192,6 @@ def session_bytes(body: bytes, legacy_id: bytes) -> bytes:
 _SESSION_ID, _LEGACY_ID = b"\x07sessionId\x00", b"\x07legacyBookingId\x00"
 _FRAME = 4 + len(_SESSION_ID) + 12 + len(_LEGACY_ID) + 12 + 1
 """The bytes of a session beside its body."""
-
-
-_TIME = struct.Struct("<q")
 
 
 class FlatClient(NamedTuple):

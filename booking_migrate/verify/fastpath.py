@@ -30,6 +30,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.layout import (
+    CHECKED,
     MOST_BYTES,
     Column,
     Layout,
@@ -39,7 +40,6 @@ from booking_migrate.bson.layout import (
 )
 from booking_migrate.bson.order import OBJECT_ID_KEY
 from booking_migrate.domain.contract import FIELDS, RESERVED, Presence
-from booking_migrate.domain.kinds import Kind
 from booking_migrate.errors import SlicingFault
 from booking_migrate.stores.chunks import Chunk, DocumentBlock, RangeChunk, join, part_starts, split
 from booking_migrate.stores.ports import ClientParts, Duplicate, ScannedDocument, stores_any_bson
@@ -183,7 +183,7 @@ class FastPath:
         checks = {
             rule.name: partial(_is_valid, contract.check_of(rule.name))
             for rule in FIELDS
-            if rule.kind in (Kind.STRING, Kind.NUMBER)
+            if not CHECKED.isdisjoint(rule.kind.flat_types)
         }
         self._layouts = LayoutCache(DROPPED, _is_flat, checks, _SLICED)
         self._compared: set[Layout] = set()
