@@ -24,9 +24,13 @@ def is_public(name: str) -> bool:
     if name in _OWN or name in _PUBLIC_TEXTS:
         return True
     field = RULES.get(name)
-    return field is not None and (
-        field.kind is not Kind.STRING or any(rule.constraint is Constraint.ALLOWED for rule in field.rules)
-    )
+    if field is None:
+        return False
+    match field.kind:
+        case Kind.STRING:
+            return any(rule.constraint is Constraint.ALLOWED for rule in field.rules)
+        case Kind.IDENTIFIER | Kind.NUMBER | Kind.DATE:
+            return True
 
 
 def shown_value(name: str, value: Any) -> str:

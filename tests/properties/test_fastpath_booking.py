@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 
 from booking_migrate.bson.document import CODEC, Element, elements, wrap
+from booking_migrate.domain.contract import FIELDS
+from booking_migrate.domain.rejection import Rejection
 from booking_migrate.domain.session import Converter, People, read_booking
 from booking_migrate.fastpath.flat import FlatReader
 from tests.properties.test_migration import Document, bookings
-from tests.support.bookings import raw
+from tests.support.bookings import BREAKING, raw
 
 CONVERTER = Converter()
 
@@ -42,6 +44,20 @@ def test_the_flat_booking_takes_the_short_cut() -> None:
 
     assert session is not None
     assert thorough(raw()) == session
+
+
+def test_every_field_with_rules_has_a_value_that_breaks_one() -> None:
+    """A field that gets rules is checked below, and for the proof."""
+    assert {field.name for field in FIELDS if field.rules} == BREAKING.keys()
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_a_value_that_breaks_a_rule_takes_the_reference_path(name: str) -> None:
+    """The fast path checks every field that has rules, whatever its kind."""
+    booking = raw(**{name: BREAKING[name]})
+
+    assert isinstance(thorough(booking), Rejection)
+    assert short_cut(booking) is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import bson
+import pytest
 from bson.datetime_ms import DatetimeMS
 from bson.decimal128 import Decimal128
 from bson.int64 import Int64
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from booking_migrate.bson.document import CODEC, STRING, elements
 from booking_migrate.bson.layout import Layout, LayoutCache, layout_of
 from booking_migrate.domain.consolidate import ClientCase, consolidate
+from booking_migrate.domain.contract import WAIVABLE
+from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Converter, People, Session, read_booking
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.verify.client_check import ClientCheck
@@ -20,7 +23,7 @@ from booking_migrate.verify.expected import People as KnownPeople
 from booking_migrate.verify.fastpath import FastPath
 from booking_migrate.verify.join import ClientPair, SourceDocument, TargetDocument
 from booking_migrate.verify.outcome import ClientResult, VerificationRules
-from tests.support.bookings import ABSENT, a_booking
+from tests.support.bookings import ABSENT, BREAKING, a_booking
 
 FLAT = st.one_of(
     st.none(),
@@ -172,6 +175,20 @@ def test_fast_path_declines_or_agrees(data: st.DataObject, changes: list[dict[st
     is_plain = all(fields == {} for fields in changes)
     if is_plain and target == [document] and rules.maximum_document_size > 1000:
         assert not fast.declined
+
+
+@pytest.mark.parametrize("name", BREAKING)
+def test_a_value_that_breaks_a_rule_is_declined(name: str) -> None:
+    """A session that the contract refuses does not pass, although its document is made of its booking byte for byte."""
+    booking = bson.encode(a_booking(**{name: BREAKING[name]}), codec_options=CODEC)
+    waived = Converter(Rules(accepted=WAIVABLE)).convert(read_booking(booking), People())
+    assert isinstance(waived, Session)
+    document = consolidate(ClientCase([waived])).document
+    assert document is not None
+    pair = ClientPair([SourceDocument(booking)], [TargetDocument(document)])
+
+    assert [pair] == FastPath(VerificationRules()).check([pair]).declined
+    assert not FastPath(VerificationRules(accepted=WAIVABLE)).check([pair]).declined
 
 
 def _is_sound(raw: bytes) -> bool:

@@ -21,6 +21,26 @@ DAY = 86_400_000
 ABSENT = object()
 """As a change: the field is taken away."""
 
+BREAKING: dict[str, Any] = {
+    "clientUserId": "906",
+    "clientEmail": "nowhere",
+    "expertUserId": "153a",
+    "expertEmail": "a@b",
+    "sessionType": "fax",
+    "duration": 14,
+    "startTime": "24:00",
+    "endTime": "9:60",
+    "status": "lost",
+    "price": -1,
+    "currency": "Rupees",
+    "paymentStatus": "open",
+    "notes": "x" * 1001,
+    "cancellationReason": "x" * 501,
+    "cancelledBy": "chance",
+    "refundAmount": -0.5,
+}
+"""A value for each field with rules, which is of the right type and breaks one of them."""
+
 
 def a_booking(**changes: Any) -> dict[str, Any]:
     """A booking of the second generation that keeps the contract, with some fields changed, added or `ABSENT`."""
