@@ -13,10 +13,10 @@ from pymongo.database import Database
 from pymongo.errors import BulkWriteError
 
 from booking_migrate.cli import progress
-from booking_migrate.errors import UniqueIndexViolated, ValidationFailed
+from booking_migrate.errors import UniqueIndexViolated, ValidationFailed, WriteFailed
 from booking_migrate.stores.mongo import retry
 from booking_migrate.stores.mongo.codes import PASSING, Trouble
-from booking_migrate.stores.mongo.failures import write_failure
+from booking_migrate.stores.mongo.failures import translated
 from tests.lifecycle.conftest import Command, contents
 from tests.support.fail_commands import fail_point, failing
 from tests.support.pauses import shorten_pauses
@@ -81,7 +81,7 @@ def test_a_validator_is_quoted_in_plain_words(
     database.create_collection("clients", validator=validator, validationLevel="moderate")
     with pytest.raises(BulkWriteError) as caught:
         database.clients.insert_many([{"_id": 7, "clientId": "ann", **fields}])
-    error = write_failure(database.clients, caught.value)
+    error = translated(caught.value, database.clients, WriteFailed)
 
     assert isinstance(error, ValidationFailed)
     assert error.message.startswith("the validator of clients refuses document 7 of client ann: ")
@@ -98,7 +98,7 @@ def test_a_refused_replacement_names_its_client(database: Db) -> None:
         database.clients.bulk_write([ReplaceOne({"_id": 7}, {"clientId": "ann", "total": 10})])
 
     assert "document 7 of client ann: total must be less than 9" in str(
-        write_failure(database.clients, caught.value)
+        translated(caught.value, database.clients, WriteFailed)
     )
 
 
@@ -108,7 +108,7 @@ def test_a_duplicate_is_named_with_index_value_and_cause(database: Db) -> None:
     same = {"email": "a@example.org", "city": "Bonn"}
     with pytest.raises(BulkWriteError) as caught:
         database.clients.bulk_write([InsertOne({"_id": 1, **same}), InsertOne({"_id": 2, **same})])
-    error = write_failure(database.clients, caught.value)
+    error = translated(caught.value, database.clients, WriteFailed)
 
     assert isinstance(error, UniqueIndexViolated)
     assert "unique index who (email 1, city -1), such as email a@example.org, city Bonn" in error.message

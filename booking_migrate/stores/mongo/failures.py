@@ -158,7 +158,7 @@ def _refused_operation(
         name = command[1] if command else "this"
         return NotPermitted(place, server_text(error), collection.database.name, name, *logged_in(collection))
     if isinstance(error, BulkWriteError):
-        return write_failure(collection, error, otherwise)
+        return _write_failure(collection, error, otherwise)
     if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
         return _refused_documents(collection, [dict(error.details or {})])
     if error.code == OUT_OF_DISK_SPACE:
@@ -187,8 +187,8 @@ def _refused_documents(
     return refused_documents(collection.name, problems, level)
 
 
-def write_failure(
-    collection: Collection[Any], error: BulkWriteError, otherwise: Failure = WriteFailed
+def _write_failure(
+    collection: Collection[Any], error: BulkWriteError, otherwise: Failure
 ) -> BookingMigrateError:
     """Return our error for writes of which some were refused; the first refusal that is not a duplicate decides."""
     place = collection.name

@@ -14,7 +14,7 @@ from booking_migrate.bson.document import CODEC, Element, element_of, elements, 
 from booking_migrate.stores.chunks import split
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import read, write, write_failure, writing
+from booking_migrate.stores.mongo.failures import read, write, writing
 from booking_migrate.stores.mongo.refusals import is_on
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 
@@ -148,12 +148,10 @@ def insert_absent(
                 )
             )
         except BulkWriteError as error:
-            if is_transient(error):
-                raise
             problems = error.details["writeErrors"]
             is_id_there = all(each["code"] == DUPLICATE_KEY and is_on(each, "_id") for each in problems)
-            if not is_id_there or error.details["writeConcernErrors"]:
-                raise write_failure(collection, error) from None
+            if is_transient(error) or not is_id_there or error.details["writeConcernErrors"]:
+                raise
             return False
     return True
 

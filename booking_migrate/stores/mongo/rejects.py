@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 from pymongo import DeleteMany, InsertOne, ReplaceOne
-from pymongo.errors import BulkWriteError
 from typing_extensions import override
 
 from booking_migrate.bson.document import MAXIMUM_SIZE, read_fields
@@ -18,9 +17,9 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.domain.rejection import Reason, Rejection
 from booking_migrate.errors import RecordTooLarge
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
+from booking_migrate.stores.mongo.failures import read, reading, write, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of, stores_any
-from booking_migrate.stores.mongo.retry import attempts, is_transient, settled, with_retry
+from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
 from booking_migrate.stores.rejects import Ledger, Record, RejectsKeeper, carried_id, record_of
 
@@ -117,7 +116,7 @@ class _RecordWriter(RejectsKeeper):
         if not operations:
             return
         self._changed = True
-        _bulk_write(self._collection, operations, ordered=False)
+        self._collection.bulk_write(operations, ordered=False)
 
 
 class CollectionRejects(_RecordWriter):
@@ -221,20 +220,6 @@ def _checked(name: str, record: Record, rejected: Rejection) -> Record:
     return record
 
 
-def _bulk_write(collection: DriverCollection, operations: Sequence[Operation], *, ordered: bool) -> None:
-    """Carry out writes; an error that may pass is left as it is, for another attempt.
-
-    Raises:
-        WriteFailed: the server refuses one.
-    """
-    try:
-        collection.bulk_write(operations, ordered=ordered)
-    except BulkWriteError as error:
-        if is_transient(error):
-            raise
-        raise write_failure(collection, error) from None
-
-
 class SelectedRejects(RejectsKeeper):
     """Keeps the rejected records of some bookings of one source and target; see `RejectsKeeper`."""
 
@@ -292,7 +277,7 @@ class SelectedRejects(RejectsKeeper):
         if not operations:
             return
         self._changed = True
-        _bulk_write(self._collection, operations, ordered=True)
+        self._collection.bulk_write(operations)
 
     @override
     def abandon(self) -> None:

@@ -26,7 +26,7 @@ from booking_migrate.stores.mongo.administration import (
 )
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY, ILLEGAL_OPERATION
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.failures import read, reading, write, write_failure, writing
+from booking_migrate.stores.mongo.failures import read, reading, write, writing
 from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
@@ -299,11 +299,9 @@ class MongoTarget(TargetWriter):
             except BulkWriteError as error:
                 refused = error.details["writeErrors"]
                 self._changed |= len(refused) < len(documents)
-                if is_transient(error):
-                    raise
                 others = [problem for problem in refused if problem["code"] != DUPLICATE_KEY]
-                if others or error.details["writeConcernErrors"]:
-                    raise write_failure(self._collection, error) from None
+                if is_transient(error) or others or error.details["writeConcernErrors"]:
+                    raise
                 return list(refused)
         self._changed = True
         return []
@@ -316,15 +314,10 @@ class MongoTarget(TargetWriter):
 
     def _replace(self, changes: list[Replacement]) -> None:
         with writing(self._collection):
-            try:
-                for attempt in attempts():
-                    with attempt:
-                        left = changes if attempt.num == 1 else self._unreplaced(changes)
-                        matched = self._replace_once(left) if left else 0
-            except BulkWriteError as error:
-                if is_transient(error):
-                    raise
-                raise write_failure(self._collection, error) from None
+            for attempt in attempts():
+                with attempt:
+                    left = changes if attempt.num == 1 else self._unreplaced(changes)
+                    matched = self._replace_once(left) if left else 0
         self._changed = True
         if matched < len(left):
             raise TargetChanged(self.name, self._first_unreplaced(changes))
