@@ -24,8 +24,8 @@ CODEC: CodecOptions[Document] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_MS,
 )
 
-MAXIMUM_DEPTH = 180
-"""How deep a document may nest, itself included; a real mongod 6.0.5 refuses 181 (measured)."""
+MAXIMUM_DEPTH = 181
+"""How deep a document may nest, itself included: MongoDB counts 180 levels within it (measured: mongod 6.0.5 refuses 182)."""
 
 MAXIMUM_SIZE = 16 * 1024 * 1024
 """The largest document that MongoDB stores, in bytes (manual: reference/limits, BSON Document Size)."""

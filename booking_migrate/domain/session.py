@@ -250,11 +250,18 @@ def _structural_faults(booking: Booking) -> list[Fault]:
         names = booking.repeated_names()
         faults += [Fault(Reason.DUPLICATE_FIELD, shorten(name), "occurs more than once") for name in names]
     if not booking.flat:
-        levels = depth(booking.raw) + DEPTH_OF_A_SESSION
-        if levels > MAXIMUM_DEPTH:
-            detail = f"{levels} levels as a session, where MongoDB allows {MAXIMUM_DEPTH}"
-            faults.append(Fault(Reason.NESTED_TOO_DEEP, None, detail))
+        deep = nested_too_deep(depth(booking.raw) + DEPTH_OF_A_SESSION, "as a session")
+        faults += [] if deep is None else [deep]
     return faults
+
+
+def nested_too_deep(levels: int, what: str) -> Fault | None:
+    """Return the fault of what nests deeper than MongoDB allows; None if it does not."""
+    if levels <= MAXIMUM_DEPTH:
+        return None
+    return Fault(
+        Reason.NESTED_TOO_DEEP, None, f"{levels} levels {what}, where MongoDB allows {MAXIMUM_DEPTH}"
+    )
 
 
 def _complete(booking: Booking, people: People) -> tuple[Document, list[Fault]]:

@@ -9,12 +9,19 @@ from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from booking_migrate.bson.document import value_in
+from booking_migrate.bson.document import depth, value_in
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
 from booking_migrate.domain.client_document import ClientDocument, read_client_document
 from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
-from booking_migrate.domain.session import Booking, Converter, People, Session, read_booking
+from booking_migrate.domain.session import (
+    Booking,
+    Converter,
+    People,
+    Session,
+    nested_too_deep,
+    read_booking,
+)
 from booking_migrate.fastpath.flat import FlatClient, FlatClients, FlatReader, FlatRules, object_id_of_client
 from booking_migrate.migrate.counts import MigrationCounts, Observer
 from booking_migrate.migrate.lookup import Directory
@@ -334,7 +341,10 @@ class BatchReader:
         self, booking: Booking, known: tuple[Fault, ...], client: ClientBookings | None
     ) -> None:
         document = read_client_document(booking.raw)
-        if isinstance(document, ClientDocument) and not self._can_store(document.raw):
+        # A file may have what no server would take.
+        if (deep := nested_too_deep(depth(booking.raw), "as a client document")) is not None:
+            document = deep
+        elif isinstance(document, ClientDocument) and not self._can_store(document.raw):
             document = _NOT_EXTENDED_JSON
         if known or client is None or isinstance(document, Fault):
             faults = (*known, document) if isinstance(document, Fault) else known

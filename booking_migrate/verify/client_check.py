@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from bson.datetime_ms import DatetimeMS
 
-from booking_migrate.bson.document import DOCUMENT, Element, read_value
+from booking_migrate.bson.document import DOCUMENT, MAXIMUM_DEPTH, Element, depth, read_value
 from booking_migrate.bson.order import element_key
 from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.domain.rejection import ConflictPolicy, Reason
@@ -350,6 +350,8 @@ def _faults_of_client_document(source: SourceDocument, document: TargetDocument)
         broken.append(BrokenRule(Reason.CLIENT_ID_MISSING, "clientId"))
     elif not is_client_id(source.client_id):
         broken.append(BrokenRule(Reason.CLIENT_ID_INVALID, "clientId"))
+    if depth(source.raw) > MAXIMUM_DEPTH:
+        broken.append(BrokenRule(Reason.NESTED_TOO_DEEP, None))
     return tuple(broken)
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import encode
 from pymongo.database import Database
 
+from booking_migrate.bson.document import MAXIMUM_DEPTH
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import SOUND, booking, client
 
@@ -186,3 +188,25 @@ def test_exchanging_source_and_target_is_advised_only_if_it_helps(
     assert (5, "TargetInOldShape") == (refused.returncode, error["kind"])
     assert are_exchanged is (exchanged in error["hint"])
     assert "booking-migrate " in error["hint"]
+
+
+@pytest.mark.parametrize("levels", [MAXIMUM_DEPTH, MAXIMUM_DEPTH + 1])
+@pytest.mark.parametrize("target", ["clients", "clients.bson"])
+def test_a_client_document_that_nests_deep(command: Run, tmp_path: Path, target: str, levels: int) -> None:
+    """A file may have one that no server takes: dry-run, migrate and verify reject it alike, whatever the target is."""
+    deep: Any = {}
+    for _ in range(levels - 2):
+        deep = {"a": deep}
+    document = {"_id": 1, "clientId": client(9), "sessions": [], "deep": deep}
+    source = tmp_path / "bookings.bson"
+    source.write_bytes(b"".join(map(encode, (booking(1), document))))
+    to = target if target == "clients" else str(tmp_path / target)
+    places = ("--source", str(source), "--target", to, "--json", "--quiet")
+    ended = [command(each, *places) for each in ("dry-run", "migrate", "verify")]
+    looked, done, _verified = (json.loads(each.stdout) for each in ended)
+
+    is_rejected = levels > MAXIMUM_DEPTH
+    assert [3 if is_rejected else 0] * 2 + [0] == [each.returncode for each in ended]
+    reasons = {"nested-too-deep": 1} if is_rejected else {}
+    for each in (looked, done):
+        assert reasons == {one["reason"]: one["count"] for one in each["rejections"]}

@@ -28,7 +28,7 @@ _INT64 = re.compile(r"0|[1-9][0-9]{0,17}").fullmatch
 """This number of digits fits into 32 and 64 bits, whatever they are."""
 
 _DEEPEST = 100
-"""How deep documents may nest here, which is as deep as the server takes them: the other parser can read what this one can."""
+"""How deep documents may nest here, so that the other parser can read what this one can; that one gets what is deeper."""
 
 _ID_BYTES = 12
 _DATE, _LONG = "$date", "$numberLong"

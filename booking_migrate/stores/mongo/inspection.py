@@ -166,7 +166,8 @@ class MongoInspector:
     def disk(self) -> Disk | None:
         """Return the file system of the server's data; None if the server does not say."""
         statistics = self._answer("dbStats", 1) or {}
-        if "fsTotalSize" not in statistics:
+        # Of a database that does not exist yet, it answers with zeros.
+        if not statistics.get("fsTotalSize"):
             return None
         return Disk(int(statistics["fsTotalSize"]), int(statistics["fsUsedSize"]))
 
