@@ -208,6 +208,12 @@ class Refused(BookingMigrateError):
     """A precondition does not hold; nothing was written."""
 
 
+class RefusedUnchanged(Refused):
+    """A precondition does not hold, which was found before the command changed anything."""
+
+    effect = "Nothing was changed."
+
+
 class OutputProblem(BookingMigrateError):
     """The step itself is done, but a report or another output of it could not be written."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import SAME_COMMAND, Refused, another_or_overwrite
+from booking_migrate.errors.base import SAME_COMMAND, Refused, RefusedUnchanged, another_or_overwrite
 
 
 class MapExists(Refused):
@@ -28,11 +28,10 @@ class NotAMap(Refused):
     )
 
 
-class NoOldIds(Refused):
+class NoOldIds(RefusedUnchanged):
     """A collection has no session with `legacyBookingId`, so an index on it would find nothing."""
 
     place: str
-    effect = "Nothing was changed."
     message = "no session in {place} has a legacyBookingId"
     hint = "The index is kept from the cut-over on with cutover --keep-index, or made after it."
 

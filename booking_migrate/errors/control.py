@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import NothingToDo, Refused, either
+from booking_migrate.errors.base import NothingToDo, RefusedUnchanged, either
 from booking_migrate.errors.places import BadConfiguration
 
 
@@ -35,14 +35,13 @@ class NothingAtWork(NothingToDo):
     )
 
 
-class SeveralAtWork(Refused):
+class SeveralAtWork(RefusedUnchanged):
     """Commands work on several runs, and none is chosen."""
 
     runs: Sequence[str]
     asked: str
     """The command that was given, without the program's name."""
 
-    effect = "Nothing was changed."
     message = "commands are working on several runs: {runs}"
     hint = "Choose one: booking-migrate {asked} --run {first}"
 
@@ -52,27 +51,25 @@ class SeveralAtWork(Refused):
         return self.runs[0]
 
 
-class RunEnded(Refused):
+class RunEnded(RefusedUnchanged):
     """No command works on the run, and none continues it."""
 
     run_id: str
     state: str
-    effect = "Nothing was changed."
     message = "run {run_id} is {state}, and no command is working on it"
     hint = "A pause or a setting needs a command that is running. What is possible now: booking-migrate status --run {run_id}"
 
 
-class NotControllable(Refused):
+class NotControllable(RefusedUnchanged):
     """A command cannot be paused or changed while it works."""
 
     run_id: str
     command: str
     advice: str
-    effect = "Nothing was changed."
     message = "{command} of run {run_id} cannot be paused or changed while it is running"
 
 
-class SettingNotTaken(Refused):
+class SettingNotTaken(RefusedUnchanged):
     """A setting has no meaning for the command that works."""
 
     run_id: str
@@ -85,6 +82,5 @@ class SettingNotTaken(Refused):
     """How to continue the run with the setting; empty if an option of the command does not do that."""
 
     change = either("continuation", "\n{continuation}", "")
-    effect = "Nothing was changed."
     message = "{setting} does not apply to {command} of run {run_id}"
     hint = "What applies to it: {taken}.{change}"

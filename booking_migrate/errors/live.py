@@ -2,7 +2,7 @@
 
 from shlex import quote
 
-from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, either
+from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, RefusedUnchanged, either
 
 REPLACED = "{collection} was dropped, renamed or replaced as a whole, which no change of a document shows"
 """What a feed cannot follow."""
@@ -65,22 +65,20 @@ class RollbackTooSlow(TooSlow):
     left = "the client documents are"
 
 
-class CutoverRefused(Refused):
+class CutoverRefused(RefusedUnchanged):
     """A precondition of a cut-over does not hold; nothing was changed."""
 
     target: str
     problem: str
     advice: str
-    effect = "Nothing was changed."
     message = "cut-over to {target} refused: {problem}"
 
 
-class WritesNotBlockable(Refused):
+class WritesNotBlockable(RefusedUnchanged):
     """The writes of all users cannot be refused during a cut-over; nothing was changed."""
 
     problem: str
     advice: str
-    effect = "Nothing was changed."
     message = "--block-all-writes is not possible: {problem}"
 
     @property
@@ -221,7 +219,7 @@ class StillRunning(Refused):
     )
 
 
-class CutOverAlready(Refused):
+class CutOverAlready(RefusedUnchanged):
     """The source of a migration is the result of an earlier one: it was cut over."""
 
     run_id: str
@@ -235,7 +233,6 @@ class CutOverAlready(Refused):
     going_back: str
     """How the cut-over is undone, as a line of a hint."""
 
-    effect = "Nothing was changed."
     message = (
         "{source} holds client documents since the cut-over of run {run_id}; the old bookings are in {legacy}"
     )
@@ -265,7 +262,7 @@ class NothingToCompare(Refused):
     )
 
 
-class PartOfCutover(Refused):
+class PartOfCutover(RefusedUnchanged):
     """A run in place is to be finalized alone, although its collection was cut over: both end together."""
 
     archive: str
@@ -273,6 +270,5 @@ class PartOfCutover(Refused):
     """The run that was cut over."""
 
     going_on: str
-    effect = "Nothing was changed."
     message = "{archive} cannot be dropped alone: it belongs to the cut-over of run {run_id}, whose client documents are live"
     hint = "End the cut-over with all that belongs to it, this archive too: {going_on}"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, either
+from booking_migrate.errors.base import SAME_COMMAND, NothingToDo, Refused, RefusedUnchanged, either
 
 _DUMP_AND_URI = (
     "In the commands, DUMP is the folder that mongodump wrote (for a file that it wrote with --archive, put --archive=FILE in its place; "
@@ -95,7 +95,7 @@ class Finalized(NothingToDo):
     )
 
 
-class OldBookingsLost(Refused):
+class OldBookingsLost(RefusedUnchanged):
     """The collection that kept the old bookings of a run was dropped."""
 
     kept: str
@@ -105,7 +105,6 @@ class OldBookingsLost(Refused):
     source: str = ""
     """The collection of which a cut-over made the copy, if one did."""
 
-    effect = "Nothing was changed."
     message = "{kept}, which kept the old bookings, no longer exists"
     hint = either(
         "going_on",
@@ -126,7 +125,7 @@ class OldBookingsLost(Refused):
     )
 
 
-class LiveReplaced(Refused):
+class LiveReplaced(RefusedUnchanged):
     """The live collection was dropped or replaced by others while its rollback was unfinished."""
 
     source: str
@@ -135,7 +134,6 @@ class LiveReplaced(Refused):
     restored: str
     """The collection that the rollback builds, which may not exist."""
 
-    effect = "Nothing was changed."
     message = (
         "{source} is neither the collection of the cut-over of run {run_id} nor the one that its unfinished rollback has built: "
         "others have dropped or replaced it"
@@ -177,7 +175,7 @@ class ArchiveNotOwn(Refused):
     )
 
 
-class OtherArchive(Refused):
+class OtherArchive(RefusedUnchanged):
     """A result in place is to be verified with an archive that is not its own."""
 
     run_id: str
@@ -191,6 +189,5 @@ class OtherArchive(Refused):
     command: str
     """The command that verifies it with its archive."""
 
-    effect = "Nothing was changed."
     message = "run {run_id} migrated {source} in place with the archive {archive}, not with {asked}"
     hint = "Verify it with its archive: {command}\nTo see every run with its archive: booking-migrate status"

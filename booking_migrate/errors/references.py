@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from shlex import quote
 
-from booking_migrate.errors.base import SAME_COMMAND, Refused
+from booking_migrate.errors.base import SAME_COMMAND, Refused, RefusedUnchanged
 
 
 class OldIdsNotIndexed(Refused):
@@ -21,7 +21,7 @@ class OldIdsNotIndexed(Refused):
     )
 
 
-class FieldNotFound(Refused):
+class FieldNotFound(RefusedUnchanged):
     """No document of a collection has a field that is named as a reference, or in its condition."""
 
     collection: str
@@ -41,8 +41,6 @@ class FieldNotFound(Refused):
 
     when: Sequence[str] = ()
     """The conditions that the command line names, as typed."""
-
-    effect = "Nothing was changed."
 
     @property
     def message(self) -> str:
@@ -79,14 +77,13 @@ class FieldNotFound(Refused):
         )
 
 
-class NoReferences(Refused):
+class NoReferences(RefusedUnchanged):
     """No field that holds ids of bookings is named."""
 
     command: str
     config: str = ""
     """The config file in use; empty without one."""
 
-    effect = "Nothing was changed."
     message = "{command} needs the fields that hold ids of bookings, and the config file names none"
 
     @property

@@ -2,10 +2,18 @@
 
 from collections.abc import Sequence
 
-from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, NothingToDo, Refused, Unexpected, either
+from booking_migrate.errors.base import (
+    GOES_ON,
+    SAME_COMMAND,
+    NothingToDo,
+    Refused,
+    RefusedUnchanged,
+    Unexpected,
+    either,
+)
 
 
-class NotLiveYet(Refused):
+class NotLiveYet(RefusedUnchanged):
     """References are rewritten once the new ids are live."""
 
     target: str
@@ -13,7 +21,6 @@ class NotLiveYet(Refused):
     """What the newest run into it is; empty: no run is known."""
 
     command: str
-    effect = "Nothing was changed."
     message = "the client documents of {target} are not live: {reason}"
     hint = "References are rewritten and verified after the cut-over: {command}"
 
@@ -23,11 +30,10 @@ class NotLiveYet(Refused):
         return f"its newest run is {self.state}" if self.state else "no run into it is known"
 
 
-class OldIdsDropped(Refused):
+class OldIdsDropped(RefusedUnchanged):
     """Old ids would lead nowhere: finalize has removed them from the sessions, and the old bookings are dropped."""
 
     collection: str
-    effect = "Nothing was changed."
     message = (
         "references cannot be restored: the sessions in {collection} have no legacyBookingId any more, "
         "so old ids would lead nowhere"
@@ -38,7 +44,7 @@ class OldIdsDropped(Refused):
     )
 
 
-class OtherRewriteOpen(Refused):
+class OtherRewriteOpen(RefusedUnchanged):
     """A rewrite was begun with other fields, and is not complete."""
 
     rewrite_id: str
@@ -47,7 +53,6 @@ class OtherRewriteOpen(Refused):
 
     fields: Sequence[str]
     undoing: bool
-    effect = "Nothing was changed."
     message = "the rewrite {rewrite_id} of {fields:, } is not complete"
 
     @property
@@ -63,14 +68,13 @@ class OtherRewriteOpen(Refused):
         )
 
 
-class UniqueIndexInTheWay(Refused):
+class UniqueIndexInTheWay(RefusedUnchanged):
     """A unique index would refuse the new ids of several bookings that are one client document."""
 
     collection: str
     index: str
     keys: Sequence[str]
     field: str
-    effect = "Nothing was changed."
     message = (
         "the unique index {index} ({keys}) of {collection} would refuse client documents in {field}: "
         "several bookings have the same one"
@@ -81,11 +85,10 @@ class UniqueIndexInTheWay(Refused):
     )
 
 
-class DocumentIdToClient(Refused):
+class DocumentIdToClient(RefusedUnchanged):
     """The `_id` of a document cannot become that of a client document, which several bookings share."""
 
     collection: str
-    effect = "Nothing was changed."
     message = "the _id of documents of {collection} cannot become that of client documents: several bookings have the same one"
     hint = (
         f"If new ids may be those of sessions: {SAME_COMMAND} --to session\n"
@@ -93,11 +96,10 @@ class DocumentIdToClient(Refused):
     )
 
 
-class DocumentIdInCapped(Refused):
+class DocumentIdInCapped(RefusedUnchanged):
     """The `_id` of a document of a capped collection cannot be replaced: the inserted document would push out another one."""
 
     field: str
-    effect = "Nothing was changed."
     message = "{field} cannot be rewritten: its collection is capped, and a document inserted with its new _id would push out another one"
     hint = "Leave it as it is, with the option --exclude {field}"
 
@@ -138,7 +140,7 @@ class ReferenceContended(Unexpected):
     hint = f"Run the same command again: {GOES_ON}."
 
 
-class ReferencesStand(Refused):
+class ReferencesStand(RefusedUnchanged):
     """References were rewritten to ids that a rollback would remove."""
 
     run_id: str
@@ -146,7 +148,6 @@ class ReferencesStand(Refused):
     fields: Sequence[str]
     """The fields that have them, with their collections."""
 
-    effect = "Nothing was changed."
     message = either(
         "values",
         "{values:reference was|references were} rewritten to the new ids of run {run_id}, in {fields}",

@@ -7,19 +7,19 @@ from booking_migrate.errors.base import (
     SAME_COMMAND,
     Locked,
     Refused,
+    RefusedUnchanged,
     Unexpected,
     either,
 )
 from booking_migrate.quantities import plural, span
 
 
-class JournalTooNew(Refused):
+class JournalTooNew(RefusedUnchanged):
     """A newer version of the program wrote the journal."""
 
     place: str
     version: int
     known: int
-    effect = "Nothing was changed."
     message = "the journal {place} has format {version}, and this version of the program reads formats up to {known}"
     hint = "Use the version of the program that started the run, or a newer one."
 
@@ -46,7 +46,7 @@ class PlanDiffers(Refused):
     )
 
 
-class OtherOptions(Refused):
+class OtherOptions(RefusedUnchanged):
     """An interrupted run cannot be continued with options that lead to a different result."""
 
     run_id: str
@@ -56,7 +56,6 @@ class OtherOptions(Refused):
     command: str = ""
     """The command that continues it with its own options."""
 
-    effect = "Nothing was changed."
     message = "run {run_id} was started with other options: {differences:; }"
     own = either(
         "command", "Continue it with its own options: {command}", "Continue it with its own options."
@@ -67,7 +66,7 @@ class OtherOptions(Refused):
     )
 
 
-class UnfinishedRun(Refused):
+class UnfinishedRun(RefusedUnchanged):
     """A run has to be finished or undone before another one can start."""
 
     run_id: str
@@ -79,7 +78,6 @@ class UnfinishedRun(Refused):
     """Which collection refuses the application's writes for the run, and since when, as its record says."""
 
     writes = either("refusing", ", and {refusing}")
-    effect = "Nothing was changed."
     message = "run {run_id} is not finished: {is_so}{writes}"
 
     @property
@@ -89,7 +87,7 @@ class UnfinishedRun(Refused):
     hint = "{commands:\n}"
 
 
-class OtherMode(Refused):
+class OtherMode(RefusedUnchanged):
     """The same bookings are already being migrated in the other mode: in place instead of side by side, or the reverse."""
 
     run_id: str
@@ -104,12 +102,11 @@ class OtherMode(Refused):
     """What can be done about it, one line each: the purpose and the command. The first one continues the run."""
 
     mode = either("is_in_place", "in place", "side by side")
-    effect = "Nothing was changed."
     message = "run {run_id} migrates {source} {mode}, and is {state}"
     hint = "{commands:\n}"
 
 
-class LaterRun(Refused):
+class LaterRun(RefusedUnchanged):
     """A run cannot be rolled back, because a later one changed its result."""
 
     run_id: str
@@ -127,7 +124,6 @@ class LaterRun(Refused):
         "",
         "Stop the new application first, if it still runs, and start the old one when both are undone. ",
     )
-    effect = "Nothing was changed."
     message = "run {later} changed the result of run {run_id}"
     hint = (
         "It cannot be undone without the later one. {stopping}Roll that back first: booking-migrate rollback --run {later}\n"
@@ -135,7 +131,7 @@ class LaterRun(Refused):
     )
 
 
-class NotConfirmed(Refused):
+class NotConfirmed(RefusedUnchanged):
     """The user did not confirm, or could not because the program does not run in a terminal."""
 
     what: str
@@ -145,7 +141,6 @@ class NotConfirmed(Refused):
     expected: str = ""
     """What confirms it."""
 
-    effect = "Nothing was changed."
     message = "not confirmed: {what}"
 
     @property
@@ -224,12 +219,11 @@ class LeaseLost(Locked):
     hint = "This run has stopped writing. To see which run holds the lock: booking-migrate status"
 
 
-class NothingLater(Refused):
+class NothingLater(RefusedUnchanged):
     """The option to drop later changes of the application does not apply to a run that was never live."""
 
     run_id: str
     state: str
-    effect = "Nothing was changed."
     message = "--discard-later does not apply to run {run_id}, which is {state} and was not cut over"
     hint = (
         "Leave out --discard-later; documents that others have changed in the target are kept and listed: "

@@ -5,16 +5,23 @@ The processes that a run's work is assigned to are among them: local ones and th
 
 from urllib.parse import quote_plus
 
-from booking_migrate.errors.base import GOES_ON, SAME_COMMAND, ConnectionProblem, Refused, Unexpected, either
+from booking_migrate.errors.base import (
+    GOES_ON,
+    SAME_COMMAND,
+    ConnectionProblem,
+    Refused,
+    RefusedUnchanged,
+    Unexpected,
+    either,
+)
 
 
-class NotReady(Refused):
+class NotReady(RefusedUnchanged):
     """A check that `preflight` makes, too, prevents the command; nothing was changed."""
 
     command: str
     found: str
     advice: str
-    effect = "Nothing was changed."
     message = "{command} is not ready: {found}"
 
 
@@ -210,14 +217,13 @@ class NoTransactions(Refused):
     )
 
 
-class LagNotMeasurable(Refused):
+class LagNotMeasurable(RefusedUnchanged):
     """The run is to wait for secondaries, and how far they are behind cannot be measured."""
 
     problem: str
     grant: str = ""
     """How an administrator grants what it takes, each way on a line; empty: that is not what is lacking."""
 
-    effect = "Nothing was changed."
     message = "the lag of the secondaries, which --max-lag limits, cannot be measured: {problem}"
     needs = either(
         "grant",
