@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, TextIO
 
 from booking_migrate.cli.options import LogFormat, LogLevel
-from booking_migrate.cli.progress import PauseLines, WaitLines
+from booking_migrate.cli.progress import Holdups
 from booking_migrate.events import (
     Adjusted,
     Advanced,
@@ -62,8 +62,7 @@ class Log(Listener):
         self._redact = redact
         self._common = common
         self._turn = threading.Lock()
-        self._waits = WaitLines()
-        self._pauses = PauseLines()
+        self._holdups = Holdups()
         self._done = 0
         self._progress_at = monotonic()
         self.problem: OSError | None = None
@@ -94,14 +93,10 @@ class Log(Listener):
         match event:
             case Advanced(documents):
                 self._advance(documents)
-            case Waiting() | WaitEnded():
-                if line := self._waits.line(event):
-                    level = LogLevel.WARNING if isinstance(event, Waiting) else LogLevel.INFO
+            case Waiting() | WaitEnded() | Paused() | Resumed():
+                if line := self._holdups.line(event):
+                    level = LogLevel.WARNING if isinstance(event, Waiting | Paused) else LogLevel.INFO
                     self.write(level, _name(event), line, **asdict(event))
-            case Paused() | Resumed():
-                if self._pauses.is_due(event):
-                    level, message = _described(event)
-                    self.write(level, _name(event), message, **asdict(event))
             case _:
                 if isinstance(event, PhaseStarted):
                     self._done = 0
@@ -124,13 +119,6 @@ def _name(event: Event) -> str:
     return "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in name).lstrip("-")
 
 
-def _asked(event: Paused | Resumed | Adjusted) -> tuple[LogLevel, str]:
-    """Return the same of what another process has asked."""
-    if isinstance(event, Paused):
-        return LogLevel.WARNING, f"{event.text}; to continue: {event.resume}"
-    return LogLevel.INFO, event.text
-
-
 def _described(event: Event) -> tuple[LogLevel, str]:  # noqa: PLR0911 - one line for each kind
     """Return how important an event is, and what it says."""
     match event:
@@ -142,13 +130,13 @@ def _described(event: Event) -> tuple[LogLevel, str]:  # noqa: PLR0911 - one lin
             return LogLevel.INFO, f"{place} is read by {way.value}: {reason}"
         case Retried(problem, attempt):
             return LogLevel.INFO, f"attempt {attempt} failed and is repeated: {problem}"
-        case Paused() | Resumed() | Adjusted():
-            return _asked(event)
+        case Adjusted():
+            return LogLevel.INFO, event.text
         case RunOpened(run_id, None):
             return LogLevel.INFO, f"run {run_id} began"
         case RunOpened(run_id, before):
             return LogLevel.WARNING, f"run {run_id} is continued, taken over from {before}"
         case Checkpointed(documents):
             return LogLevel.DEBUG, f"checkpoint after {plural(documents, 'booking')}"
-        case PhaseEnded() | Advanced() | Waiting() | WaitEnded():
+        case PhaseEnded() | Advanced() | Waiting() | WaitEnded() | Paused() | Resumed():
             return LogLevel.DEBUG, _name(event).replace("-", " ")

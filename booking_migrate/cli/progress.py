@@ -45,6 +45,9 @@ _PAUSED_SECONDS = 60.0
 
 _LOOK_SECONDS = 1.0
 
+Holdup = Waiting | WaitEnded | Paused | Resumed
+"""What says that the work is held up, and that this is over."""
+
 
 class Bar:
     """A tqdm bar with rate and time left; warnings go above it."""
@@ -54,8 +57,7 @@ class Bar:
         self._redact = redact
         self._bar: tqdm[NoReturn] | None = None
         self._label = ""
-        self._waits = WaitLines()
-        self._pauses = PauseLines()
+        self._holdups = Holdups()
 
     def notify(self, event: Event) -> None:
         """Draw what the event says."""
@@ -73,29 +75,19 @@ class Bar:
                 self._warn(f"warning: {self._redact(message)}")
             case Announced(text) | Adjusted(text=text):
                 self._warn(self._redact(text))
-            case Paused() | Resumed():
-                self._pause(event)
-            case Waiting() | WaitEnded():
-                self._wait(event)
+            case Waiting() | WaitEnded() | Paused() | Resumed():
+                self._hold_up(event)
             case ReadingChosen() | Retried() | RunOpened() | Checkpointed():
                 pass
 
-    def _pause(self, event: Paused | Resumed) -> None:
-        """Say it in a line, and while it lasts also in place of the label."""
-        if line := self._pauses.line(event):
+    def _hold_up(self, event: Holdup) -> None:
+        """Show it in place of the label while it lasts; a pause is said in a line, too, and without a bar all else."""
+        line = self._holdups.line(event)
+        if line and (self._bar is None or isinstance(event, Paused | Resumed)):
             self._warn(self._redact(line))
         if self._bar is not None:
-            text = event.text if isinstance(event, Paused) else self._label
+            text = event.text if isinstance(event, Waiting | Paused) else self._label
             self._bar.set_description_str(self._redact(text))
-
-    def _wait(self, event: Waiting | WaitEnded) -> None:
-        """Show in place of the label what is waited for; without a bar, in a line."""
-        line = self._waits.line(event)
-        if self._bar is not None:
-            text = event.text if isinstance(event, Waiting) else self._label
-            self._bar.set_description_str(self._redact(text))
-        elif line:
-            self._warn(self._redact(line))
 
     def close(self) -> None:
         """Remove the bar from the screen."""
@@ -126,55 +118,37 @@ class Bar:
             self._bar.write(line, file=self._stream)
 
 
-class WaitLines:
-    """Chooses the moments at which a line says what is waited for: at first, now and then, and when it is over."""
+class Holdups:
+    """Chooses the moments at which a line says what holds the work up: at first, now and then, and when it is over.
+
+    That is something that is waited for, or a pause that another process has asked for; both may last at the same time.
+    """
 
     def __init__(self) -> None:
-        self._what = ""
-        self._last = 0.0
+        self._said: dict[type[Holdup], tuple[str, float]] = {}
 
-    @property
-    def is_waiting(self) -> bool:
-        """Return whether something is waited for."""
-        return bool(self._what)
+    def __bool__(self) -> bool:
+        return bool(self._said)
 
-    def line(self, event: Waiting | WaitEnded) -> str:
+    def line(self, event: Holdup) -> str:
         """Return the line that is due; empty if none is."""
-        if isinstance(event, WaitEnded):
-            self._what = ""
-            return event.text
-        if event.what == self._what and event.seconds - self._last < _WAITING_SECONDS:
+        match event:
+            case WaitEnded():
+                self._said.pop(Waiting, None)
+                return event.text
+            case Resumed():
+                self._said.pop(Paused, None)
+                return event.text
+            case Waiting(what):
+                text, interval = event.text, _WAITING_SECONDS
+            case Paused():
+                what, interval = "", _PAUSED_SECONDS
+                text = f"{event.text}; to continue: {event.resume}"
+        before, at = self._said.get(type(event), (None, 0.0))
+        if what == before and event.seconds - at < interval:
             return ""
-        self._what, self._last = event.what, event.seconds
-        return event.text
-
-
-class PauseLines:
-    """Chooses the moments at which a line says that another process has paused this one, and when that is over."""
-
-    def __init__(self) -> None:
-        self._said_at: float | None = None
-
-    @property
-    def is_paused(self) -> bool:
-        """Return whether that lasts."""
-        return self._said_at is not None
-
-    def is_due(self, event: Paused | Resumed) -> bool:
-        """Return whether a line is due."""
-        if isinstance(event, Resumed):
-            self._said_at = None
-            return True
-        if self._said_at is not None and event.seconds - self._said_at < _PAUSED_SECONDS:
-            return False
-        self._said_at = event.seconds
-        return True
-
-    def line(self, event: Paused | Resumed) -> str:
-        """Return the line that is due; empty if none is."""
-        if not self.is_due(event):
-            return ""
-        return f"{event.text}; to continue: {event.resume}" if isinstance(event, Paused) else event.text
+        self._said[type(event)] = what, event.seconds
+        return text
 
 
 class Heartbeat:
@@ -194,8 +168,7 @@ class Heartbeat:
         self._phase = PhaseStarted("working", None)
         self._began = self._spoke
         self._done = 0
-        self._waits = WaitLines()
-        self._pauses = PauseLines()
+        self._holdups = Holdups()
 
     def notify(self, event: Event) -> None:
         """Count what is done, and write a line if one is due."""
@@ -208,11 +181,8 @@ class Heartbeat:
                 self._say(f"warning: {message}")
             case Announced(text) | Adjusted(text=text):
                 self._say(text)
-            case Paused() | Resumed():
-                if line := self._pauses.line(event):
-                    self._say(line)
-            case Waiting() | WaitEnded():
-                if line := self._waits.line(event):
+            case Waiting() | WaitEnded() | Paused() | Resumed():
+                if line := self._holdups.line(event):
                     self._say(line)
             case PhaseEnded() | ReadingChosen() | Retried() | RunOpened() | Checkpointed():
                 pass
@@ -223,8 +193,7 @@ class Heartbeat:
         with self._turn:
             now = self._clock()
             # A rate and a time left would be wrong while nothing proceeds.
-            is_still = self._waits.is_waiting or self._pauses.is_paused
-            if now - self._spoke >= HEARTBEAT_SECONDS and not is_still:
+            if now - self._spoke >= HEARTBEAT_SECONDS and not self._holdups:
                 self._spoke = now
                 self._say(self._line(now - self._began))
 
