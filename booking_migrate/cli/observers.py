@@ -1,9 +1,8 @@
-"""Who listens to a command beside the screen: its log and its metrics, opened from the options and closed at the end."""
+"""Who listens to a command: the screen, its log and its metrics, opened from the options and closed at the end."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -19,39 +18,12 @@ if TYPE_CHECKING:
     from booking_migrate.cli.metrics import Metrics
 
 
-@dataclass(frozen=True, slots=True)
-class Noting(Listener):
-    """Passes events on, and notes how collections are read."""
-
-    shown: Listener
-    readings: dict[str, ReadingReport]
-
-    def notify(self, event: Event) -> None:
-        """Handle one event."""
-        if isinstance(event, ReadingChosen):
-            self.readings[event.place] = ReadingReport(place=event.place, way=event.way, reason=event.reason)
-        self.shown.notify(event)
-
-
-@dataclass(frozen=True, slots=True)
-class Both(Listener):
-    """Passes events on to the screen and to all who listen beside it."""
-
-    screen: Listener
-    observers: Listener
-
-    def notify(self, event: Event) -> None:
-        """Handle one event."""
-        self.screen.notify(event)
-        self.observers.notify(event)
-
-
 STANDARD_ERROR = "-"
 """The log file that is standard error."""
 
 
 class Observers(Listener):
-    """The log and the metrics of one command, as far as they were asked for."""
+    """The screen, the log and the metrics of one command, as far as they were asked for; how collections are read is noted, too."""
 
     def __init__(self, command: str, run_id: str) -> None:
         """Begin with nothing."""
@@ -62,6 +34,7 @@ class Observers(Listener):
         self._metrics: Metrics | None = None
         self._paths: dict[str, Path] = {}
         self.listeners: list[Listener] = []
+        self.readings: dict[str, ReadingReport] = {}
 
     def open(self, output: OutputOptions, redact: "Callable[[str], str]") -> None:
         """Open what the options name.
@@ -96,17 +69,14 @@ class Observers(Listener):
         except OSError as error:
             raise BadConfiguration("--log-file", f"{path} cannot be written: {error.strerror}") from None
 
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self) -> AbstractContextManager[None]:
         """Write metrics now and then, while the context lasts."""
-        if self._metrics is None:
-            yield
-            return
-        with self._metrics.written():
-            yield
+        return nullcontext() if self._metrics is None else self._metrics.written()
 
     def notify(self, event: Event) -> None:
         """Pass on an event."""
+        if isinstance(event, ReadingChosen):
+            self.readings[event.place] = ReadingReport(place=event.place, way=event.way, reason=event.reason)
         for listener in self.listeners:
             listener.notify(event)
 

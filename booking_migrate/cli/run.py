@@ -18,7 +18,7 @@ from booking_migrate.cli.annotations import annotations
 from booking_migrate.cli.config_file import HookName, Hooks, hooks_of
 from booking_migrate.cli.error_output import console_on, print_error, translated
 from booking_migrate.cli.next_steps import GivenOptions
-from booking_migrate.cli.observers import Both, Noting, Observers
+from booking_migrate.cli.observers import Observers
 from booking_migrate.cli.open import Places, is_same_file
 from booking_migrate.cli.options import OutputOptions
 from booking_migrate.cli.parameters import BEGUN, set_options
@@ -37,7 +37,7 @@ from booking_migrate.errors import (
 )
 from booking_migrate.events import Listener, Warned
 from booking_migrate.reports.files import check_report_path, write_report
-from booking_migrate.reports.model import ReadingReport, Report, RewriteStatusReport, render_json
+from booking_migrate.reports.model import Report, RewriteStatusReport, render_json
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.own_collections import new_run_id
 from booking_migrate.stores.places import uses_files_only
@@ -166,7 +166,6 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
     is_done = False
     lost: Sequence[OutputFailed] = ()
     early: list[HookFailed | None] = []
-    readings: dict[str, ReadingReport] = {}
     stopped: list[RewriteStatusReport] = []
     observers = Observers(asked.command, run_id)
     hooks = Hooks()
@@ -176,17 +175,19 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
         with (
             signals_raise(signal_guard),
             progress.progress(sys.stderr, quiet=asked.output.quiet, redact=asked.printable) as screen,
-            _warnings_reach(lambda text: Both(screen, observers).notify(Warned(text))),
+            _warnings_reach(lambda text: observers.notify(Warned(text))),
         ):
+            observers.listeners.append(screen)
             _check_reports(asked)
             writable += asked.reports
             observers.open(asked.output, asked.redact)
-            listener = Noting(Both(screen, observers), readings)
             for name, meant in misspelt_variables(asked.ctx):
-                listener.notify(Warned(f"the environment variable {name} is not read; did you mean {meant}?"))
-            run_hook = partial(_run_early, asked, hooks, listener, early)
-            with observers.at_work(), waits_said(listener):
-                ended = body(RunContext(asked, run_id, listener, signal_guard, run_hook, stopped))
+                observers.notify(
+                    Warned(f"the environment variable {name} is not read; did you mean {meant}?")
+                )
+            run_hook = partial(_run_early, asked, hooks, observers, early)
+            with observers.at_work(), waits_said(observers):
+                ended = body(RunContext(asked, run_id, observers, signal_guard, run_hook, stopped))
         report, lost = (ended.report, ended.errors) if isinstance(ended, Incomplete) else (ended, ())
         report = asked.given.complete_report(report)
         is_done = True
@@ -198,7 +199,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
             "options": {name: asked.redact(text) for name, text in set_options(asked.ctx).items()},
             "started_at": started_at,
             "ended_at": datetime.now(UTC),
-            "reading": tuple(readings.values()),
+            "reading": tuple(observers.readings.values()),
         }
     )
     for each in (*lost, *filter(None, early)):
