@@ -1,6 +1,5 @@
 """Metrics of a command as a Prometheus textfile, which a node exporter collects. A listener of its events."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from booking_migrate.events import (
     Warned,
 )
 from booking_migrate.reports.model import Report
+from booking_migrate.runs.background import repeated
 
 WRITE_SECONDS = 10.0
 """How often the file is written."""
@@ -117,17 +117,6 @@ class Metrics(Listener):
     @contextmanager
     def written(self) -> Iterator[None]:
         """Write the file now and every ten seconds while the context lasts."""
-        over = threading.Event()
-
-        def work() -> None:
-            self.write()
-            while not over.wait(WRITE_SECONDS):
-                self.write()
-
-        writer = threading.Thread(target=work, name="metrics", daemon=True)
-        writer.start()
-        try:
+        self.write()
+        with repeated(self.write, WRITE_SECONDS, name="metrics"):
             yield
-        finally:
-            over.set()
-            writer.join()

@@ -31,6 +31,7 @@ from booking_migrate.events import (
 )
 from booking_migrate.quantities import grouped, plural
 from booking_migrate.reports.text import duration
+from booking_migrate.runs.background import repeated
 from booking_migrate.stores.waits import WAITS, Wait
 
 if TYPE_CHECKING:
@@ -200,19 +201,8 @@ class Heartbeat:
     @contextmanager
     def beating(self) -> Iterator[Self]:
         """Check every second whether a line is due: a server may sort for minutes without an event."""
-        over = threading.Event()
-
-        def watch() -> None:
-            while not over.wait(_LOOK_SECONDS):
-                self.beat()
-
-        watcher = threading.Thread(target=watch, name="heartbeat", daemon=True)
-        watcher.start()
-        try:
+        with repeated(self.beat, _LOOK_SECONDS, name="heartbeat"):
             yield self
-        finally:
-            over.set()
-            watcher.join()
 
     def _line(self, seconds: float) -> str:
         total, unit = self._phase.total, self._phase.unit
@@ -269,28 +259,22 @@ def waits_said(listener: Listener) -> Iterator[None]:
     began = time.monotonic()
     # Those of an earlier command in this process, such as a test's.
     list(WAITS.take_events())
-    over = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(listener, began, over), name="waits", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-def _watch(listener: Listener, began: float, over: threading.Event) -> None:
     said: Wait | None = None
-    while True:
-        is_over = over.wait(_POLL_SECONDS)
+
+    def look(*, is_over: bool = False) -> None:
+        nonlocal said
         for event in WAITS.take_events():
             listener.notify(event)
-        wait = WAITS.current(since=began)
-        if said is not None and (wait is not said or is_over):
+        wait = None if is_over else WAITS.current(since=began)
+        if said is not None and wait is not said:
             listener.notify(WaitEnded(said.what, said.seconds))
             said = None
-        if is_over:
-            return
         if wait is not None and wait.seconds >= SAID_AFTER_SECONDS:
             said = wait
             listener.notify(Waiting(wait.what, wait.seconds, wait.limit))
+
+    try:
+        with repeated(look, _POLL_SECONDS, name="waits"):
+            yield
+    finally:
+        look(is_over=True)

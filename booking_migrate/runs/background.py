@@ -1,10 +1,11 @@
 """Background threads that do not keep the process from ending."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from typing import TypeVar
 
 from booking_migrate.stores.journal import RunRecord
@@ -104,3 +105,21 @@ def meanwhile(action: Callable[[], T], beside: Callable[[], None]) -> T:
     while wait([future], _BESIDE_SECONDS).not_done:
         beside()
     return future.result()
+
+
+@contextmanager
+def repeated(action: Callable[[], object], seconds: float, *, name: str) -> Iterator[None]:
+    """Call something on a thread of this name, each time after this interval, while the context lasts."""
+    over = Event()
+
+    def work() -> None:
+        while not over.wait(seconds):
+            action()
+
+    thread = Thread(target=work, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
