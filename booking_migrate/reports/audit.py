@@ -7,7 +7,7 @@ from pydantic import Field
 from booking_migrate.audit.findings import RULES, AuditOutcome, Bridge, Confidence, Rule
 from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.reports.model import NextStep, Part, Report, part_of
 
 
 class CodePlace(Part):
@@ -68,24 +68,12 @@ def report_of_audit(
         exit_code=ExitCode.REJECTED if outcome.findings else ExitCode.DONE,
         seconds=seconds,
         places=tuple(
-            CodePlace(
-                path=each.path,
-                line=each.at[0],
-                column=each.at[1],
-                rule=each.rule,
-                confidence=each.confidence,
-                old=each.old,
-                new=each.new,
-                suggestion=each.suggestion,
-                bridge=RULES[each.rule].bridge,
-                text=each.text,
-                fingerprint=each.fingerprint,
-            )
+            part_of(CodePlace, each, line=each.at[0], column=each.at[1], bridge=RULES[each.rule].bridge)
             for each in outcome.findings
         ),
         files=outcome.file_count,
         known=outcome.known_count,
         suppressed=outcome.suppressed_count,
-        unread=tuple(UnreadFile(path=each.path, problem=each.problem) for each in outcome.skipped),
+        unread=outcome.skipped,
         next_steps=tuple(next_steps),
     )

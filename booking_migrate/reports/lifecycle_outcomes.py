@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.missing_sessions import steps_about_missing
-from booking_migrate.reports.model import NextStep, part_of, step_after_hand_over
+from booking_migrate.reports.model import AnyPart, NextStep, part_of, step_after_hand_over
 from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
 from booking_migrate.runs.advice import STOP_THE_NEW, STOP_THE_OLD
 from booking_migrate.runs.commands import command_of, converting, going_back, rollback_of, which_application
@@ -89,8 +89,8 @@ def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: st
                 purposes=tuple(each.purpose for each in status.possible),
                 holder=status.holder,
                 requests=tuple(map(request_report, status.requests)),
-                follow=None if status.follow is None else _follow_report(status.follow),
-                window=None if status.window is None else _window_report(status.window),
+                follow=_recorded(FollowReport, status.follow),
+                window=_recorded(WindowReport, status.window),
                 old_bookings=None
                 if status.old_bookings is None
                 else old_bookings_report(status.old_bookings),
@@ -100,13 +100,11 @@ def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: st
     )
 
 
-def _follow_report(facts: Mapping[str, Any]) -> FollowReport:
+def _recorded(kind: type[AnyPart], facts: Mapping[str, Any] | None) -> AnyPart | None:
     # An earlier version recorded fewer of them.
-    return FollowReport(**{name: facts[name] for name in FollowReport.model_fields if name in facts})
-
-
-def _window_report(facts: Mapping[str, Any]) -> WindowReport:
-    return WindowReport(**{name: facts[name] for name in WindowReport.model_fields if name in facts})
+    return (
+        None if facts is None else kind(**{name: facts[name] for name in kind.model_fields if name in facts})
+    )
 
 
 def report_of_rollback(
@@ -310,21 +308,16 @@ def report_of_finalize(
         seconds=seconds,
         counts=None if verification is None else verification.counts,
         mismatch_count=None if verification is None else verification.mismatch_count,
-        finalized=FinalizedReport(
+        finalized=part_of(
+            FinalizedReport,
+            outcome,
             archive=run.archive or run.legacy or "",
             dropped=outcome.is_done,
             already=outcome.was_finalized,
             deleted_sessions=0 if verification is None else verification.deleted_sessions,
             missing_sessions=0 if verification is None else verification.missing_sessions,
-            documents_changed=outcome.documents_changed,
-            indexes_dropped=outcome.indexes_dropped,
-            indexes_left=outcome.indexes_left,
-            unseen=tuple(
-                UnseenReport(why=each.why.value, collections=each.collections, text=str(each))
-                for each in unseen
-            ),
+            unseen=[part_of(UnseenReport, each, text=str(each)) for each in unseen],
             also_dropped=outcome.dropped,
-            kept_index=outcome.kept_index,
             old_bookings=None if outcome.old_bookings is None else old_bookings_report(outcome.old_bookings),
             records=tuple(records),
         ),

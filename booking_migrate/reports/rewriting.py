@@ -12,13 +12,8 @@ from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
 from booking_migrate.quantities import alternatives
 from booking_migrate.references.fields import NewId
-from booking_migrate.reports.lifecycle import (
-    KeptReferencePart,
-    LeftDocumentPart,
-    LifeReport,
-    ReferencesUndonePart,
-)
-from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.reports.lifecycle import LifeReport, ReferencesUndonePart
+from booking_migrate.reports.model import NextStep, Part, Report, part_of
 from booking_migrate.reports.text import explaining
 from booking_migrate.runs.commands import going_back
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -127,7 +122,9 @@ def report_of_rewrite(
         for each in parts
     )
     time = outcome.record.cluster_time
-    return RewriteReport(
+    return part_of(
+        RewriteReport,
+        outcome,
         command="references rewrite",
         run_id=run.run_id,
         source=run.source,
@@ -138,17 +135,17 @@ def report_of_rewrite(
         cluster_time=None if time is None else time.as_datetime(),
         rewrite_id=outcome.record.rewrite_id,
         fields=parts,
-        documents=outcome.documents,
         looked_at=outcome.scanned,
-        again=outcome.again,
         added=sum(number for (_c, _f, what), number in outcome.tally.values.items() if what == "added"),
-        left=tuple(LeftPart(**each._asdict()) for each in outcome.tally.samples),
-        resumed=outcome.resumed,
+        left=outcome.tally.samples,
         followed=time is not None,
-        passes=outcome.passes,
         calm=outcome.is_calm,
         next_steps=tuple(_steps(outcome, run, parts, again)),
     )
+
+
+_COUNTED = ("rewritten", "already", "rejected", "unmigrated", "taken", "refused")
+"""The counts of a field that a tally has under the same name."""
 
 
 def _field(of: "ReferenceField", tally: "Tally") -> RewrittenFieldPart:
@@ -159,16 +156,11 @@ def _field(of: "ReferenceField", tally: "Tally") -> RewrittenFieldPart:
         collection=of.collection,
         field=of.field,
         to=of.to.value,
-        rewritten=counts["rewritten"],
-        already=counts["already"],
-        rejected=counts["rejected"],
         unknown=counts["unknown"] + counts["no-id"],
         dangling=counts["unknown"],
         no_id=counts["no-id"],
         duplicate_name=counts["duplicate-name"],
-        unmigrated=counts["unmigrated"],
-        taken=counts["taken"],
-        refused=counts["refused"],
+        **{name: counts[name] for name in _COUNTED},
     )
 
 
@@ -242,9 +234,9 @@ def report_of_undo(
         references=ReferencesUndonePart(
             rewrites=tuple(each.rewrite_id for each in outcome.records),
             computed=outcome.is_computed,
-            samples=tuple(KeptReferencePart(**each._asdict()) for each in outcome.kept),
+            samples=outcome.kept,
             left=outcome.left,
-            left_samples=tuple(LeftDocumentPart(**each._asdict()) for each in outcome.stuck),
+            left_samples=outcome.stuck,
             **counts.saved(),
         ),
         next_steps=tuple(_steps_after_undo(outcome, run, again)),

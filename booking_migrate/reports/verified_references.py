@@ -145,13 +145,10 @@ def report_of_verified_references(
         read=tuple(
             ReadCollectionPart(name=name, documents=number) for name, number in proof.collections.items()
         ),
-        rewrites=tuple(
-            VerifiedRewritePart(rewrite_id=each.rewrite_id, state=each.state.value, documents=each.documents)
-            for each in proof.rewrites
-        ),
-        notes=NotesPart.model_validate(proof.notes),
-        reference_mismatches=tuple(ReferenceMismatchPart(**each._asdict()) for each in proof.examples),
-        listed=tuple(ListedPart(**each._asdict()) for each in proof.listed),
+        rewrites=proof.rewrites,
+        notes=proof.notes,
+        reference_mismatches=proof.examples,
+        listed=proof.listed,
         kept_index=proof.kept_index,
         looked_again=proof.looked_again,
         next_steps=tuple(next_steps),
