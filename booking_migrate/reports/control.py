@@ -8,7 +8,7 @@ from pydantic import Field
 from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
 from booking_migrate.quantities import alternatives
-from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.reports.model import NextStep, Part, Report, facts_of_run
 from booking_migrate.runs.asking import Asked
 from booking_migrate.runs.commands import possible_commands, resume_of
 from booking_migrate.runs.control import Request, Setting
@@ -66,10 +66,7 @@ def report_of_control(done: Asked, *, pauses: bool | None, seconds: float) -> Co
     """
     run = done.chosen.run
     return ControlReport(
-        command="control",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+        **facts_of_run("control", run),
         exit_code=ExitCode.DONE,
         changed=bool(done.changed),
         seconds=seconds,

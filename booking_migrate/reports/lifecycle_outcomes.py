@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import ExitCode
 from booking_migrate.reports.missing_sessions import steps_about_missing
-from booking_migrate.reports.model import AnyPart, NextStep, part_of, step_after_hand_over
+from booking_migrate.reports.model import AnyPart, NextStep, facts_of_run, part_of, step_after_hand_over
 from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
 from booking_migrate.runs.advice import STOP_THE_NEW, STOP_THE_OLD
 from booking_migrate.runs.commands import command_of, converting, going_back, rollback_of, which_application
@@ -53,13 +53,7 @@ from booking_migrate.reports.rewriting import steps_about_references, steps_abou
 
 def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
     """Build the report of a command on a run; without an exit code among the parts, of one that succeeded."""
-    return LifeReport(
-        **{"exit_code": ExitCode.DONE, **parts},
-        command=command,
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
-    )
+    return LifeReport(**{"exit_code": ExitCode.DONE, **parts, **facts_of_run(command, run)})
 
 
 def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:

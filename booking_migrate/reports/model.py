@@ -21,6 +21,7 @@ from booking_migrate.events import ReadingWay
 from booking_migrate.quantities import alternatives
 from booking_migrate.runs.commands import taken_over_by
 from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationOutcome, RejectionGroup, all_rejected
+from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.locks import Holder
 from booking_migrate.verify.mismatch import Kind
 
@@ -295,6 +296,11 @@ def part_of(kind: type[AnyPart], outcome: object, **further: Any) -> AnyPart:
     """
     own = {name: getattr(outcome, name) for name in kind.model_fields if hasattr(outcome, name)}
     return kind(**{**own, **further})
+
+
+def facts_of_run(command: str, run: RunRecord) -> dict[str, Any]:
+    """Return what the report of a command on a run has of the two."""
+    return {"command": command, "run_id": run.run_id, "source": run.source, "target": run.target}
 
 
 def report_of_migration(

@@ -13,7 +13,7 @@ from booking_migrate.errors import ExitCode
 from booking_migrate.quantities import alternatives
 from booking_migrate.references.fields import NewId
 from booking_migrate.reports.lifecycle import LifeReport, ReferencesUndonePart
-from booking_migrate.reports.model import NextStep, Part, Report, part_of
+from booking_migrate.reports.model import NextStep, Part, Report, facts_of_run, part_of
 from booking_migrate.reports.text import explaining
 from booking_migrate.runs.commands import going_back
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -125,10 +125,7 @@ def report_of_rewrite(
     return part_of(
         RewriteReport,
         outcome,
-        command="references rewrite",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+        **facts_of_run("references rewrite", run),
         exit_code=ExitCode.DONE if is_clean else ExitCode.REJECTED,
         changed=outcome.documents > 0,
         seconds=seconds,
@@ -224,10 +221,7 @@ def report_of_undo(
     """
     counts = outcome.counts
     return LifeReport(
-        command="rollback",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+        **facts_of_run("rollback", run),
         exit_code=ExitCode.REJECTED if counts.kept or outcome.left else ExitCode.DONE,
         changed=counts.values > 0,
         seconds=seconds,

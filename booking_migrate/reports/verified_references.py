@@ -7,7 +7,7 @@ from pydantic import Field
 
 from booking_migrate.bson.format import Line
 from booking_migrate.errors import ExitCode
-from booking_migrate.reports.model import NextStep, Part, Report
+from booking_migrate.reports.model import NextStep, Part, Report, facts_of_run
 from booking_migrate.stores.journal import RunRecord
 
 if TYPE_CHECKING:
@@ -132,10 +132,7 @@ def report_of_verified_references(
     """
     time = proof.cluster_time
     return VerifiedReferencesReport(
-        command="references verify",
-        run_id=run.run_id,
-        source=run.source,
-        target=run.target,
+        **facts_of_run("references verify", run),
         exit_code=ExitCode.MISMATCHES if proof.mismatch_count else ExitCode.DONE,
         seconds=seconds,
         cluster_time=None if time is None else time.as_datetime(),
