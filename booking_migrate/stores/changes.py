@@ -227,9 +227,6 @@ class DirtyStore(Protocol):
     def remove(self, dirty: Dirty) -> None:
         """Remove entries that have been handled."""
 
-    def count(self) -> int:
-        """Return how many entries there are."""
-
     def clear(self) -> None:
         """Remove all entries of the run."""
 

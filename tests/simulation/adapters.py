@@ -391,10 +391,6 @@ class Store:
             parts[kind][key] = value
         yield dirty
 
-    def count(self) -> int:
-        """Return how many there are."""
-        return len(self._world.dirty)
-
     def clear(self) -> None:
         """Remove all."""
         self._world.dirty.clear()

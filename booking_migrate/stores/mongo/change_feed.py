@@ -20,9 +20,9 @@ from booking_migrate.stores.mongo.codes import (
     UNUSABLE_TOKEN,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import reading
+from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw_cursor import RawCursor
-from booking_migrate.stores.mongo.retry import attempts, is_transient, with_retry
+from booking_migrate.stores.mongo.retry import attempts, is_transient
 
 _REPLICA_SET = "it takes a replica set"
 _NOT_KNOWN = "the server does not have change streams"
@@ -100,8 +100,7 @@ class MongoChangeFeed(ChangeFeed):
 
     @override
     def check(self) -> None:
-        with reading(self._collection):
-            with_retry(self._open)
+        read(self._collection, self._open)
 
     @override
     def read(self, seconds: float, *, limit: int = 5000, until: Timestamp | None = None) -> ChangeBatch:
@@ -223,8 +222,7 @@ def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timesta
         StreamUnavailable: the server is not part of a replica set.
         ConnectionProblem, NotPermitted: the server cannot be asked.
     """
-    with reading(collection):
-        answer = with_retry(lambda: collection.database.command("ping"), waits=waits)
+    answer = read(collection, lambda: collection.database.command("ping"), waits=waits)
     time: Timestamp | None = answer.get("operationTime")
     if time is None:
         raise StreamUnavailable(collection.database.name, _REPLICA_SET)
@@ -260,8 +258,7 @@ def oldest_in_oplog(collection: DriverCollection) -> Timestamp | None:
     local = collection.database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
     oplog = local.get_collection("oplog.rs")
     try:
-        with reading(collection):
-            first = with_retry(lambda: oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)]))
+        first = read(collection, lambda: oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)]))
     except NotPermitted:
         return None
     return None if first is None else first["ts"]

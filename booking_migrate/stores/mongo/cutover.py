@@ -149,8 +149,7 @@ class MongoLive(FencedSource):
         """Return whether both have as many documents."""
         # The server's own counts may be wrong after a crash, and waver while it refuses a delete, which it takes back.
         kept = self._database[legacy]
-        with reading(self._source):
-            return with_retry(lambda: self._source.count_documents({}) == kept.count_documents({}))
+        return read(self._source, lambda: self._source.count_documents({}) == kept.count_documents({}))
 
     def drop(self, legacy: str) -> None:
         """Drop the copy, if it is there."""

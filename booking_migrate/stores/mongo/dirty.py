@@ -19,8 +19,7 @@ from booking_migrate.bson.document import read_fields, write_fields
 from booking_migrate.bson.order import sort_key
 from booking_migrate.stores.changes import Dirty, DirtyStore
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
-from booking_migrate.stores.mongo.failures import read, reading, writing
-from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.failures import read, write
 
 _ENTRIES_PER_READ = 1000
 
@@ -61,19 +60,12 @@ class RunEntries:
         Raises:
             ConnectionProblem, NotPermitted, WriteFailed: they cannot be carried out.
         """
-        if not operations:
-            return
-        with writing(self.collection):
-            for attempt in attempts():
-                with attempt:
-                    self.collection.bulk_write(operations, ordered=False)
+        if operations:
+            write(self.collection, lambda: self.collection.bulk_write(operations, ordered=False))
 
     def clear(self) -> None:
         """Remove all entries of the run."""
-        with writing(self.collection):
-            for attempt in attempts():
-                with attempt:
-                    self.collection.delete_many(self.all())
+        write(self.collection, lambda: self.collection.delete_many(self.all()))
 
 
 class MongoDirty(DirtyStore):
@@ -109,8 +101,7 @@ class MongoDirty(DirtyStore):
 
     @override
     def take(self, limit: int) -> Dirty:
-        with reading(self._collection):
-            found = with_retry(lambda: list(self._collection.find(self._entries.all()).limit(limit)))
+        found = read(self._collection, lambda: list(self._collection.find(self._entries.all()).limit(limit)))
         self._versions.update((entry["_id"], entry["version"]) for entry in found)
         return _dirty(found)
 
@@ -133,11 +124,6 @@ class MongoDirty(DirtyStore):
                 if name in self._versions
             ]
         )
-
-    @override
-    def count(self) -> int:
-        with reading(self._collection):
-            return with_retry(lambda: self._collection.count_documents(self._entries.all()))
 
     @override
     def clear(self) -> None:

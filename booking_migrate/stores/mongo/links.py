@@ -11,12 +11,11 @@ from booking_migrate.bson.document import elements, read_fields, read_value, val
 from booking_migrate.stores.changes import Links
 from booking_migrate.stores.mongo.administration import FOLLOWED, has_index, make_index
 from booking_migrate.stores.mongo.connection import DriverCollection
-from booking_migrate.stores.mongo.failures import reading, writing
+from booking_migrate.stores.mongo.failures import reading, write
 from booking_migrate.stores.mongo.raw import any_of
 from booking_migrate.stores.mongo.reader import FindDocuments
 from booking_migrate.stores.mongo.rejects import find_records_of
 from booking_migrate.stores.mongo.replica_set import build_index
-from booking_migrate.stores.mongo.retry import with_retry
 
 LEGACY_FIELD = "sessions.legacyBookingId"
 _CLIENT_ONLY: Mapping[str, Any] = {"clientId": 1}
@@ -56,8 +55,7 @@ class MongoLinks(Links):
     def prepare(self) -> None:
         if not has_index(self._in.target, FOLLOWED):
             make_index(self._in.target, FOLLOWED)
-        with writing(self._in.rejected):
-            with_retry(lambda: build_index(self._in.rejected, [("bookingId", ASCENDING)]))
+        write(self._in.rejected, lambda: build_index(self._in.rejected, [("bookingId", ASCENDING)]))
 
     @override
     def clients_of_bookings(self, booking_ids: Sequence[Any]) -> Iterator[Any]:

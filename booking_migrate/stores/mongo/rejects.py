@@ -19,7 +19,7 @@ from booking_migrate.errors import RecordTooLarge
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading, write, writing
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, id_of, stores_any
-from booking_migrate.stores.mongo.retry import attempts, settled, with_retry
+from booking_migrate.stores.mongo.retry import attempts, settled
 from booking_migrate.stores.mongo.scan import find_documents, scan_by_id
 from booking_migrate.stores.rejects import Ledger, Record, RejectsKeeper, carried_id, record_of
 
@@ -198,7 +198,7 @@ def find_records_of(
     """
     with reading(collection):
         # Most collections reject nothing, and then no id has to be asked for. The server's count may be wrong after a crash.
-        if not with_retry(lambda: stores_any(collection)):
+        if not read(collection, lambda: stores_any(collection)):
             return
         asked = list(map(carried_id, booking_ids))
         for start in range(0, len(asked), _IDS_PER_QUERY):

@@ -15,7 +15,6 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.dirty import RunEntries
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
-from booking_migrate.stores.mongo.retry import with_retry
 from booking_migrate.stores.open_window import Related
 
 
@@ -65,8 +64,7 @@ class MongoWindowNotes:
 
     def _documents(self, document_ids: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         names = [self._entries.name("document", sort_key(value)) for value in document_ids]
-        with reading(self._collection):
-            return with_retry(lambda: list(self._collection.find({"_id": {"$in": names}})))
+        return read(self._collection, lambda: list(self._collection.find({"_id": {"$in": names}})))
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
         """Replace the counted changes of some clients.
