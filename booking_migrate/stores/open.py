@@ -25,13 +25,13 @@ from booking_migrate.stores.places import (
     rejects_beside,
     written_beside,
 )
-from booking_migrate.stores.ports import ComparedReader, DocumentReader, TargetWriter
+from booking_migrate.stores.ports import DocumentReader, TargetWriter
 
 if TYPE_CHECKING:
     from booking_migrate.stores.files.reader import FileReader
     from booking_migrate.stores.mongo.reader import MongoReader
     from booking_migrate.stores.ports import StartPool
-    from booking_migrate.stores.readers import Kind, PeopleReader, SampledReader
+    from booking_migrate.stores.readers import AbsentReader, Kind, PeopleReader, SampledReader
     from booking_migrate.stores.rejects import RejectedRecords, RejectsKeeper
 
 __all__ = [
@@ -62,7 +62,7 @@ def open_reader(
     required: bool = True,
     listener: Listener = _NULL_LISTENER,
     start_pool: "StartPool | None" = None,
-) -> ComparedReader:
+) -> "AbsentReader | FileReader | MongoReader":
     """Open a place for reading. Nothing is read and no server contacted before the first document is asked for.
 
     Args:
@@ -74,25 +74,11 @@ def open_reader(
         listener: notified about the reading of files, which takes a while.
         start_pool: starts a pool that parses a large JSON lines file; None: this process does.
     """
-    if isinstance(place, CollectionPlace) and not required and not connection.is_given:
-        from booking_migrate.stores.readers import AbsentReader  # noqa: PLC0415
-
-        return AbsentReader(place.name)
-    return _open_reader(
-        place, connection, json_format, required=required, listener=listener, start_pool=start_pool
-    )
-
-
-def _open_reader(
-    place: Place,
-    connection: Connection,
-    json_format: JsonFormat | None,
-    *,
-    required: bool,
-    listener: Listener,
-    start_pool: "StartPool | None" = None,
-) -> "FileReader | MongoReader":
     match place:
+        case CollectionPlace() if not required and not connection.is_given:
+            from booking_migrate.stores.readers import AbsentReader  # noqa: PLC0415
+
+            return AbsentReader(place.name)
         case CollectionPlace():
             collection = connection.collection(place.name)
             from booking_migrate.stores.mongo.reader import MongoReader  # noqa: PLC0415
@@ -150,7 +136,7 @@ def open_people(
 
     if place is None or (isinstance(place, CollectionPlace) and not required and not connection.is_given):
         return PeopleReader(None, kind, listener)
-    reader = _open_reader(place, connection, json_format, required=required, listener=listener)
+    reader = open_reader(place, connection, json_format=json_format, required=required, listener=listener)
     return PeopleReader(reader, kind, listener)
 
 
