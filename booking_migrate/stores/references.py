@@ -90,13 +90,9 @@ class ReferringCollection(Protocol):
         ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read (any method).
     """
 
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-
-    @property
-    def database(self) -> str:
-        """Return the name of its database."""
+    name: str
+    database: str
+    """The name of its database."""
 
     def scan(self, after: bytes | None = None, fields: Sequence[str] = ()) -> Iterator[list[bytes]]:
         """Yield the documents in the order of `_id`, whole, in batches that are bounded in number and in bytes.

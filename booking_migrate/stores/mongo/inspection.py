@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pymongo import ReadPreference
 from pymongo.errors import OperationFailure
@@ -57,11 +57,8 @@ class MongoInspector:
         """Take any collection of the database; it need not exist."""
         self._anchor = anchor
         self._database = anchor.database.with_options(codec_options=DECODED)
-
-    @property
-    def database(self) -> str:
-        """Return the database's name."""
-        return self._database.name
+        self.database: Final = self._database.name
+        """The database's name."""
 
     def server(self) -> ServerFacts:
         """Return what the server is.
@@ -279,14 +276,10 @@ class MongoDestination:
             collection: the place.
             beside: another collection that the user may read, for users who may read single collections only.
         """
+        self.name: Final = collection.name
         self._collection = collection
         self._beside = beside
         self._facts: PlaceFacts | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._collection.name
 
     def facts(self) -> PlaceFacts | None:
         """Return its options and indexes; None if it does not exist."""

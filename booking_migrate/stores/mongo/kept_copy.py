@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
@@ -25,13 +25,9 @@ class KeptCopy:
 
     def __init__(self, source: DriverCollection, copy: DriverCollection) -> None:
         """Take both collections, of one database."""
+        self.name: Final = copy.name
         self._source = source
         self._copy = copy
-
-    @property
-    def name(self) -> str:
-        """Return the copy's name."""
-        return self._copy.name
 
     def create(self) -> None:
         """Copy the source. What is written to it meanwhile may be missing: `update` brings it in.

@@ -39,18 +39,10 @@ class MongoReferring(ReferringCollection):
             collection: the collection.
             look: returns what the server says about a collection of its database.
         """
+        self.name = collection.name
+        self.database = collection.database.name
         self._collection = collection
         self._look = look
-
-    @property
-    @override
-    def name(self) -> str:
-        return self._collection.name
-
-    @property
-    @override
-    def database(self) -> str:
-        return self._collection.database.name
 
     @override
     def scan(self, after: bytes | None = None, fields: Sequence[str] = ()) -> Iterator[list[bytes]]:

@@ -6,7 +6,7 @@ sent again.
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
@@ -92,14 +92,10 @@ class MongoReferringWrites:
     """
 
     def __init__(self, collection: DriverCollection, sessions: Sessions | None = None) -> None:
+        self.name: Final = collection.name
         self._collection = collection
         self._sessions = sessions or Sessions(collection)
         self._has_transactions: bool | None = None
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._collection.name
 
     def find(self, ids: Sequence[Any]) -> Mapping[bytes, bytes]:
         """Return the documents of these decoded `_id` values, whole, by the BSON of their ``{_id}``."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 from bson import json_util
 from pymongo.client_session import ClientSession
@@ -70,17 +70,15 @@ class MongoUndo:
             rejects: the collection of rejected records, which all runs of the database share.
             source: the name of the source, as in those records.
         """
+        self.name: Final = collection.name
+        """What to call the place in messages and reports."""
+
         self._collection = collection
         self._rejects = rejects
         self._writer = writer
         self._source = source
         self._sessions = Sessions(collection)
         self._has_transactions: bool | None = None
-
-    @property
-    def name(self) -> str:
-        """Return what to call the place in messages and reports."""
-        return self._collection.name
 
     def exists(self) -> bool:
         """Return whether it is there."""
@@ -214,13 +212,9 @@ class MongoRestored:
     """
 
     def __init__(self, collection: DriverCollection, live: DriverCollection) -> None:
+        self.name: Final = collection.name
         self._collection = collection
         self._live = live
-
-    @property
-    def name(self) -> str:
-        """Return the collection's name."""
-        return self._collection.name
 
     def identity(self) -> str | None:
         """Return what identifies it, whatever is called so later; None if it does not exist."""

@@ -87,7 +87,9 @@ class MongoTarget(TargetWriter):
         self._model = model
         self._rejects = rejects
         self._changed = False
-        self._was_empty = False
+        self.was_empty = False
+        """Whether the collection had no document when it was checked."""
+
         self._is_shared = False
         self._sent = 0
         """How many documents this run has inserted, or tried to."""
@@ -112,17 +114,12 @@ class MongoTarget(TargetWriter):
         self._rejects.prepare()
         self._refuse_other_kinds()
         self._refuse_old_shape()
-        self._was_empty = not read(self._collection, lambda: stores_any(self._collection))
+        self.was_empty = not read(self._collection, lambda: stores_any(self._collection))
 
     @property
     def shares_rejects(self) -> bool:
         """Return whether other processes can write rejected bookings, too: to a collection, not to a file."""
         return isinstance(self._rejects, CollectionRejects)
-
-    @property
-    def was_empty(self) -> bool:
-        """Return whether the collection had no document when it was checked."""
-        return self._was_empty
 
     def expect(self, *, was_empty: bool) -> None:
         """Write beside other processes of the same run, which prepared the collection.
@@ -130,7 +127,7 @@ class MongoTarget(TargetWriter):
         Args:
             was_empty: whether to take it that each client is new, without asking. If one is not, writing it raises DuplicateKeys.
         """
-        self._is_shared, self._was_empty = True, was_empty
+        self._is_shared, self.was_empty = True, was_empty
 
     def drain(self) -> bool:
         """Return whether anything was written since the last call."""
@@ -190,8 +187,8 @@ class MongoTarget(TargetWriter):
         """
         if self._is_shared:
             # The count is that of all processes. What others inserted is refused as a duplicate; see `expect`.
-            return self._was_empty
-        return self._was_empty and with_retry(self._collection.estimated_document_count) <= self._sent
+            return self.was_empty
+        return self.was_empty and with_retry(self._collection.estimated_document_count) <= self._sent
 
     @override
     def join(self, changed: Replacement, removed: Sequence[bytes]) -> None:
