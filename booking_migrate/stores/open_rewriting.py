@@ -61,10 +61,6 @@ def index_old_ids(connection: Connection, live: str) -> bool:
     Raises:
         NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
     """
-    from booking_migrate.stores.mongo.administration import FOLLOWED, has_index, make_index
+    from booking_migrate.stores.mongo.administration import FOLLOWED, make_index
 
-    collection = connection.collection(live)
-    if has_index(collection, FOLLOWED):
-        return False
-    make_index(collection, FOLLOWED)
-    return True
+    return make_index(connection.collection(live), FOLLOWED)

@@ -63,7 +63,7 @@ class WindowPlaces:
     prepare: Callable[[], None]
     """Creates the indexes by which single clients are looked up."""
 
-    finish: Callable[[], None]
+    finish: Callable[[], object]
     """Drops those of them that are on the collection that is live after a rollback. May be repeated."""
 
     client_values: Callable[[], Iterator[Any]]
@@ -95,7 +95,9 @@ def open_window_places(
     Raises:
         MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
     """
+    from booking_migrate.stores.mongo.administration import WINDOW_CLIENTS, make_index
     from booking_migrate.stores.mongo.change_feed import cluster_time
+    from booking_migrate.stores.mongo.exclusive import drop_indexes
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
     from booking_migrate.stores.mongo.reader import MongoReader, SnapshotFetch
@@ -117,6 +119,11 @@ def open_window_places(
         for collection in (before, live):
             yield from _without_client(collection, value)
 
+    def prepare() -> None:
+        links.prepare()
+        for collection in (before, live, ready):
+            make_index(collection, WINDOW_CLIENTS)
+
     return WindowPlaces(
         kept=MongoReader(before, required=True),
         current=MongoReader(live, required=True, fetch=fetch),
@@ -128,29 +135,12 @@ def open_window_places(
         notes=MongoWindowNotes(connection.collection(WINDOW), run_id),
         rejected_of=lambda ids: RejectedRecords(rejected.name, lambda: links.rejected_records(ids)),
         now=lambda: cluster_time(live),
-        prepare=lambda: _prepare(links, (before, live, ready)),
-        finish=lambda: _finish(live),
+        prepare=prepare,
+        finish=lambda: drop_indexes(live, [WINDOW_CLIENTS.name]),
         client_values=values,
         without_client=without_client,
         _fetch=fetch,
     )
-
-
-def _prepare(links: Links, collections: "Sequence[DriverCollection]") -> None:
-    from booking_migrate.stores.mongo.administration import WINDOW, has_index, make_index
-
-    links.prepare()
-    for collection in collections:
-        if not has_index(collection, WINDOW):
-            make_index(collection, WINDOW)
-
-
-def _finish(live: "DriverCollection") -> None:
-    from booking_migrate.stores.mongo.administration import WINDOW, indexes_of
-    from booking_migrate.stores.mongo.exclusive import drop_index
-
-    if any(index["name"] == WINDOW.name for index in indexes_of(live)):
-        drop_index(live, WINDOW.name)
 
 
 def _without_client(collection: "DriverCollection", value: Any) -> Iterator[Any]:

@@ -319,7 +319,7 @@ HAS_CLAIM: Mapping[str, Any] = {CLAIMS.field: {"$exists": True}}
 FOLLOWED = OwnIndex("booking_migrate_legacy_ids", "sessions.legacyBookingId")
 """Side by side, following finds the clients of a booking by this."""
 
-WINDOW = OwnIndex("booking_migrate_clients", "clientId")
+WINDOW_CLIENTS = OwnIndex("booking_migrate_clients", "clientId")
 """By this, a reverse window finds all documents of a client, on each side."""
 
 _ADVICE = "In place they are not joined: join them in the application, or migrate side by side with --merge-client-documents."
@@ -339,18 +339,21 @@ def has_index(collection: DriverCollection, wanted: OwnIndex) -> bool:
     return any(wanted.is_served_by(index) for index in indexes_of(collection))
 
 
-def make_index(collection: DriverCollection, wanted: OwnIndex) -> None:
-    """Make an index of a collection in place.
+def make_index(collection: DriverCollection, wanted: OwnIndex) -> bool:
+    """Make an index, unless one is there that does the same; return whether it was made.
 
     Raises:
         DuplicateClientDocuments: clients have more than one; the index was not made.
         NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
     """
+    if has_index(collection, wanted):
+        return False
     with writing(collection):
         try:
             with_retry(lambda: wanted.build(collection))
         except DuplicateKeyError:
             raise duplicates_of(collection, _IS_CLIENT_DOCUMENT, advice=_ADVICE) from None
+    return True
 
 
 def duplicates_of(

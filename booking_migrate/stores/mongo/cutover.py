@@ -42,7 +42,7 @@ from booking_migrate.stores.mongo.administration import (
     run_durably,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.exclusive import drop_index, rename_over
+from booking_migrate.stores.mongo.exclusive import drop_index, drop_indexes, rename_over
 from booking_migrate.stores.mongo.failures import absent, read, reading, write
 from booking_migrate.stores.mongo.fence import SUCCESSOR, FencedSource
 from booking_migrate.stores.mongo.inspection import MongoDestination, find_ends
@@ -228,8 +228,7 @@ class MongoLive(FencedSource):
             delete_versions(self._target, some)
         if keeps_indexes:
             return
-        if EVERY_DOCUMENT.name in self._index_names():
-            drop_index(self._target, EVERY_DOCUMENT.name)
+        drop_indexes(self._target, [EVERY_DOCUMENT.name])
         ensure_client_index(self._target)
         drop_index(self._target, CLIENT_DOCUMENTS_ONLY.name)
 

@@ -5,7 +5,7 @@ one open transaction would hold up the application. Building an index is not amo
 beginning and its end, and a limit would count for all of it (manual, core/index-creation).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -15,7 +15,7 @@ from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from booking_migrate.errors import FenceBlocked
-from booking_migrate.stores.mongo.administration import comment_for
+from booking_migrate.stores.mongo.administration import comment_for, indexes_of
 from booking_migrate.stores.mongo.codes import INDEX_NOT_FOUND, LOCK_LIMIT
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, writing
@@ -105,6 +105,15 @@ def drop_index(collection: DriverCollection, name: str) -> None:
         FenceBlocked, ConnectionProblem, NotPermitted, WriteFailed: as `validate`.
     """
     _repeated(collection, {"dropIndexes": collection.name, "index": name}, done=frozenset({INDEX_NOT_FOUND}))
+
+
+def drop_indexes(collection: DriverCollection, names: Sequence[str]) -> bool:
+    """Drop those indexes that exist, as `drop_index`; return whether any did."""
+    there = {index["name"] for index in indexes_of(collection)}.intersection(names)
+    for name in names:
+        if name in there:
+            drop_index(collection, name)
+    return bool(there)
 
 
 def _repeated(

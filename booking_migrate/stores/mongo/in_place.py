@@ -18,7 +18,6 @@ from booking_migrate.stores.mongo.administration import (
     EVERY_DOCUMENT,
     FOLLOWED,
     HAS_CLAIM,
-    OwnIndex,
     has_claims,
     has_index,
     indexes_of,
@@ -26,7 +25,7 @@ from booking_migrate.stores.mongo.administration import (
     options_of,
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.exclusive import drop_index
+from booking_migrate.stores.mongo.exclusive import drop_indexes
 from booking_migrate.stores.mongo.failures import absent, read, reading, translated, write
 from booking_migrate.stores.mongo.in_place_scan import located, pending
 from booking_migrate.stores.mongo.in_place_units import InPlacePlaces, StepByStep, Transaction, transact
@@ -41,6 +40,9 @@ from booking_migrate.stores.validators import is_guarded
 
 _EXPIRES = "expireAfterSeconds"
 """The option of a TTL index, and of a clustered collection whose documents expire."""
+
+_NEEDED = (CLIENT_DOCUMENTS_ONLY, EVERY_DOCUMENT)
+"""The indexes of the collection. The unique one comes first: it refuses."""
 
 _DOCUMENTS_PER_UPDATE = 200
 """How many client documents one statement changes."""
@@ -128,12 +130,7 @@ class MongoInPlace:
 
     def lacking_indexes(self) -> Sequence[str]:
         """Return the names of the indexes of the collection that `prepare` would create."""
-        return [index.name for index in self._lacking()]
-
-    def _lacking(self) -> Sequence[OwnIndex]:
-        # The unique index comes first: it refuses.
-        needed = (CLIENT_DOCUMENTS_ONLY, EVERY_DOCUMENT)
-        return [index for index in needed if not has_index(self._collection, index)]
+        return [index.name for index in _NEEDED if not has_index(self._collection, index)]
 
     def prepare(self) -> None:
         """Make the archive and the indexes that are lacking; among them the unique one over client documents.
@@ -141,10 +138,9 @@ class MongoInPlace:
         Raises:
             DuplicateClientDocuments: clients have more than one client document; nothing was made.
         """
-        for index in self._lacking():
+        for index in _NEEDED:
             make_index(self._collection, index)
-        if not has_index(self._archive, EVERY_DOCUMENT):
-            make_index(self._archive, EVERY_DOCUMENT)
+        make_index(self._archive, EVERY_DOCUMENT)
 
     def pending(self) -> Iterator[PendingDocument]:
         """Yield what is left to be moved or rejected: every document that is not a sound client document.
@@ -226,11 +222,7 @@ class MongoInPlace:
 
     def drop_indexes(self, names: Sequence[str]) -> bool:
         """Drop those indexes of the collection that exist; return whether any did."""
-        there = {index["name"] for index in indexes_of(self._collection)}.intersection(names)
-        for name in names:
-            if name in there:
-                drop_index(self._collection, name)
-        return bool(there)
+        return drop_indexes(self._collection, names)
 
     def drop_archive(self, *, only_if_empty: bool) -> bool:
         """Drop the archive; return whether it was dropped."""

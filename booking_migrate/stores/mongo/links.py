@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from booking_migrate.bson.document import elements, read_fields, read_value, value_in
 from booking_migrate.stores.changes import Links
-from booking_migrate.stores.mongo.administration import FOLLOWED, has_index, make_index
+from booking_migrate.stores.mongo.administration import FOLLOWED, make_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading, write
 from booking_migrate.stores.mongo.raw import any_of
@@ -53,8 +53,7 @@ class MongoLinks(Links):
 
     @override
     def prepare(self) -> None:
-        if not has_index(self._in.target, FOLLOWED):
-            make_index(self._in.target, FOLLOWED)
+        make_index(self._in.target, FOLLOWED)
         write(self._in.rejected, lambda: build_index(self._in.rejected, [("bookingId", ASCENDING)]))
 
     @override

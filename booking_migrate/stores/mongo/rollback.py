@@ -22,11 +22,10 @@ from booking_migrate.stores.mongo.administration import (
     end_own_commands,
     has_same_hash,
     identity,
-    indexes_of,
 )
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
-from booking_migrate.stores.mongo.exclusive import drop_index, rename_over, validate
+from booking_migrate.stores.mongo.exclusive import drop_index, drop_indexes, rename_over, validate
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.in_place_units import transact
 from booking_migrate.stores.mongo.kept_copy import copy_into, find_without_id
@@ -166,8 +165,7 @@ class MongoUndo:
 
     def drop_followed_index(self) -> None:
         """Remove the index that following has made, if it has; one of others that serves it as well stays."""
-        if any(index["name"] == FOLLOWED.name for index in indexes_of(self._collection)):
-            drop_index(self._collection, FOLLOWED.name)
+        drop_indexes(self._collection, [FOLLOWED.name])
 
     def drop_if_empty(self) -> bool:
         """Drop the collection if it is empty; return whether it was dropped."""
