@@ -23,7 +23,7 @@ from booking_migrate.stores.in_place import CLAIMED_BOOKINGS
 from booking_migrate.stores.mongo.codes import DUPLICATE_KEY, UNAUTHORIZED
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, reading, server_text, write, writing
-from booking_migrate.stores.mongo.raw import SIMPLE
+from booking_migrate.stores.mongo.raw import SIMPLE, stores_any
 from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.retry import attempts, majority_written, with_retry
 
@@ -67,6 +67,17 @@ def create(collection: DriverCollection, **options: Any) -> None:
             collection.database.create_collection(collection.name, **options)
 
     write(collection, make)
+
+
+def drop(collection: DriverCollection, *, only_if_empty: bool = True) -> bool:
+    """Drop a collection, or only an empty one; return whether it was there and was dropped."""
+    if describe(collection) is None:
+        return False
+    # The server lacks a conditional drop, so documents that come after the check are dropped, too.
+    if only_if_empty and read(collection, lambda: stores_any(collection)):
+        return False
+    write(collection, collection.drop)
+    return True
 
 
 def create_like(collection: DriverCollection, model: DriverCollection) -> bool:

@@ -18,6 +18,7 @@ from booking_migrate.stores.mongo.administration import (
     EVERY_DOCUMENT,
     FOLLOWED,
     HAS_CLAIM,
+    drop,
     has_claims,
     has_index,
     indexes_of,
@@ -126,7 +127,7 @@ class MongoInPlace:
 
     def is_archive_empty(self) -> bool:
         """Return whether the archive has no document, or does not exist."""
-        return read(self._archive, lambda: self._archive.find_one({}, {"_id": 1})) is None
+        return not read(self._archive, lambda: stores_any(self._archive))
 
     def lacking_indexes(self) -> Sequence[str]:
         """Return the names of the indexes of the collection that `prepare` would create."""
@@ -226,14 +227,7 @@ class MongoInPlace:
 
     def drop_archive(self, *, only_if_empty: bool) -> bool:
         """Drop the archive; return whether it was dropped."""
-        # The server lacks a conditional drop, so documents that come after the check are dropped, too.
-        if not self.archive_exists():
-            return False
-        with reading(self._archive):
-            if only_if_empty and stores_any(self._archive):
-                return False
-        write(self._archive, self._archive.drop)
-        return True
+        return drop(self._archive, only_if_empty=only_if_empty)
 
     def guard(self) -> None:
         """Let the collection refuse old bookings that come, beside its own validator. May be repeated."""

@@ -19,6 +19,7 @@ from booking_migrate.stores.mongo.administration import (
     comment_for,
     create,
     create_index,
+    drop,
     end_own_commands,
     has_same_hash,
     identity,
@@ -142,7 +143,7 @@ class MongoUndo:
 
     def holds_nothing(self) -> bool:
         """Return whether the collection has no document, or does not exist."""
-        return not self._holds_something(self._collection)
+        return not read(self._collection, lambda: stores_any(self._collection))
 
     def restore(self, changes: Sequence[Replacement]) -> None:
         """Put older versions (``after``) back in the place of documents that still are ``before``.
@@ -169,11 +170,7 @@ class MongoUndo:
 
     def drop_if_empty(self) -> bool:
         """Drop the collection if it is empty; return whether it was dropped."""
-        # The server knows no drop under a condition, so a moment lies between.
-        if not self.exists() or self._holds_something(self._collection):
-            return False
-        write(self._collection, self._collection.drop)
-        return True
+        return drop(self._collection)
 
     def rejects(self) -> Iterator[bytes]:
         """Yield the rejected records of this source and target, whole."""
@@ -191,15 +188,11 @@ class MongoUndo:
 
     def drop_rejects_if_empty(self) -> None:
         """Drop the collection of rejected records if nothing is left in it of any run."""
-        if describe(self._rejects) is not None and not self._holds_something(self._rejects):
-            write(self._rejects, self._rejects.drop)
+        drop(self._rejects)
 
     def close(self) -> None:
         """Release everything. May be called twice."""
         self._writer.abandon()
-
-    def _holds_something(self, collection: DriverCollection) -> bool:
-        return read(collection, lambda: stores_any(collection))
 
 
 class MongoRestored:

@@ -11,10 +11,11 @@ from pymongo import DeleteMany, UpdateOne
 
 from booking_migrate.bson.document import read_fields, value_in, write_fields
 from booking_migrate.bson.order import sort_key
-from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.administration import drop
+from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.dirty import RunEntries
-from booking_migrate.stores.mongo.failures import read, reading, write
-from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE, stores_any
+from booking_migrate.stores.mongo.failures import read, reading
+from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE
 from booking_migrate.stores.open_window import Related
 
 
@@ -97,10 +98,7 @@ class MongoWindowNotes:
 
     def drop_if_empty(self) -> None:
         """Drop the collection if it is there and holds nothing; another window's notes must not come in meanwhile."""
-        if describe(self._collection) is not None and not read(
-            self._collection, lambda: stores_any(self._collection)
-        ):
-            write(self._collection, self._collection.drop)
+        drop(self._collection)
 
 
 def _packed(value: Any) -> Binary:
