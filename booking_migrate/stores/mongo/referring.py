@@ -13,7 +13,7 @@ from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import SIMPLE, any_of, documents_in, find_raw, not_before
-from booking_migrate.stores.mongo.retry import attempts
+from booking_migrate.stores.mongo.retry import resumed
 from booking_migrate.stores.mongo.scan import blocks_of
 from booking_migrate.stores.references import ReferringCollection
 
@@ -49,27 +49,18 @@ class MongoReferring(ReferringCollection):
         has_any: Mapping[str, Any] = (
             {"$or": [each for field in fields for each in _has(field)]} if fields else {}
         )
-        last = after
         with reading(self._collection):
-            batches = self._after(last, has_any)
-            while True:
-                for attempt in attempts():
-                    with attempt:
-                        if attempt.num > 1:
-                            batches = self._after(last, has_any)
-                        batch = next(batches, None)
-                if batch is None:
-                    return
-                if batch:
-                    yield batch
-                    last = identity_of(batch[-1])
+            yield from resumed(partial(self._after, after, has_any))
 
-    def _after(self, last: bytes | None, condition: Mapping[str, Any]) -> Iterator[list[bytes]]:
-        """Yield the documents behind the one of an identity, in batches."""
+    def _after(
+        self, after: bytes | None, condition: Mapping[str, Any], last: list[bytes] | None
+    ) -> Iterator[list[bytes]]:
+        """Yield the documents behind the last one of a batch, or the one of an identity, in batches."""
         wanted: Any = condition
         passed = b""
-        if last is not None:
-            element = next(elements(last))
+        behind = identity_of(last[-1]) if last else after
+        if behind is not None:
+            element = next(elements(behind))
             # Values of other types come too, also those that sort before it.
             wanted = (
                 {"$and": [condition, not_before("_id", element)]} if condition else not_before("_id", element)

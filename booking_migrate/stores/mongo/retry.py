@@ -142,6 +142,24 @@ def with_retry(action: Callable[[], T], *, waits: bool = True) -> T:
     return result
 
 
+def resumed(
+    begin: Callable[[T | None], Iterator[T]], retried: Callable[[Exception], bool] = is_transient
+) -> Iterator[T]:
+    """Yield what is read; after a failure that is retried it is begun again, behind what was yielded last (None: nothing was)."""
+    last: T | None = None
+    left = begin(last)
+    while True:
+        for attempt in attempts(retried):
+            with attempt:
+                if attempt.num > 1:
+                    left = begin(last)
+                found = next(left, None)
+        if found is None:
+            return
+        yield found
+        last = found
+
+
 def _is_trouble_with_a_server(error: Exception) -> bool:
     return is_transient(error) and not isinstance(error, ServerSelectionTimeoutError)
 

@@ -23,7 +23,7 @@ from booking_migrate.stores.mongo.codes import CONVERSION_FAILURE
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import reading
 from booking_migrate.stores.mongo.raw import NATURAL, SIMPLE, after, documents_in, find_raw, id_of, not_before
-from booking_migrate.stores.mongo.retry import attempts, with_retry
+from booking_migrate.stores.mongo.retry import is_transient, resumed, with_retry
 from booking_migrate.stores.ports import ScannedDocument
 
 _BATCH_SIZE = 1000
@@ -49,7 +49,7 @@ class Bookmark:
     def __init__(self) -> None:
         """Create a bookmark before the first document."""
         self._last: Element | None = None
-        self._key: bytes | None = None
+        self._key = b""
         self._ids: set[bytes] = set()
         self._is_sure = True
 
@@ -63,7 +63,7 @@ class Bookmark:
         last = _client_of(documents.document(-1))
         key = element_key(last)
         if key != self._key:
-            self._is_sure &= self._key is None or self._key < key
+            self._is_sure &= self._key < key
             self._last, self._key, self._ids = last, key, set()
         for number in reversed(range(len(documents.starts))):
             raw = documents.document(number)
@@ -73,14 +73,12 @@ class Bookmark:
 
     def is_passed(self, raw: bytes) -> bool:
         """Return whether a document was yielded."""
-        if self._key is None:
-            return False
         key = element_key(_client_of(raw))
         return key < self._key or (key == self._key and identity_of(raw) in self._ids)
 
     def is_behind(self, raw: bytes) -> bool:
         """Return whether this document, and with it all that follow, come after the client that was yielded last."""
-        return self._key is None or self._key < element_key(_client_of(raw))
+        return self._key < element_key(_client_of(raw))
 
     def rest(self, condition: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a query for what is left of another one, and perhaps for some of what was yielded."""
@@ -200,18 +198,14 @@ def scan_by_id(
     at_once: int = _BATCH_SIZE,
 ) -> Iterator[bytes]:
     """Yield what `find_documents` does in the order of `_id`, which are values of one type; memory holds ``at_once`` of them."""
-    rest = condition
-    found = find_raw(collection, rest, fields=fields, by_id=True, at_once=at_once)
-    while True:
-        for attempt in attempts():
-            with attempt:
-                if attempt.num > 1:
-                    found = find_raw(collection, rest, fields=fields, by_id=True, at_once=at_once)
-                batch = list(islice(found, at_once))
-        if not batch:
-            return
+
+    def begin(last: list[bytes] | None) -> Iterator[list[bytes]]:
+        rest = condition if last is None else {"$and": [condition, after("_id", last[-1])]}
+        found = find_raw(collection, rest, fields=fields, by_id=True, at_once=at_once)
+        return iter(lambda: list(islice(found, at_once)), [])
+
+    for batch in resumed(begin):
         yield from batch
-        rest = {"$and": [condition, after("_id", batch[-1])]}
 
 
 def clients_along(collection: DriverCollection, index: str) -> Iterator[Any]:
@@ -222,32 +216,24 @@ def clients_along(collection: DriverCollection, index: str) -> Iterator[Any]:
         index: the name of the index that prevents it.
     """
 
-    def begin(condition: Mapping[str, Any]) -> Iterator[bytes]:
+    def begin(last: list[bytes] | None) -> Iterator[list[bytes]]:
         cursor = collection.find_raw_batches(
-            condition,
+            {} if last is None else not_before("clientId", _client_of(last[-1])),
             projection={"_id": 0, "clientId": 1},
             sort=[("clientId", 1)],
             hint=index,
             collation=SIMPLE,
             batch_size=_KEYS_AT_ONCE,
         )
-        return documents_in(cursor)
+        found = documents_in(cursor)
+        return iter(lambda: list(islice(found, _KEYS_AT_ONCE)), [])
 
-    last: Element | None = None
-    found = begin({})
-    while True:
-        for attempt in attempts():
-            with attempt:
-                if attempt.num > 1:
-                    found = begin({} if last is None else not_before("clientId", last))
-                batch = list(islice(found, _KEYS_AT_ONCE))
-        if not batch:
-            return
-        passed = None if last is None else element_key(last)
+    passed = b""
+    for batch in resumed(begin):
         for raw in batch:
-            if passed is None or element_key(_client_of(raw)) > passed:
+            if element_key(_client_of(raw)) > passed:
                 yield value_in(raw, b"clientId")
-        last = _client_of(batch[-1])
+        passed = element_key(_client_of(batch[-1]))
 
 
 def repeated_ids(collection: DriverCollection) -> Iterator[Any]:
@@ -264,18 +250,11 @@ def _scan(
     find: Callable[[Mapping[str, Any]], Iterator[DocumentBlock]], condition: Mapping[str, Any]
 ) -> Iterator[DocumentBlock]:
     bookmark = Bookmark()
-    batches = find(condition)
-    while True:
-        if bookmark.is_sure:
-            for attempt in attempts():
-                with attempt:
-                    if attempt.num > 1:
-                        batches = _left(find(bookmark.rest(condition)), bookmark)
-                    batch = next(batches, None)
-        else:
-            batch = next(batches, None)
-        if batch is None:
-            return
+
+    def begin(last: DocumentBlock | None) -> Iterator[DocumentBlock]:
+        return find(condition) if last is None else _left(find(bookmark.rest(condition)), bookmark)
+
+    for batch in resumed(begin, lambda error: bookmark.is_sure and is_transient(error)):
         yield batch
         bookmark.move(batch)
 
