@@ -167,6 +167,7 @@ class Attempt:
         preparation = LivePreparation(
             parts,
             fail=self._failure,
+            mismatched=self._mismatched,
             confirm=self._lock.confirm,
             note_fence=self._note_fence,
             block=self._live.block,
@@ -191,7 +192,6 @@ class Attempt:
             self._run = note_unread(self._run, self._stores, late)
         with self._shield.critical_section():
             indexes = self._complete({**self._run.counts, **parts.counts()})
-        options = kept_options(self._run, self._live)
         # Fences of aborted and killed attempts are included.
         own = report.outage.total
         return CutoverOutcome(
@@ -200,7 +200,7 @@ class Attempt:
             self._refused.before + own,
             carried,
             indexes,
-            options,
+            kept_options(self._run, self._live),
             report,
             own_refused_seconds=own,
         )

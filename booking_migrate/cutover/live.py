@@ -76,6 +76,7 @@ class LivePreparation:
         parts: Following,
         *,
         fail: Callable[[str, str], CutoverFailed],
+        mismatched: Callable[[VerificationOutcome], CutoverFailed],
         confirm: Callable[[], None],
         note_fence: Callable[[Timestamp | None], None],
         block: Callable[[], None],
@@ -93,6 +94,7 @@ class LivePreparation:
         Args:
             parts: by which the application is followed.
             fail: makes the error for a problem and its advice.
+            mismatched: makes the error for a verification that found mismatches.
             confirm: checks that the lock is still held.
             note_fence: records that writes may be refused, and from which cluster time on.
             block: refuses every user's writes, if that was asked for.
@@ -107,6 +109,7 @@ class LivePreparation:
         """
         self._parts = parts
         self._fail = fail
+        self._mismatched = mismatched
         self._confirm = confirm
         self._ready = ready
         self._proving = proving
@@ -225,11 +228,3 @@ class LivePreparation:
 
     def _refuse_replaced(self, change: Change) -> None:
         raise self._fail(REPLACED.format(collection=change.collection), self._proving)
-
-    def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
-        failure = self._fail(
-            f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",
-            self._proving,
-        )
-        failure.examples = tuple(each.place for result in outcome.results for each in result.examples)[:5]
-        return failure
