@@ -36,10 +36,7 @@ def verification_of(plan: MigrationPlan) -> VerificationPlan:
     rules = plan.rules
     return VerificationPlan(
         rules=VerificationRules(
-            contract=rules.contract,
-            accepted=rules.accepted,
-            maximum_document_size=rules.maximum_document_size,
-            on_conflict=rules.on_conflict,
+            rules.contract, rules.accepted, rules.maximum_document_size, rules.on_conflict
         ),
         people=plan.people,
     )

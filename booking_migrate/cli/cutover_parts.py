@@ -7,7 +7,7 @@ from dataclasses import replace
 from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
 from booking_migrate.cli.open import OpenPlaces, Places
 from booking_migrate.cli.options import RuleOptions
-from booking_migrate.cli.verify_inputs import VerifyInputs, verification_plan
+from booking_migrate.cli.verify_inputs import open_beside, verification_plan
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.tail import TailParts
 from booking_migrate.domain.contract import Contract
@@ -16,9 +16,8 @@ from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
-from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import CollectionPlace, open_reader, open_rejected_records, parse_place
+from booking_migrate.stores.open import CollectionPlace, open_reader
 from booking_migrate.stores.open_follow import (
     count_bookings,
     open_dirty,
@@ -109,18 +108,12 @@ def verification_against(
 ) -> Callable[[str], VerificationOutcome]:
     """Return the verification of the target against a collection, by the rules of the run."""
     plan = verification_plan(contract, rules, places)
-    target, connection = parse_place(places.target), sides.connection
 
     def check(kept: str) -> VerificationOutcome:
         with (
-            closing(open_reader(CollectionPlace(kept), connection)) as source,
-            closing(open_reader(target, connection)) as result,
-            closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
+            closing(open_reader(CollectionPlace(kept), sides.connection)) as source,
+            open_beside(places, sides, source) as inputs,
         ):
-            index_check = client_index_check(connection, target)
-            inputs = VerifyInputs(
-                connection, source, result, rejected, sides.users, sides.experts, index_check
-            )
             return inputs.verify(plan, places, listener)
 
     return check

@@ -1,7 +1,6 @@
 """Following the source of a run after its last booking: up to now, or with `migrate --follow` until it is stopped."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -41,13 +40,7 @@ from booking_migrate.runs.plan import Limits, MigrationPlan
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
-from booking_migrate.stores.connection import client_index_check
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import (
-    open_reader,
-    open_rejected_records,
-    parse_place,
-)
 from booking_migrate.stores.open_follow import (
     cluster_time_of,
     count_bookings,
@@ -134,30 +127,15 @@ def _verify_live(context: FollowContext) -> "VerificationOutcome":
     """Verify the whole target while the application writes; what it changes meanwhile is behind."""
     # The verifier is imported only if something is verified: most runs of `migrate` do not.
     from booking_migrate.cli.behind import read_in_use  # noqa: PLC0415
-    from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, VerifyInputs  # noqa: PLC0415
+    from booking_migrate.cli.verify_inputs import RECHECK_SECONDS, open_beside  # noqa: PLC0415
 
-    places, connection = context.places, context.sides.connection
-    target = parse_place(places.target)
+    places, sides = context.places, context.sides
+    plan = replace(context.verification(), recheck_seconds=RECHECK_SECONDS, workers=context.plan.workers)
     with (
-        closing(open_reader(target, connection)) as result,
-        closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
-        read_in_use(
-            replace(context.verification(), recheck_seconds=RECHECK_SECONDS, workers=context.plan.workers),
-            places,
-            connection,
-            context.listener,
-        ) as plan,
+        open_beside(places, sides, sides.source) as inputs,
+        read_in_use(plan, places, sides.connection, context.listener) as complete,
     ):
-        inputs = VerifyInputs(
-            connection,
-            context.sides.source,
-            result,
-            rejected,
-            context.sides.users,
-            context.sides.experts,
-            client_index_check(connection, target),
-        )
-        return inputs.verify(plan, places, context.listener)
+        return inputs.verify(complete, places, context.listener)
 
 
 class RunFollowing:

@@ -282,11 +282,10 @@ def _cluster_time(places: Places, connection: Connection) -> datetime | None:
 
 def _is_whole(places: Places, plan: VerificationPlan, *, is_live: bool = False) -> bool:
     """Return whether a verification is whole, between two collections, and strict, which it is not of a live result."""
-    sides = (parse_place(places.source), parse_place(places.target))
     is_partial = plan.sample is not None or (
         plan.rules.allow_later and places.archive is None and not is_live
     )
-    return not is_partial and all(isinstance(side, CollectionPlace) for side in sides)
+    return not is_partial and places.are_collections
 
 
 def _verified_run(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from booking_migrate.cli.open import Places, is_same_place, open_places
+from booking_migrate.cli.open import OpenPlaces, Places, is_same_place, open_places
 from booking_migrate.cli.options import RuleOptions
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import (
@@ -83,10 +83,10 @@ def verification_plan(
     )
     agreed = rules.under(contract)
     checked = VerificationRules(
-        contract=contract,
-        accepted=agreed.accepted,
-        maximum_document_size=agreed.maximum_document_size,
-        on_conflict=agreed.on_conflict,
+        contract,
+        agreed.accepted,
+        agreed.maximum_document_size,
+        agreed.on_conflict,
         can_store=stores_any_bson if holds_all else survives_extended_json,
         allow_later=allow_later,
         allow_changed=allow_changed,
@@ -172,21 +172,20 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
     one, other = parse_place(places.source), parse_place(places.target)
     if places.archive is None and (places.source == places.target or is_same_place(one, other)):
         raise SamePlace(places.target)
+    place = other if places.archive is None else one
     with open_places(places, listener, workers=workers) as sides, ExitStack() as stack:
         connection = sides.connection
-        rejects = places.rejects if places.archive is None else None
-        run = _cut_over_run(places, connection)
-        superseded: frozenset[bytes] = frozenset()
-        has_client_index: Callable[[], bool] | None
+        run, rejects, proof = _cut_over_run(places, connection), places.rejects, None
         if run is not None:
-            place = parse_place(places.target)
-            proof = _open_live(run, connection, listener)
+            proof, rejects = _open_live(run, connection, listener), _rejects_of(run, places)
+        elif places.archive is not None:
+            proof, rejects = open_proof(connection, source=places.source, archive=places.archive), None
+        has_client_index: Callable[[], bool] | None
+        if proof is not None:
             source = stack.enter_context(closing(proof.old))
             target, has_client_index = proof.new, proof.has_client_index
-            rejects, superseded = _rejects_of(run, places), proof.superseded
-        elif places.archive is None:
-            place = parse_place(places.target)
-            source = sides.source
+        else:
+            source, has_client_index = sides.source, client_index_check(connection, place)
             target = open_reader(
                 place,
                 connection,
@@ -194,14 +193,9 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
                 listener=listener,
                 start_pool=sides.start_pool,
             )
-            has_client_index = client_index_check(connection, place)
-        else:
-            proof = open_proof(connection, source=places.source, archive=places.archive)
-            place = parse_place(places.source)
-            source = stack.enter_context(closing(proof.old))
-            target, has_client_index = proof.new, proof.has_client_index
         rejected = open_rejected_records(place, connection, source_name=places.source, rejects=rejects)
-        rejected.superseded = superseded
+        if proof is not None:
+            rejected.superseded = proof.superseded
         inputs = VerifyInputs(
             connection=connection,
             source=source,
@@ -220,6 +214,18 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
                 _name_cut_over(error, places, connection)
                 _name_migrate(error, places, connection)
             raise
+
+
+@contextmanager
+def open_beside(places: Places, sides: OpenPlaces, source: ComparedReader) -> Iterator[VerifyInputs]:
+    """Open the target of a run side by side, to compare it with a collection of old bookings that is open already."""
+    target, connection = parse_place(places.target), sides.connection
+    index_check = client_index_check(connection, target)
+    with (
+        closing(open_reader(target, connection)) as result,
+        closing(open_rejected_records(target, connection, source_name=places.source)) as rejected,
+    ):
+        yield VerifyInputs(connection, source, result, rejected, sides.users, sides.experts, index_check)
 
 
 def unfinished_findings(places: Places, connection: Connection) -> Sequence[Finding]:
@@ -245,8 +251,7 @@ def nothing_migrated(places: Places, inputs: VerifyInputs, migrate: str) -> Sequ
         inputs: the same, open.
         migrate: the command that migrates.
     """
-    sides = (parse_place(places.source), parse_place(places.target))
-    is_beside = places.archive is None and all(isinstance(side, CollectionPlace) for side in sides)
+    is_beside = places.archive is None and places.are_collections
     if not is_beside or inputs.target.estimate_count() or _has_run(places, inputs.connection):
         return ()
     title = f"nothing was migrated yet from {places.source} to {places.target}"
@@ -280,7 +285,7 @@ def regulator_of(
 
 def newest_run(places: Places, connection: Connection) -> RunRecord | None:
     """Return the newest run from the source into the target; None too where the journal cannot be read, or of files."""
-    if not all(isinstance(parse_place(side), CollectionPlace) for side in (places.source, places.target)):
+    if not places.are_collections:
         return None
     try:
         run = newest_result(open_journal(connection).journal, places.target)
