@@ -87,15 +87,9 @@ def parse_outage(text: str) -> float:
     Raises:
         typer.BadParameter: it is not one.
     """
-    seconds = _seconds(_OUTAGE, text)
-    if not seconds:
-        advice = (
-            f"it is a number with ms or s, such as {DEFAULT_OUTAGE}."
-            if seconds is None
-            else f"no cut-over is possible without refusing writes for a moment; {DEFAULT_OUTAGE} is usual."
-        )
-        raise typer.BadParameter(advice, param_hint="--max-outage")
-    return seconds
+    advice = f"it is a number with ms or s, such as {DEFAULT_OUTAGE}."
+    too_short = f"no cut-over is possible without refusing writes for a moment; {DEFAULT_OUTAGE} is usual."
+    return _seconds(_OUTAGE, text, "--max-outage", advice, too_short)
 
 
 def parse_window(text: str) -> float:
@@ -104,20 +98,19 @@ def parse_window(text: str) -> float:
     Raises:
         typer.BadParameter: it is not one.
     """
-    seconds = _seconds(_WINDOW, text)
-    if not seconds:
-        advice = (
-            "it is a number with s, m, h or d, such as 2h."
-            if seconds is None
-            else "it is longer than 0; leave it out for a cut-over without a reverse window."
-        )
-        raise typer.BadParameter(advice, param_hint="--reverse-window")
-    return seconds
+    advice = "it is a number with s, m, h or d, such as 2h."
+    too_short = "it is longer than 0; leave it out for a cut-over without a reverse window."
+    return _seconds(_WINDOW, text, "--reverse-window", advice, too_short)
 
 
-def _seconds(pattern: re.Pattern[str], text: str) -> float | None:
+def _seconds(pattern: re.Pattern[str], text: str, option: str, advice: str, too_short: str) -> float:
     found = pattern.fullmatch(text.strip())
-    return None if found is None else float(found[1]) * _SECONDS[found[2]]
+    if found is None:
+        raise typer.BadParameter(advice, param_hint=option)
+    seconds = float(found[1]) * _SECONDS[found[2]]
+    if not seconds:
+        raise typer.BadParameter(too_short, param_hint=option)
+    return seconds
 
 
 def restoration_places(
