@@ -3,14 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from booking_migrate.audit.findings import AuditOutcome, Confidence
 from booking_migrate.cli import run
 from booking_migrate.cli.annotations import code_annotations
 from booking_migrate.cli.next_steps import same_command
@@ -21,7 +21,6 @@ from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.model import NextStep
 
 if TYPE_CHECKING:
-    from booking_migrate.audit.findings import AuditOutcome
     from booking_migrate.reports.audit import AuditReport
 
 HELP = """
@@ -41,14 +40,6 @@ The exit code is 3 if a place was found that is neither in the baseline nor supp
 """
 
 
-class Least(StrEnum):
-    """The least confidence of what is reported."""
-
-    CERTAIN = "certain"
-    LIKELY = "likely"
-    LOOK = "look"
-
-
 @dataclass(frozen=True, slots=True)
 class AuditOptions(Group, panel=RULES):
     """What is looked for, and what is reported of it."""
@@ -58,7 +49,7 @@ class AuditOptions(Group, panel=RULES):
         "Another name of bookings in this application, such as appointment; repeatable.",
         metavar="NAME",
     )
-    confidence: Least = option(Least.LOOK, "The least confidence of what is reported.")
+    confidence: Confidence = option(Confidence.LOOK, "The least confidence of what is reported.")
     baseline: Path | None = option(
         None, "A file with places that are known; only new ones count.", metavar="FILE"
     )
@@ -78,12 +69,8 @@ def audit_code(
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_audit`."""
-
-    def body(context: run.RunContext) -> "AuditReport":
-        return _audit(paths, given, printed, context)
-
     asked = run.Invocation(ctx, output, None, " ".join(map(str, paths)), places=[given.baseline])
-    run.execute(asked, body)
+    run.execute(asked, lambda context: _audit(paths, given, printed, context))
 
 
 def _audit(
@@ -93,7 +80,6 @@ def _audit(
         raise MissingExtra("audit-code", "audit")
     # Here and not above: the packages of the extra may not be installed, and the help is there without them.
     from booking_migrate.audit.baseline import read_baseline  # noqa: PLC0415
-    from booking_migrate.audit.findings import Confidence  # noqa: PLC0415
     from booking_migrate.audit.run import AuditPlan, audit  # noqa: PLC0415
     from booking_migrate.reports.audit import report_of_audit  # noqa: PLC0415
 
@@ -103,7 +89,7 @@ def _audit(
     if given.update_baseline and given.baseline is None:
         raise BadConfiguration("--update-baseline", "it needs --baseline FILE")
     known = read_baseline(given.baseline) if given.baseline and not given.update_baseline else frozenset()
-    plan = AuditPlan(paths, given.root or (), Confidence(given.confidence.value), known)
+    plan = AuditPlan(paths, given.root or (), given.confidence, known)
     outcome = audit(plan, context.listener)
     if given.update_baseline and given.baseline is not None:
         outcome = _update(given.baseline, outcome)
@@ -124,10 +110,8 @@ def _audit(
     return report
 
 
-def _update(path: Path, outcome: "AuditOutcome") -> "AuditOutcome":
+def _update(path: Path, outcome: AuditOutcome) -> AuditOutcome:
     """Write the baseline; what is in it is known from then on."""
-    from dataclasses import replace  # noqa: PLC0415
-
     from booking_migrate.audit.baseline import baseline_text  # noqa: PLC0415
 
     check_output_path("--baseline", path)
@@ -135,7 +119,7 @@ def _update(path: Path, outcome: "AuditOutcome") -> "AuditOutcome":
     return replace(outcome, findings=(), known_count=len(outcome.findings))
 
 
-def _next_steps(ctx: typer.Context, outcome: "AuditOutcome", given: AuditOptions) -> list[NextStep]:
+def _next_steps(ctx: typer.Context, outcome: AuditOutcome, given: AuditOptions) -> list[NextStep]:
     if not outcome.findings:
         return []
     steps = [

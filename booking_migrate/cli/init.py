@@ -75,12 +75,9 @@ def init(
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_init`."""
-
-    def body(context: run.RunContext) -> InitReport:
-        return _init(decided.named, connection, config, context)
-
     path = None if str(config.output) == run.STANDARD_STREAM else config.output
-    run.execute(run.Invocation(ctx, output, connection.uri, places=[path]), body)
+    asked = run.Invocation(ctx, output, connection.uri, places=[path])
+    run.execute(asked, lambda context: _init(decided.named, connection, config, context))
 
 
 def _init(

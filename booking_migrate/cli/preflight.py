@@ -110,11 +110,10 @@ def preflight(
 ) -> None:
     """Parse, and hand over to `_preflight`."""
     places = Places.of(ctx, PlaceOptions(given.source, given.target), people, connection)
-
-    def body(context: run.RunContext) -> Report:
-        return _preflight(places, rules, command, intention, context)
-
-    run.execute(run.Invocation.about(ctx, output, places), body)
+    run.execute(
+        run.Invocation.about(ctx, output, places),
+        lambda context: _preflight(places, rules, command, intention, context),
+    )
 
 
 def _preflight(

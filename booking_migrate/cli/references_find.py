@@ -87,12 +87,9 @@ def find(
     output: OutputOptions,
 ) -> None:
     """Parse, and hand over to `_find`."""
-
-    def body(context: run.RunContext) -> FindReport:
-        return _find(given, connection, section, context)
-
     path = None if _is_stream(section) else section.output
-    run.execute(run.Invocation(ctx, output, connection.uri, given.source, places=[path]), body)
+    asked = run.Invocation(ctx, output, connection.uri, given.source, places=[path])
+    run.execute(asked, lambda context: _find(given, connection, section, context))
 
 
 def _is_stream(section: SectionOptions) -> bool:
