@@ -6,16 +6,6 @@ from shlex import quote
 
 from booking_migrate.quantities import grouped
 
-__all__ = [
-    "continued",
-    "duration",
-    "explaining",
-    "money",
-    "options_line",
-    "outage",
-    "samples",
-]
-
 _COMMAND_AT_END = re.compile(r"^(.*:) ((?:booking-migrate |db\.|rs\.|export |kill |mongorestore ).*)$")
 """A line that ends with a command for a shell: this program's, the server's, or the system's."""
 
