@@ -32,6 +32,7 @@ from booking_migrate.cli.config_values import (
     syntax_problem,
 )
 from booking_migrate.cli.signals import signals_deferred
+from booking_migrate.cli.usage import commands_of
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, HookFailed, StoppedByHook
 from booking_migrate.reports.model import Report, render_json
@@ -272,7 +273,7 @@ def _load(path: Path, ctx: typer.Context) -> tuple[dict[str, Any], ConfigFile]:
     file = ConfigFile(path, text, tables, Hooks())
     for name, table in tables.items():
         _check_table(file, name, table)
-    commands = _commands(ctx)
+    commands = commands_of(ctx)
     own = content.pop(ctx.command.name or "", {})
     others = {name: content.pop(name) for name in commands if name in content}
     for command, table in {**others, ctx.command.name or "": own}.items():
@@ -317,13 +318,6 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         return text, tomllib.loads(text)
     except ValueError as error:
         raise syntax_problem(str(path), text, str(error)) from error
-
-
-def _commands(ctx: typer.Context) -> Mapping[str, Any]:
-    """Return the commands by name; asking for one imports it."""
-    root = ctx.find_root().command
-    commands: Mapping[str, Any] = getattr(root, "all_commands", None) or getattr(root, "commands", {})
-    return commands
 
 
 def _parameters(command: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -98,18 +98,23 @@ def print_variable_error(error: typer.TyperException, ctx: typer.Context) -> boo
 
 def misspelt_variables(ctx: typer.Context) -> Iterator[tuple[str, str]]:
     """Yield each variable that no command reads, and whose name is near that of one that is read, with that one."""
-    root = ctx.find_root().command
-    commands = getattr(root, "all_commands", None) or getattr(root, "commands", {})
     own = _variables(ctx.command)
     unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in own]
     if not unknown:
         return
     # Only now, because it imports every command.
-    known = {*own, *_OTHERS, *(name for command in commands.values() for name in _variables(command))}
+    known = {*own, *_OTHERS, *(name for command in commands_of(ctx).values() for name in _variables(command))}
     for name in sorted(unknown):
         meant = None if name in known else next(iter(get_close_matches(name, known, n=1, cutoff=0.9)), None)
         if meant is not None:
             yield name, meant
+
+
+def commands_of(ctx: typer.Context) -> Mapping[str, Any]:
+    """Return the commands by their whole names; asking for one imports it."""
+    root = ctx.find_root().command
+    commands: Mapping[str, Any] = getattr(root, "all_commands", None) or getattr(root, "commands", {})
+    return commands
 
 
 def _variables(command: Any) -> set[str]:
