@@ -201,18 +201,15 @@ class ClusterResult(Generic[Result]):
             ClusterLost: the scheduler does not answer any more.
         """
         try:
-            result, events = self._outcome()
+            outcome: tuple[Result, tuple[Event, ...]] = self._future.result()
         except KilledWorker:
             raise WorkerLost from None
         except (CommClosedError, CancelledError, OSError, TimeoutError) as error:
             raise ClusterLost(self._address, type(error).__name__) from None
+        result, events = outcome
         for event in events:
             WAITS.note(event)
         return result
-
-    def _outcome(self) -> tuple[Result, tuple[Event, ...]]:
-        outcome: tuple[Result, tuple[Event, ...]] = self._future.result()
-        return outcome
 
     def exception(self) -> BaseException | None:
         """Wait until the task has ended; return its error, if any."""
