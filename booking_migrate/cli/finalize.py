@@ -36,7 +36,6 @@ from booking_migrate.cutover.recovery import carried_bookings
 from booking_migrate.errors import NotConfirmed, PartOfCutover
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place import finalize as engine
-from booking_migrate.in_place.finalize import FinalizeOutcome
 from booking_migrate.references.keep import keep_index
 from booking_migrate.references.remaining import Unseen, Why
 from booking_migrate.reports.lifecycle_outcomes import report_of_finalize
@@ -224,7 +223,6 @@ def _finalize_in_place(
                 listener=context.listener,
             )
         )
-        outcome = _with_index(outcome, opened, given)
         return _report(outcome, opened, context, unseen, given)
 
 
@@ -235,7 +233,10 @@ def _report(
     unseen: Sequence[Unseen],
     given: FinalizeOptions,
 ) -> Report:
-    """Make the report, with what stays of the program's own in the database."""
+    """Keep the index by which old ids are found, if that was asked for, and make the report with what stays in the database."""
+    if given.keep_index and outcome.is_done:
+        # Without a proven result nothing is made.
+        outcome = replace(outcome, kept_index=keep_index(open_legacy_index(connection, given.source)).name)
     if (
         given.drop_legacy_ids
         and outcome.was_finalized
@@ -279,13 +280,6 @@ def _refuse_unready(
     refuse_unready(row, places, connection, certain, option="--keep-index" if keeps_index else "")
 
 
-def _with_index(outcome: FinalizeOutcome, connection: Connection, given: FinalizeOptions) -> FinalizeOutcome:
-    """Keep the index by which old ids are found, if that was asked for; without a proven result nothing is made."""
-    if not given.keep_index or not outcome.is_done:
-        return outcome
-    return replace(outcome, kept_index=keep_index(open_legacy_index(connection, given.source)).name)
-
-
 def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | None:
     """Return the run whose cut-over made a collection live; None without one.
 
@@ -302,11 +296,6 @@ def _run_to_finalize(source: str, connection: ConnectionOptions) -> RunRecord | 
         return found
 
 
-def _is_kept(swapped: RunRecord, places: Places) -> bool:
-    with places.connection.open() as opened:
-        return collection_exists(opened, swapped.legacy or "")
-
-
 def _finalize_cut_over(
     swapped: RunRecord,
     places: Places,
@@ -318,10 +307,10 @@ def _finalize_cut_over(
     yes: bool,
 ) -> Report:
     """End a cut-over, and make the report."""
-    # What was killed behind the drop is continued without another confirmation; before it, all begins again.
-    is_confirmed = yes or (swapped.state is RunState.FINALIZING and not _is_kept(swapped, places))
-
     with places.connection.open() as opened, ExitStack() as stack:
+        # What was killed behind the drop is continued without another confirmation; before it, all begins again.
+        is_begun = swapped.state is RunState.FINALIZING
+        is_confirmed = yes or (is_begun and not collection_exists(opened, swapped.legacy or ""))
         stores = open_run_stores(opened, target=swapped.target, source=swapped.source)
 
         def old_bookings(seconds: float | None = None) -> OldBookings | None:
@@ -371,5 +360,4 @@ def _finalize_cut_over(
                 listener=context.listener,
             )
         )
-        outcome = _with_index(outcome, opened, given)
         return _report(outcome, opened, context, unseen, given)
