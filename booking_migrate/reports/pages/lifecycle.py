@@ -26,8 +26,10 @@ from booking_migrate.stores.connection import Shape
 
 def lifecycle_page(report: LifeReport) -> Page:
     """Return the page of status, rollback, cutover, finalize or view."""
-    if report.references is not None or report.undone is not None:
-        return _undo_page(report)
+    if report.references is not None:
+        return undo_page(report, report.references)
+    if report.undone is not None:
+        return _rollback_page(report, report.undone)
     if report.cutover is not None:
         explanation = _what_is_live(report.cutover)
         route = f"run {report.run_id}: {report.target} -> {report.source}, {duration(report.seconds)}"
@@ -39,9 +41,7 @@ def lifecycle_page(report: LifeReport) -> Page:
         return _page(report, Verdict(Mood.GOOD, "Cut-over aborted", explanation), *refused)
     if report.finalized is not None:
         return _finalize_page(report, report.finalized)
-    if report.view is not None:
-        return _view_page(report, report.view)
-    return status_page(report)
+    return status_page(report) if report.view is None else _view_page(report, report.view)
 
 
 def _what_is_live(cutover: CutoverReport) -> str:
@@ -49,13 +49,6 @@ def _what_is_live(cutover: CutoverReport) -> str:
         # What that command has done since is in its own report.
         return f"{cutover.live} held the client documents when the reverse window was handed over."
     return f"{cutover.live} holds the client documents; {cutover.legacy} keeps the old bookings."
-
-
-def _undo_page(report: LifeReport) -> Page:
-    """Return the page of a rollback, of a run or of references."""
-    if report.references is not None:
-        return undo_page(report, report.references)
-    return status_page(report) if report.undone is None else _rollback_page(report, report.undone)
 
 
 def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:

@@ -134,14 +134,22 @@ def _runs(runs: Sequence[RunReport]) -> Iterator[Section]:
 
 
 def _brief(run: RunReport) -> Section:
-    facts = [_state(run), f"{run.source} -> {run.target}", *_facts_of(run)]
-    items = [run.problem or "", *_attention(run)]
+    return _section(run, ", ".join([_state(run), f"{run.source} -> {run.target}", *_facts_of(run)]))
+
+
+def _run(run: RunReport) -> Section:
+    begun = f"by {run.user} on {run.host}, process {run.pid}, started {moment(run.started_at)}"
+    return _section(run, _state(run), f"{run.source} -> {run.target}", begun, ", ".join(_facts_of(run)))
+
+
+def _section(run: RunReport, remark: str, *first: str) -> Section:
+    lines = (*first, run.problem or "", *_attention(run))
     return Section(
         title=run.run_id,
-        remark=", ".join(facts),
+        remark=remark,
         is_flagged=run.stale or run.problem is not None,
         is_line=True,
-        items=tuple(Item(line) for line in items if line),
+        items=tuple(Item(line) for line in lines if line),
         steps=_steps(run),
     )
 
@@ -181,24 +189,6 @@ def _attention(run: RunReport) -> Iterator[str]:
     if run.window is not None:
         yield _window(run.window)
     yield from old_booking_lines(run.source, run.old_bookings)
-
-
-def _run(run: RunReport) -> Section:
-    lines = [
-        f"{run.source} -> {run.target}",
-        f"by {run.user} on {run.host}, process {run.pid}, started {moment(run.started_at)}",
-        ", ".join(_facts_of(run)),
-        run.problem or "",
-        *_attention(run),
-    ]
-    return Section(
-        title=run.run_id,
-        remark=_state(run),
-        is_flagged=run.stale or run.problem is not None,
-        is_line=True,
-        items=tuple(Item(line) for line in lines if line),
-        steps=_steps(run),
-    )
 
 
 def _rewrite(rewrite: RewriteStatusReport) -> Section:
