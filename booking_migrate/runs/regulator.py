@@ -66,7 +66,7 @@ class Regulator:
         given = {Setting.MAX_RATE.value: maximum_rate, Setting.MAX_LAG.value: maximum_lag}
         self._limits = {name: limit for name, limit in given.items() if limit is not None}
         self._throttle = None if maximum_lag is None else self._limited(maximum_lag)
-        self._pace = None if maximum_rate is None else Pace(maximum_rate, pause=pause, clock=clock)
+        self._pace = None if maximum_rate is None else Pace(maximum_rate, clock=clock)
         self._known: dict[Setting, Request] = {}
         self._ignored: dict[str, str] = {}
         self._paused: Request | None = None
@@ -209,7 +209,7 @@ class Regulator:
         if rate is None:
             self._pace = None
         elif self._pace is None:
-            self._pace = Pace(rate, pause=self._sleep, clock=self._clock)
+            self._pace = Pace(rate, clock=self._clock)
         else:
             self._pace.change(rate)
 
@@ -234,7 +234,7 @@ class Regulator:
     def _limited(self, limit: float) -> Throttle:
         if self._gauge is None:
             raise RuntimeError("nothing measures the lag")
-        return Throttle(self._gauge, limit, self._listener, pause=self._sleep, clock=self._clock)
+        return Throttle(self._gauge, limit, self._listener, clock=self._clock)
 
 
 class Unregulated:

@@ -1,7 +1,7 @@
 """Pausing while a secondary is behind, so that a migration does not cause stale reads or writes lost in an election."""
 
 from collections.abc import Callable
-from time import monotonic, sleep
+from time import monotonic
 
 from booking_migrate.errors import LagNotMeasurable, LagUnknown
 from booking_migrate.events import Listener, WaitEnded, Waiting, Warned
@@ -26,7 +26,6 @@ class Throttle:
         limit: float,
         listener: Listener,
         *,
-        pause: Callable[[float], None] = sleep,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Take the parts.
@@ -35,13 +34,11 @@ class Throttle:
             gauge: measures how far the slowest secondary is behind.
             limit: how far it may be behind, in seconds.
             listener: notified when a pause begins, while it lasts, and when it has ended.
-            pause: waits for a number of seconds.
             clock: returns the time in seconds.
         """
         self._gauge = gauge
         self.limit = limit
         self._listener = listener
-        self._pause = pause
         self._clock = clock
         self._looked_at: float | None = None
         self._measured_at = clock()
@@ -61,21 +58,12 @@ class Throttle:
         if isinstance(lag, str):
             raise LagNotMeasurable(lag)
 
-    def wait(self) -> None:
-        """Return when the next batch may be written.
-
-        Raises:
-            LagUnknown: the lag could not be measured for too long.
-            ConnectionProblem: the server does not answer.
-        """
-        while self.is_held():
-            self._pause(_LOOK_SECONDS)
-
     def is_held(self) -> bool:
         """Return whether the next batch has to wait, by a measurement that is at most a second old.
 
         Raises:
-            LagUnknown, ConnectionProblem: as `wait`.
+            LagUnknown: the lag could not be measured for too long.
+            ConnectionProblem: the server does not answer.
         """
         now = self._clock()
         if self._looked_at is not None and now - self._looked_at < _LOOK_SECONDS:
@@ -124,18 +112,15 @@ class Pace:
         self,
         rate: float,
         *,
-        pause: Callable[[float], None] = sleep,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         """Take the rate.
 
         Args:
             rate: bookings per second.
-            pause: waits for a number of seconds.
             clock: returns the time in seconds.
         """
         self.rate = rate
-        self._pause = pause
         self._clock = clock
         self._free_at = clock()
 
@@ -158,9 +143,3 @@ class Pace:
         """Continue at another rate; what was moved too early by the old one is still waited for, at the new one."""
         self._free_at = self._clock() + self.delay * self.rate / rate
         self.rate = rate
-
-    def wait(self, bookings: int) -> None:
-        """Return when this number of further bookings may be moved."""
-        if self.delay:
-            self._pause(self.delay)
-        self.take(bookings)

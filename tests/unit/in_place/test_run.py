@@ -80,16 +80,18 @@ def test_the_pace_is_kept() -> None:
     """So many bookings a second on average, and no burst after a pause."""
     time = [0.0]
 
-    def pause(seconds: float) -> None:
-        time[0] += seconds
+    pace = Pace(100, clock=lambda: time[0])
 
-    pace = Pace(100, pause=pause, clock=lambda: time[0])
+    def move(bookings: int) -> None:
+        time[0] += pace.delay
+        pace.take(bookings)
+
     for _ in range(5):
-        pace.wait(50)
+        move(50)
     steady = time[0]
     time[0] += 60
-    pace.wait(50)
-    pace.wait(50)
+    move(50)
+    move(50)
 
     assert pytest.approx(2.0) == steady
     assert pytest.approx(62.5) == time[0]

@@ -36,19 +36,21 @@ class Scene:
         elif isinstance(event, Waiting | WaitEnded):
             self.waits.append(event)
 
-    def pause(self, seconds: float) -> None:
-        """Let the time pass."""
-        self.time += seconds
-
     def throttle(self) -> Throttle:
         """A throttle of ten seconds in this scene."""
-        return Throttle(self, 10, self, pause=self.pause, clock=lambda: self.time)
+        return Throttle(self, 10, self, clock=lambda: self.time)
+
+    def wait(self, throttle: Throttle | None = None) -> None:
+        """Let time pass, a second at a time, until the next batch may be written."""
+        throttle = throttle or self.throttle()
+        while throttle.is_held():
+            self.time += 1
 
 
 def test_it_waits_until_the_secondary_is_near() -> None:
     """While the lag is above the limit it pauses, and it says why once."""
     scene = Scene(30, 20, 11, 10)
-    scene.throttle().wait()
+    scene.wait()
 
     assert (3.0, []) == (scene.time, scene.lags)
     assert ["pausing, a secondary is behind: 30 s, more than 10 s"] == scene.said
@@ -57,7 +59,7 @@ def test_it_waits_until_the_secondary_is_near() -> None:
 def test_a_pause_is_said_again_and_its_end() -> None:
     """What is waited for, since when and for how long at most is sent again and again from two seconds on, and that it is over."""
     scene = Scene(30, 30, 30, 30, 0)
-    scene.throttle().wait()
+    scene.wait()
     what = "secondaries to be at most 10 s behind"
 
     assert [Waiting(what, 2, None), Waiting(what, 3, None), WaitEnded(what, 4)] == scene.waits
@@ -66,7 +68,7 @@ def test_a_pause_is_said_again_and_its_end() -> None:
 def test_an_unknown_lag_has_a_limit() -> None:
     """That it cannot be measured is waited out for a minute, and said with this limit."""
     scene = Scene(*["db2 is down"] * 4, 0)
-    scene.throttle().wait()
+    scene.wait()
 
     assert (60, 4) == (scene.waits[0].limit, scene.waits[-1].seconds)
 
@@ -74,7 +76,7 @@ def test_an_unknown_lag_has_a_limit() -> None:
 def test_not_measurable_means_pause() -> None:
     """While the lag is not known it pauses, and it says why once."""
     scene = Scene("db2 is down", "db2 is down", 0)
-    scene.throttle().wait()
+    scene.wait()
 
     assert 2.0 == scene.time
     assert ["pausing, the lag of the secondaries cannot be measured: db2 is down"] == scene.said
@@ -84,7 +86,7 @@ def test_a_lag_that_stays_unknown_ends_the_run() -> None:
     """A lag that is not known for a minute, whatever it was before, ends the run with the reason."""
     scene = Scene(30, *["db2 is down"] * 100)
     with pytest.raises(LagUnknown, match="60 s: db2 is down"):
-        scene.throttle().wait()
+        scene.wait()
 
     assert 60.0 == scene.time
 
@@ -103,8 +105,8 @@ def test_it_looks_once_a_second() -> None:
     """Batches within a second of a good measurement are not held up by another one."""
     scene = Scene(0)
     throttle = scene.throttle()
-    throttle.wait()
-    throttle.wait()
+    scene.wait(throttle)
+    scene.wait(throttle)
 
     assert [] == scene.lags
 
