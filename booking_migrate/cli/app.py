@@ -110,7 +110,6 @@ class _Command(TyperCommand):
     """A command whose help shows both names of a flag in one column where the screen is narrow: four columns cut names off."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help as typer does."""
         flags = [each for each in self.params if each.secondary_opts] if _is_narrow() else []
         before = [(each, each.opts, each.secondary_opts) for each in flags]
         for each in flags:
@@ -272,7 +271,6 @@ class LazyGroup(TyperGroup):
         """Of the program: the commands by their whole names, those of groups included."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
-        """Return the names, in the order of the table."""
         return list(self._entries)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's signature

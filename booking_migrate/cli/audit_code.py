@@ -68,7 +68,6 @@ def audit_code(
     printed: FormatOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_audit`."""
     asked = run.Invocation(ctx, output, None, " ".join(map(str, paths)), places=[given.baseline])
     run.execute(asked, lambda context: _audit(paths, given, printed, context))
 

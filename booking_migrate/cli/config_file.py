@@ -92,10 +92,6 @@ class Hooks:
     def run_before(self, report: Report, redact: Redact) -> None:
         """Run the hook before a step, if there is one.
 
-        Args:
-            report: what is about to be done, with the name of the command.
-            redact: takes secrets out of a text.
-
         Raises:
             StoppedByHook: it failed, so the step must not be taken.
         """
@@ -108,10 +104,6 @@ class Hooks:
     def run_after(self, report: Report, redact: Redact) -> None:
         """Run the hook after a step, if there is one.
 
-        Args:
-            report: the result of the step.
-            redact: takes secrets out of a text.
-
         Raises:
             HookFailed: it failed; the step is done all the same.
         """
@@ -123,12 +115,7 @@ class Hooks:
             raise HookFailed(report.command, name, problem)
 
     def run_on_failure(self, report: Report, redact: Redact) -> str | None:
-        """Run the hook for a command that was refused, failed or found mismatches; return what went wrong with the hook.
-
-        Args:
-            report: the result of the command.
-            redact: takes secrets out of a text.
-        """
+        """Run the hook for a command that was refused, failed or found mismatches; return what went wrong with the hook."""
         return self._run(HookName.ON_FAILURE, report, redact, {"EXIT_CODE": str(int(report.exit_code))})
 
     def _run(self, name: HookName, report: Report, redact: Redact, more: Mapping[str, str]) -> str | None:

@@ -164,13 +164,7 @@ def _parts(dotted: str) -> tuple[str, ...]:
 
 
 def syntax_problem(path: str, text: str, problem: str) -> BadConfiguration:
-    """Return the error of a file that is not TOML.
-
-    Args:
-        path: the file.
-        text: its text.
-        problem: what the parser says.
-    """
+    """Return the error of a file that is not TOML; ``problem`` is what the parser says."""
     found = _POSITION.fullmatch(problem)
     if found is None:
         return BadConfiguration(path, f"is not valid TOML: {problem}")

@@ -73,8 +73,6 @@ def control(
     connection: ConnectionOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, ask, and make the report."""
-
     def body(context: run.RunContext) -> Report:
         values = _values(action, settings or ())
         if chosen.target is not None and not isinstance(parse_place(chosen.target), CollectionPlace):

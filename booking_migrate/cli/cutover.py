@@ -193,7 +193,6 @@ def cutover(
     asking: YesOption,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_cutover`."""
     # A wrong policy is a usage error, which is raised before anything else.
     _ = options.policy, options.limits, options.window
     places = Places.of(ctx, given, people, connection)

@@ -33,13 +33,7 @@ def open_following(
     limits: Limits,
     verify: Callable[[str], VerificationOutcome],
 ) -> Callable[[RunRecord, HeldLock], Following]:
-    """Return a function that opens the parts for a live cut-over of a run.
-
-    Args:
-        context: what following takes.
-        limits: for how long writes may be refused.
-        verify: verifies the whole target against the collection of a name.
-    """
+    """Return a function that opens the parts for a live cut-over of a run; ``verify`` gets the name of the kept copy."""
 
     def opened(run: RunRecord, lock: HeldLock) -> Following:
         connection, names = context.sides.connection, context.names
@@ -79,7 +73,7 @@ def open_following(
 
 
 def open_tail(context: FollowContext) -> Callable[[RunRecord, HeldLock], TailParts]:
-    """Return a function that opens the parts for what passed the fence of a run's cut-over; arguments as `open_following`."""
+    """Return a function that opens the parts for what passed the fence of a run's cut-over."""
 
     def opened(run: RunRecord, lock: HeldLock) -> TailParts:
         connection, names = context.sides.connection, context.names

@@ -132,7 +132,6 @@ def dry_run(
     files: DryRunFiles,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_dry_run`."""
     options = PlaceOptions(given.source, given.target or DEFAULT_TARGET, json_format=given.json_format)
     places = Places.of(ctx, options, people, connection, overwrite=writing.overwrite)
 
@@ -291,15 +290,7 @@ def _next_steps(
     plan: Path | None,
     rejects: Path | None,
 ) -> Iterator[NextStep]:
-    """Yield the steps after a dry-run: remove blockers first, then causes of rejections, then migrate.
-
-    Args:
-        outcome: the dry-run's result.
-        ctx: has the options that it was given.
-        absences: see `steps_about_people`.
-        plan: the file that its plan was written to, if any.
-        rejects: the file that the rejected bookings were written to, if any.
-    """
+    """Yield the steps after a dry-run: remove blockers first, then causes of rejections, then migrate."""
     yield from steps_about_people(absences)
     yield from _steps_about_blockers(outcome, ctx)
     counts = outcome.migration.counts

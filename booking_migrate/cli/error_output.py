@@ -79,13 +79,7 @@ def translated(error: BaseException) -> BaseException:
 def print_error(
     asked: Invocation, raised: BaseException, stopped: RewriteStatusReport | None = None
 ) -> ErrorReport:
-    """Print an error on standard error, and return the same for the report.
-
-    Args:
-        asked: what was asked for.
-        raised: the error.
-        stopped: the rewrite of references that it has ended, or whose undo.
-    """
+    """Print an error on standard error, and return the same for the report, with the rewrite of references, or its undo, that it has ended."""
     error = _located(asked, translated(raised))
     inline: Sequence[str] = ()
     if isinstance(error, BookingMigrateError):

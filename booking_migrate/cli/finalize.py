@@ -190,7 +190,6 @@ def _finalize_in_place(
     unseen: Sequence[Unseen],
     yes: bool,
 ) -> Report:
-    """End a migration in place, and make the report."""
     source, is_named = given.source, given.archive is not None
     with places.connection.open() as opened, ExitStack() as stack:
         if not yes:
@@ -262,12 +261,6 @@ def _refuse_unready(
 ) -> None:
     """Refuse a finalize that the server would not permit its user to complete.
 
-    Args:
-        places: its places.
-        connection: the server and the database.
-        dropped: the collections that it drops.
-        keeps_index: whether the index by which old ids are found is made, if it is lacking.
-
     Raises:
         NotReady: the user lacks a privilege; nothing was changed.
         ConnectionProblem: the server cannot be asked.
@@ -306,7 +299,6 @@ def _finalize_cut_over(
     unseen: Sequence[Unseen],
     yes: bool,
 ) -> Report:
-    """End a cut-over, and make the report."""
     with places.connection.open() as opened, ExitStack() as stack:
         # What was killed behind the drop is continued without another confirmation; before it, all begins again.
         is_begun = swapped.state is RunState.FINALIZING

@@ -150,15 +150,6 @@ class RunFollowing:
         *,
         is_forever: bool,
     ) -> None:
-        """Take the parts.
-
-        Args:
-            places: the places.
-            plan: what to do.
-            context: what commands run with.
-            sides: the places that are read, open.
-            is_forever: whether following continues when the changes are brought in.
-        """
         self._places = places
         self._plan = plan
         self._context = context
@@ -178,10 +169,6 @@ class RunFollowing:
 
     def follow(self, request: RunRequest, *, changed: bool) -> FollowOutcome | None:
         """Bring in what changed while the source was read; continue with that if the user asked for it.
-
-        Args:
-            request: the request to run.
-            changed: whether the run has changed anything.
 
         Returns:
             What was followed; None if changes cannot be followed, or need not be.

@@ -74,7 +74,6 @@ def init(
     config: ConfigOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_init`."""
     path = None if str(config.output) == run.STANDARD_STREAM else config.output
     asked = run.Invocation(ctx, output, connection.uri, places=[path])
     run.execute(asked, lambda context: _init(decided.named, connection, config, context))

@@ -47,15 +47,6 @@ class Log(Listener):
         redact: Callable[[str], str],
         common: Mapping[str, str],
     ) -> None:
-        """Take the parts.
-
-        Args:
-            stream: where to write.
-            form: what a line is.
-            level: what is less important is left out.
-            redact: takes secrets out of a text.
-            common: the fields that every line of JSON has.
-        """
         self._stream = stream
         self._form = form
         self._rank = _RANKS[level]
@@ -69,7 +60,6 @@ class Log(Listener):
         """Why lines are lost; None: none are."""
 
     def write(self, level: LogLevel, event: str, message: str, /, **fields: Any) -> None:
-        """Write one line."""
         if _RANKS[level] < self._rank:
             return
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -149,7 +149,6 @@ def migrate(
     planned: PlanOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_migrate` or to `migrate_in_place`."""
     places = Places.of(ctx, given, people, connection, overwrite=writing.overwrite)
     is_in_place = in_place.in_place
     asked = run.Invocation.about(ctx, output, places, planned.plan, *_files_beside(given.target))
@@ -222,16 +221,7 @@ def _migrate(
     *,
     is_followed: bool,
 ) -> Report:
-    """Open the places, migrate side by side, and make the report.
-
-    Args:
-        places: the places.
-        plan: what to do.
-        request: the request to run.
-        planned: the plan that has to be kept to, if any.
-        context: what commands run with.
-        is_followed: whether to follow what the application writes.
-    """
+    """Open the places, migrate side by side, and make the report."""
     places.check_distinct({"--rejects": places.rejects})
     target = parse_place(places.target)
     with before_start():

@@ -39,14 +39,7 @@ def steps_about_source(
     name: str,
     absences: Sequence[Absence] = (),
 ) -> Iterator[NextStep]:
-    """Yield the steps after every document of a source was rejected: most likely it is another collection.
-
-    Args:
-        outcome: of what read the source.
-        ctx: has the source.
-        name: the command that is right with another source.
-        absences: see `steps_about_people`; if they explain all rejections, nothing is said about the source.
-    """
+    """Yield the steps after every document of a source was rejected, unless absences explain it: most likely it is another collection."""
     if not (outcome.counts.are_all_rejected and is_for_source(outcome.rejections, absences)):
         return
     source = ctx.params["source"]
@@ -65,14 +58,7 @@ def steps_about_source(
 def steps_after_migrate(
     outcome: MigrationOutcome, ctx: typer.Context, *, into_file: bool, absences: Sequence[Absence] = ()
 ) -> Iterator[NextStep]:
-    """Yield the steps after a migration; commands name no server, so that no report holds a connection string.
-
-    Args:
-        outcome: the migration's result.
-        ctx: has the options for the commands to name.
-        into_file: whether the target is a file, which is replaced whole and only with ``--overwrite``.
-        absences: see `steps_about_people`.
-    """
+    """Yield the steps after a migration; commands name no server, so that no report holds a connection string."""
     again = ["--overwrite"] if into_file else []
     verify = similar_command(ctx, "verify")
 
@@ -138,14 +124,6 @@ def _look_at_rejected(outcome: MigrationOutcome, ctx: typer.Context) -> NextStep
 def steps_after_in_place(
     outcome: MigrationOutcome, ctx: typer.Context, verify: str, absences: Sequence[Absence] = ()
 ) -> Iterator[NextStep]:
-    """Yield the steps after a migration in place.
-
-    Args:
-        outcome: the migration's result.
-        ctx: has the source.
-        verify: the command that proves the run.
-        absences: see `steps_about_people`.
-    """
     yield from steps_about_people(absences)
     if outcome.counts.rejected:
         yield from steps_about_source(outcome, ctx, "migrate", absences)

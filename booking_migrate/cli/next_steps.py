@@ -152,14 +152,9 @@ class GivenOptions:
 
 
 def same_command(ctx: typer.Context, more: str, without: str = "") -> str | None:
-    """Return the command line that runs, as typed, with some options added or replaced; None if it is not known.
+    """Return the command line that runs, as typed, with some options added or replaced, and without others; None if it is not known.
 
     The connection string is left out: it belongs into the environment, and may hold a password.
-
-    Args:
-        ctx: the context of the command that runs.
-        more: the options to add, as typed.
-        without: the names of options to leave out.
     """
     if not ctx.meta.get(WORDS):
         return None

@@ -26,7 +26,6 @@ class Observers(Listener):
     """The screen, the log and the metrics of one command, as far as they were asked for; how collections are read is noted, too."""
 
     def __init__(self, command: str, run_id: str) -> None:
-        """Begin with nothing."""
         self._command = command
         self._run_id = run_id
         self._stack = ExitStack()

@@ -231,11 +231,6 @@ class OpenPlaces:
 def open_places(places: Places, listener: Listener, *, workers: int = 1) -> Iterator[OpenPlaces]:
     """Open the source, users and experts for reading, and close them at the end.
 
-    Args:
-        places: the places.
-        listener: notified about the reading of files.
-        workers: how many processes parse and write large JSON files.
-
     Raises:
         MissingUri, BadConfiguration, BadPlace: a place cannot be one.
     """
@@ -318,15 +313,7 @@ def open_run_stores(connection: Connection, *, target: str, source: str) -> RunS
 def run_request(
     command: str, run_id: str, places: Places, plan: MigrationPlan, rejects: Path | None = None
 ) -> RunRequest:
-    """Return the request to run.
-
-    Args:
-        command: the command that runs.
-        run_id: the id of the run, if it is a new one.
-        places: the places.
-        plan: what to do.
-        rejects: the file that rejected bookings go to, if that is part of what decides the run's result.
-    """
+    """Return the request to run; with ``rejects`` only if that file is part of what decides the result."""
     named = {
         "source": places.source,
         "target": places.target,

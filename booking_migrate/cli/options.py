@@ -104,11 +104,6 @@ def check_mode(ctx: typer.Context, unfit: Sequence[str], *, in_place: bool) -> N
 def refuse_options(ctx: typer.Context, unfit: Sequence[str], reason: str) -> None:
     """Refuse options that mean nothing for what is asked for; the config file may have them for other commands.
 
-    Args:
-        ctx: the source of each parameter's value.
-        unfit: the parameters that mean nothing.
-        reason: why they do not.
-
     Raises:
         BadConfiguration: one of them is given.
     """

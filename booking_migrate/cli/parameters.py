@@ -128,7 +128,7 @@ def flatten_groups(command: Callable[..., None]) -> Callable[..., None]:
         }
         command(**values, **built)
 
-    flat.__name__, flat.__doc__ = command.__name__, command.__doc__
+    flat.__name__ = command.__name__
     flat.__annotations__ = {each.name: each.annotation for each in parameters}
     flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # for `inspect`
     return flat

@@ -38,11 +38,6 @@ class PlanOptions(Group, panel=RULES):
     ) -> ExpectedCounts | None:
         """Refuse to migrate other than planned, and warn of what has changed in the collections since.
 
-        Args:
-            current: returns what would be migrated now.
-            listener: is notified of what was expected, and of what has changed.
-            ctx: has the options that a new plan takes, too.
-
         Returns:
             What the plan expects; None without a plan, or if it was made of a sample.
 

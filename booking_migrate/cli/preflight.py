@@ -108,7 +108,6 @@ def preflight(
     intention: Intention,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_preflight`."""
     places = Places.of(ctx, PlaceOptions(given.source, given.target), people, connection)
     run.execute(
         run.Invocation.about(ctx, output, places),

@@ -227,13 +227,7 @@ def _write_line(stream: TextIO, line: str) -> None:
 
 @contextmanager
 def progress(stream: TextIO, *, quiet: bool, redact: Callable[[str], str]) -> Iterator[Listener]:
-    """Yield a listener that fits the stream, for as long as a command runs.
-
-    Args:
-        stream: where to write: standard error.
-        quiet: say nothing at all.
-        redact: takes secrets out of a text.
-    """
+    """Yield a listener that fits the stream, for as long as a command runs."""
     if quiet:
         yield NullListener()
     elif stream.isatty() and os.environ.get("TERM") != "dumb":

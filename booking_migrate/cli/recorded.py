@@ -76,15 +76,7 @@ def recorded_tail(
     listener: Listener,
     signal_guard: SignalGuard,
 ) -> Callable[[RunRecord, HeldLock], TailParts]:
-    """Return a function that opens the parts for what passed the fence of a run's cut-over, by what its record says.
-
-    Args:
-        connection: how to reach the server.
-        stores: which record the run.
-        stack: closes what is opened.
-        listener: as of every command.
-        signal_guard: likewise.
-    """
+    """Return a function that opens the parts for what passed the fence of a run's cut-over, by what its record says; the stack closes them."""
 
     def opened(run: RunRecord, lock: HeldLock) -> TailParts:
         plan = plan_of(run)

@@ -86,7 +86,6 @@ def find(
     section: SectionOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_find`."""
     path = None if _is_stream(section) else section.output
     asked = run.Invocation(ctx, output, connection.uri, given.source, places=[path])
     run.execute(asked, lambda context: _find(given, connection, section, context))

@@ -37,8 +37,6 @@ class KeepPlaces(Group, panel=PLACES):
 def keep(
     ctx: typer.Context, *, given: KeepPlaces, connection: ConnectionOptions, output: OutputOptions
 ) -> None:
-    """Parse, make the index if it is lacking, and make the report."""
-
     def body(context: run.RunContext) -> KeptIndexReport:
         if not isinstance(parse_place(given.source), CollectionPlace):
             raise BadPlace(given.source, "only a collection has an index")

@@ -24,15 +24,7 @@ _SHOWN = 10
 def warn_of_references(
     connection: Connection, *, source: str, target: str, keeps_index: bool, listener: Listener
 ) -> tuple[str, ...]:
-    """Name the fields of other collections whose ids find no document by `_id` any more after the cut-over, and return them.
-
-    Args:
-        connection: the server and the database.
-        source: the collection of bookings.
-        target: that of client documents.
-        keeps_index: whether the cut-over makes sure that old ids find their sessions by an index.
-        listener: gets the warning.
-    """
+    """Name the fields of other collections whose ids find no document by `_id` any more after the cut-over, and return them."""
     fields = look_for_references(connection, source=source, target=target, listener=listener)
     if not fields:
         return ()

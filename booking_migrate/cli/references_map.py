@@ -98,7 +98,6 @@ def map(  # noqa: A001 - the command's name
     writing: Annotated[WritingOptions, only("overwrite", "batch_size", "workers")],
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_map`."""
     options = PlaceOptions(given.source, given.target or DEFAULT_TARGET, json_format=given.json_format)
     places = Places.of(ctx, options, people, connection, overwrite=writing.overwrite)
 

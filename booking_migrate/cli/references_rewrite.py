@@ -112,7 +112,6 @@ def rewrite(
     asking: YesOption,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_rewrite`."""
     named = named_fields(given)
 
     def body(context: run.RunContext) -> RewriteReport:
@@ -278,11 +277,6 @@ def _index(connection: Connection, live: str, context: run.RunContext) -> None:
 
 
 def _confirm(live: RunRecord, fields: Sequence[ReferenceField], places: Mapping[str, Place]) -> None:
-    """Ask at the terminal.
-
-    Raises:
-        NotConfirmed: standard input is not a terminal, or the answer is no.
-    """
     known = [each.documents for each in places.values() if each.documents is not None]
     # Without the action collStats their number is not known.
     documents = f" with about {grouped(sum(known))} documents" if len(known) == len(places) else ""

@@ -84,7 +84,6 @@ def verify(
     connection: ConnectionOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_verify`."""
     named = named_fields(FieldOptions(field=given.field, when=given.when))
 
     def body(context: run.RunContext) -> VerifiedReferencesReport:

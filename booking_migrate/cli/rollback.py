@@ -127,7 +127,6 @@ def rollback(
     asking: YesOption,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_rollback`, or to `roll_back_references`."""
     # A wrong limit is a usage error, which is raised before anything else.
     _ = discard.limits
     if discard.discard_later and discard.convert_later:
@@ -300,11 +299,6 @@ def _refusal(newest: RunRecord, discard: DiscardOptions) -> str:
 
 
 def _confirm(runs: Sequence[RunRecord], since: str | None = None, refusal: str = "") -> None:
-    """Ask at the terminal.
-
-    Raises:
-        NotConfirmed: standard input is not a terminal, or the answer is no.
-    """
     newest, *earlier = runs
     if newest.state is RunState.ROLLED_BACK:
         return

@@ -140,11 +140,6 @@ _LIVE_STATES = LASTING | {RunState.DONE}
 
 
 def _confirm(rewrites: Sequence[RewriteRecord], fields: Sequence[ReferenceField]) -> None:
-    """Ask at the terminal.
-
-    Raises:
-        NotConfirmed: standard input is not a terminal, or the answer is no.
-    """
     documents = sum(each.documents for each in rewrites)
     names = ", ".join(each.rewrite_id for each in rewrites)
     what = (
@@ -161,12 +156,6 @@ def references_left(
     """Return the fields whose new ids lead nowhere after a rollback of live runs; what cannot be read is said.
 
     Those that the config file or a rewrite names, and those that samples show, are read whole.
-
-    Args:
-        ctx: of the command, for its config file.
-        connection: the server and the database.
-        runs: the runs as they were before, the newest first.
-        listener: notified of the progress.
     """
     newest = runs[0]
     may_have_been = LIVE | {RunState.CUTTING_OVER, RunState.ROLLED_BACK}

@@ -147,10 +147,6 @@ class Incomplete:
 def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]) -> NoReturn:
     """Run a command's body, report its result, run the hook after it, and exit.
 
-    Args:
-        asked: what was asked for.
-        body: does the work, and returns the report.
-
     Raises:
         typer.Exit: always, with the exit code.
     """
@@ -215,11 +211,7 @@ def execute(asked: Invocation, body: Callable[[RunContext], Report | Incomplete]
 
 
 def attend(asked: Invocation, body: Callable[[], None]) -> NoReturn:
-    """Run a body that works until it is stopped and makes no report; print its error if it fails, and exit.
-
-    Args:
-        asked: what was asked for.
-        body: does the work; a signal that it does not handle itself ends it as an error.
+    """Run a body that works until it is stopped and makes no report; print its error if it fails, such as a signal that it does not handle, and exit.
 
     Raises:
         typer.Exit: always, with the exit code.
@@ -352,14 +344,7 @@ def _write_reports(asked: Invocation, report: Report, paths: list[Path]) -> Repo
 def _with_loss(
     asked: Invocation, report: Report, failure: BookingMigrateError, code: int | None = None
 ) -> Report:
-    """Say what failed after the step; that never hides an error or mismatches.
-
-    Args:
-        asked: what was asked for.
-        report: the result of the step.
-        failure: what failed.
-        code: the exit code, if it is not that of ``failure``.
-    """
+    """Say what failed after the step, with another exit code if one is given; that never hides an error or mismatches."""
     failed_with = print_error(asked, failure)
     if report.error is not None:
         return report

@@ -165,8 +165,6 @@ def serve(
     serving: ServingOptions,
     output: Annotated[OutputOptions, only("config", "quiet", "verbose")],
 ) -> None:
-    """Parse, and hand over to `http_server`."""
-
     def body() -> None:
         _check_extra()
         # Here and not above: the extra may not be installed, and the help is there without it.
@@ -207,8 +205,6 @@ def service_indexes(
     people: Annotated[PeopleOptions, only("experts", "expert_user_field")],
     output: Annotated[OutputOptions, only("json", "config", "quiet", "verbose")],
 ) -> None:
-    """Parse, create what is missing, and make the report."""
-
     def body(context: run.RunContext) -> IndexesReport:
         with connection.open() as opened:
             collections = open_service_collections(opened, live, people)

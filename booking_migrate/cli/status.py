@@ -89,7 +89,6 @@ def status(
     watching: WatchOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_poll`."""
     target = given.target
 
     def body(context: run.RunContext) -> LifeReport:

@@ -124,10 +124,6 @@ def is_interactive() -> bool:
 def confirm_by_name(what: str, name: str) -> None:
     """Ask the user at the terminal to type a name.
 
-    Args:
-        what: what is about to be done.
-        name: the name of what it is done to.
-
     Raises:
         NotConfirmed: standard input is not a terminal, or it is another name.
     """
@@ -137,11 +133,7 @@ def confirm_by_name(what: str, name: str) -> None:
 
 
 def confirm(what: str, known: str = "") -> None:
-    """Ask the user at the terminal for a yes.
-
-    Args:
-        what: what is about to be done.
-        known: what else the user has to know before the answer.
+    """Ask the user at the terminal for a yes, after what else is to be known before the answer.
 
     Raises:
         NotConfirmed: standard input is not a terminal, or it is anything else.

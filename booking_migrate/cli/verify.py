@@ -159,7 +159,6 @@ def verify(
     listing: MismatchOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, and hand over to `_verify`."""
     in_place, archive = moved.in_place, None
     if in_place:
         archive = moved.archive or default_archive(given.source)
@@ -325,7 +324,6 @@ def explain(
     rules: Annotated[RuleOptions, only("accept", "max_document_size")],
     output: OutputOptions,
 ) -> None:
-    """Parse, look the booking up, and make the report."""
     places = Places.of(ctx, given, people, connection)
 
     def body(context: run.RunContext) -> Report:

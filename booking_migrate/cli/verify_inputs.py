@@ -66,17 +66,7 @@ def verification_plan(
     allow_deleted: bool = False,
     **more: Any,
 ) -> VerificationPlan:
-    """Return the plan to verify places as the user wrote them; a JSON file cannot hold every document.
-
-    Args:
-        contract: the contract with the new application.
-        rules: the options, those of the migration.
-        places: the places.
-        allow_later: see `VerificationRules`.
-        allow_changed: likewise.
-        allow_deleted: likewise.
-        **more: other fields of the plan.
-    """
+    """Return the plan to verify places as the user wrote them; a JSON file cannot hold every document."""
     target = parse_place(places.target)
     holds_all = isinstance(target, CollectionPlace) or (
         isinstance(target, FilePlace) and target.format.keeps_every_value
@@ -117,12 +107,7 @@ class VerifyInputs:
         return (places.source, places.target) if run is None else (run.legacy or "", run.source)
 
     def in_use(self, plan: VerificationPlan, allow_later: bool | None = None) -> VerificationPlan:
-        """Return a plan under which the sessions that a new application has added or changed since are counted.
-
-        Args:
-            plan: the plan.
-            allow_later: what the user said about that; None: nothing.
-        """
+        """Return a plan under which the sessions that a new application has added or changed since are counted, unless the user forbids it."""
         if self.cut_over is None or allow_later is False:
             return plan
         return replace(plan, rules=replace(plan.rules, allow_later=True, allow_changed=True))
@@ -160,11 +145,6 @@ class VerifyInputs:
 @contextmanager
 def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) -> Iterator[VerifyInputs]:
     """Open everything that ``verify`` and ``explain`` read; nothing is contacted before the first question.
-
-    Args:
-        places: the places.
-        listener: notified about the reading of files.
-        workers: how many processes parse large JSON files.
 
     Raises:
         SamePlace, BadPlace, MissingUri, BadConfiguration: the places are not valid.
@@ -244,13 +224,7 @@ def unfinished_findings(places: Places, connection: Connection) -> Sequence[Find
 
 
 def nothing_migrated(places: Places, inputs: VerifyInputs, migrate: str) -> Sequence[Finding]:
-    """Return the finding that no run has migrated the source into the target, which is empty; nothing if that is not so.
-
-    Args:
-        places: the places.
-        inputs: the same, open.
-        migrate: the command that migrates.
-    """
+    """Return the finding that no run has migrated the source into the target, which is empty; nothing if that is not so."""
     is_beside = places.archive is None and places.are_collections
     if not is_beside or inputs.target.estimate_count() or _has_run(places, inputs.connection):
         return ()

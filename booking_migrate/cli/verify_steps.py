@@ -238,13 +238,7 @@ _NOT_BEHIND = "Bookings that have changed since the run are not the cause: their
 
 
 def _again(ctx: typer.Context, run: RunRecord | None, more: str = "") -> str:
-    """Return the command that verifies again: the one that was typed, or with the options of the run if it lacked some.
-
-    Args:
-        ctx: has what was typed.
-        run: the run that wrote the target; None: not known.
-        more: an option to add, or to replace.
-    """
+    """Return the command that verifies again: the one that was typed, or with the options of the run if it lacked some."""
     typed = same_command(ctx, more)
     if typed is not None and (run is None or not _lacking(ctx, run)):
         return typed

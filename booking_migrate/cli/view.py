@@ -69,7 +69,6 @@ def view(
     people: PeopleOptions,
     output: OutputOptions,
 ) -> None:
-    """Parse, create or drop the view, and make the report."""
     source, name = given.source, given.name
     fields = PeopleNames(people.users or DEFAULT_USERS, people.experts or DEFAULT_EXPERTS, people.fields)
     shape = Shape.NEW if given.new_shape else Shape.OLD

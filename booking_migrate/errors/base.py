@@ -82,11 +82,9 @@ class _TextFormatter(Formatter):
         return getattr(args[0], str(key))
 
     def convert_field(self, value: Any, conversion: Any) -> Any:
-        """Convert one attribute."""
         return quote(value) if conversion == "q" else super().convert_field(value, conversion)
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        """Format one attribute."""
         if isinstance(value, int) and "|" in format_spec:
             return plural(value, *format_spec.split("|"))
         if isinstance(value, int) and not format_spec:
@@ -122,7 +120,6 @@ class Template:
     _formatter = _TextFormatter()
 
     def __init__(self, template: str) -> None:
-        """Keep the template."""
         self._template = template
 
     def __get__(self, error: object | None, _kind: type | None = None) -> str:

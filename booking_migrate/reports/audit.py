@@ -51,15 +51,6 @@ def report_of_audit(
     seconds: float,
     next_steps: Sequence[NextStep] = (),
 ) -> AuditReport:
-    """Build the report of an audit.
-
-    Args:
-        outcome: what was found.
-        run_id: the run.
-        paths: what was audited, as given.
-        seconds: how long it took.
-        next_steps: what to do next.
-    """
     return AuditReport(
         command="audit-code",
         run_id=run_id,

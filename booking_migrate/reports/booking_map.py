@@ -66,21 +66,6 @@ def report_of_map(
     changed: bool,
     seconds: float,
 ) -> BookingMapReport:
-    """Build the report of a map that was written.
-
-    Args:
-        done: what it holds.
-        run_id: the id of this report.
-        source: the source place as given.
-        target: the target place as given.
-        place: where the map is.
-        read_from: the collection that it was read from; None: it was derived.
-        left_out: how many bookings were rejected.
-        repeated: how many entries a collection could not take, since each old id is in it once.
-        counts: what a migration would count, if the map was derived.
-        changed: whether its place has changed.
-        seconds: how long it took.
-    """
     return BookingMapReport(
         command="references map",
         run_id=run_id,
@@ -105,7 +90,6 @@ def _steps(left_out: int, repeated: int) -> Iterator[NextStep]:
 
 
 def report_of_kept_index(kept: "KeptIndex", *, run_id: str, seconds: float) -> KeptIndexReport:
-    """Build the report of `references keep`."""
     return KeptIndexReport(
         command="references keep",
         run_id=run_id,

@@ -57,13 +57,6 @@ class ControlReport(Report):
 
 
 def report_of_control(done: Asked, *, pauses: bool | None, seconds: float) -> ControlReport:
-    """Build the report of `control`.
-
-    Args:
-        done: the requests.
-        pauses: whether a pause was requested or ended; None: neither.
-        seconds: how long it took.
-    """
     run = done.chosen.run
     return ControlReport(
         **facts_of_run("control", run),

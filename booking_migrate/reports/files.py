@@ -39,11 +39,7 @@ def render_report(report: Report, suffix: str) -> str:
 
 
 def check_report_path(path: Path, command: str = "") -> None:
-    """Check, before anything runs, that a report can be written to a path.
-
-    Args:
-        path: where to.
-        command: the command that reports; one has a format of its own.
+    """Check, before anything runs, that a command's report can be written to a path.
 
     Raises:
         BadConfiguration: the suffix does not stand for a format, or as `check_output_path`.

@@ -57,7 +57,6 @@ def _of_run(command: str, run: RunRecord, **parts: Any) -> LifeReport:
 
 
 def report_of_status(statuses: "Sequence[RunStatus]", *, run_id: str, target: str | None) -> LifeReport:
-    """Build the report of `status`."""
     return LifeReport(
         command="status",
         run_id=run_id,
@@ -171,7 +170,6 @@ _CUT_OVER_AGAIN = "When the new application is ready, cut over again"
 
 
 def report_of_abort(run: RunRecord, *, seconds: float) -> LifeReport:
-    """Build the report of a cut-over that was aborted."""
     return _of_run(
         "cutover",
         run,
@@ -358,7 +356,6 @@ def report_of_view(
 
 
 def report_of_indexes(indexes: Sequence[ServiceIndex], *, run_id: str, source: str) -> IndexesReport:
-    """Build the report of `service-indexes`."""
     return IndexesReport(
         command="service-indexes",
         run_id=run_id,

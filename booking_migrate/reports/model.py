@@ -313,17 +313,6 @@ def report_of_migration(
     cluster_time: datetime | None = None,
     planned: ExpectedCounts | None = None,
 ) -> Report:
-    """Build the report of a migration that has finished.
-
-    Args:
-        outcome: what it did.
-        run_id: the run.
-        source: the source place as given.
-        target: the target place as given.
-        next_steps: what to do next.
-        cluster_time: up to when the source's changes are in the target; None if it was not followed.
-        planned: what its plan expected; None without one.
-    """
     return part_of(
         Report,
         outcome,

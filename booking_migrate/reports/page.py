@@ -248,10 +248,8 @@ class Page:
         return tuple(Figure(label, value) for label, value in known.items() if value)
 
     def shown_on(self, medium: Medium) -> list[Section]:
-        """Return the sections for a medium."""
         return [section for section in self.sections if section.medium in (Medium.ALL, medium)]
 
 
 def shown_on(figures: tuple[Figure, ...], medium: Medium) -> list[Figure]:
-    """Return the figures for a medium."""
     return [figure for figure in figures if figure.medium in (Medium.ALL, medium)]

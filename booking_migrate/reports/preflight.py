@@ -48,17 +48,7 @@ def report_of_preflight(
     is_asked: bool,
     role: str | None,
 ) -> PreflightReport:
-    """Build the report of preflight.
-
-    Args:
-        outcome: what was found.
-        run_id: the run.
-        source: the source as given.
-        target: the target as given.
-        seconds: how long it took.
-        is_asked: whether one command was named; the exit code is about that one then.
-        role: the command that creates a role, if that was asked for.
-    """
+    """Build the report of preflight; if one command was asked for, the exit code is about that one."""
     is_refused = is_asked and not all(each.ready for each in outcome.verdicts)
     return part_of(
         PreflightReport,

@@ -87,16 +87,6 @@ def report_of_find(
     output: str | None,
     next_steps: Sequence[NextStep],
 ) -> FindReport:
-    """Build the report of a search.
-
-    Args:
-        outcome: what was found.
-        run_id: the run.
-        source: the bookings' place as given.
-        section: the text for the config file.
-        output: where it was written; None: nowhere.
-        next_steps: what to do next.
-    """
     return part_of(
         FindReport,
         outcome,

@@ -107,15 +107,7 @@ def report_of_rewrite(
     seconds: float,
     again: str | None,
 ) -> RewriteReport:
-    """Build the report of a rewrite.
-
-    Args:
-        outcome: what it did.
-        fields: what was to be rewritten.
-        run: the migration.
-        seconds: how long it took.
-        again: the command that rewrites the same fields; None: it is not known.
-    """
+    """Build the report of a rewrite; ``again`` is the command that rewrites the same fields, if that is known."""
     parts = tuple(_field(each, outcome.tally) for each in fields)
     is_clean = not any(
         each.rejected or each.unmigrated or each.taken or each.duplicate_name or each.refused
@@ -211,14 +203,7 @@ def _steps_about_rejected(outcome: "RewriteOutcome", run: RunRecord) -> Iterator
 def report_of_undo(
     outcome: "UndoOfReferences", run: RunRecord, *, seconds: float, again: str | None
 ) -> LifeReport:
-    """Build the report of rollback --references.
-
-    Args:
-        outcome: what it did.
-        run: the migration whose new ids were written.
-        seconds: how long it took.
-        again: the command that does the same; None: it is not known.
-    """
+    """Build the report of rollback --references; ``again`` is the command that does the same, if that is known."""
     counts = outcome.counts
     return LifeReport(
         **facts_of_run("rollback", run),

@@ -30,12 +30,7 @@ _SAMPLES_SHOWN = (3, 2, 1)
 
 
 def render_terminal(report: Report, width: int) -> RenderableType:
-    """Return what a rich console prints of a report.
-
-    Args:
-        report: of a command that did what it was asked to do.
-        width: the terminal's columns.
-    """
+    """Return what a rich console prints of the report of a command that did what it was asked to do."""
     page = page_of(report)
     blocks: list[RenderableType] = [
         Text(page.verdict.headline, style=_VERDICT_STYLES[page.verdict.mood]),
@@ -242,7 +237,6 @@ class CommandLine:
         return CommandLine(self._command, self._indent + columns)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield what rich prints."""
         style = console.get_style("cyan")
         for line in continued(self._command, options.max_width - self._indent):
             yield Segment(" " * self._indent)

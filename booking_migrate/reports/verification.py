@@ -64,7 +64,6 @@ def report_of_verification(
 
 
 def mismatch_report(mismatch: Mismatch) -> MismatchReport:
-    """Return a mismatch with its values as text."""
     return part_of(
         MismatchReport,
         mismatch,
@@ -76,7 +75,6 @@ def mismatch_report(mismatch: Mismatch) -> MismatchReport:
 
 
 def report_of_explanation(explanation: Explanation, *, run_id: str, source: str, target: str) -> Report:
-    """Build the report of an explanation."""
     record = explanation.record
     reasons = () if record is None else (record.reason, *sorted(record.reasons - {record.reason}))
     is_right = explanation.fate in (Disposition.MIGRATED, Disposition.REJECTED)

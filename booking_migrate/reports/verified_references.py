@@ -122,14 +122,6 @@ class VerifiedReferencesReport(Report):
 def report_of_verified_references(
     proof: "Proof", run: RunRecord, *, seconds: float, next_steps: Sequence[NextStep]
 ) -> VerifiedReferencesReport:
-    """Build the report of a verification of references.
-
-    Args:
-        proof: what it found.
-        run: the migration.
-        seconds: how long it took.
-        next_steps: what to do next.
-    """
     time = proof.cluster_time
     return VerifiedReferencesReport(
         **facts_of_run("references verify", run),

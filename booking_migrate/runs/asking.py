@@ -131,12 +131,6 @@ def _chosen(each: RunStatus, locks: LockStore, commands: Sequence[str], now: dat
 def ask(journal: RunJournal, chosen: Chosen, values: Values, by: str) -> Asked:
     """Record requests for the commands of a run that support them.
 
-    Args:
-        journal: has the run.
-        chosen: the run.
-        values: the requested settings.
-        by: the user and host, ``user@host``.
-
     Raises:
         SettingNotTaken: none of the commands supports one of the settings; nothing is recorded.
     """

@@ -37,12 +37,7 @@ ALONE = Companion()
 
 
 def in_background(work: Callable[[], T], *, name: str) -> Future[T]:
-    """Start some work on a daemon thread: a signal ends the program without waiting for it.
-
-    Args:
-        work: what to do. What it returns or raises is the future's.
-        name: the thread's name.
-    """
+    """Start some work on a daemon thread, whose result or error is the future's: a signal ends the program without waiting for it."""
     future: Future[T] = Future()
 
     def run() -> None:

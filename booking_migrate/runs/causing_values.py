@@ -25,17 +25,10 @@ class CausingValues:
     """Counts the values of fields at fault."""
 
     def __init__(self) -> None:
-        """Begin at zero."""
         self._values: dict[str, Counter[tuple[str, str]]] = {}
 
     def add(self, reason: str, name: str, fields: Document) -> None:
-        """Count a rejected booking.
-
-        Args:
-            reason: the reason under which it is counted.
-            name: the field at fault.
-            fields: the booking, decoded.
-        """
+        """Count a rejected booking, with the field at fault."""
         if reason not in _WHOLE_DOCUMENT:
             shown = shown_value(name, fields[name]) if name in fields else _ABSENT
             self._count(reason, (name, shown), 1)

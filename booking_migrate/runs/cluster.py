@@ -95,9 +95,6 @@ class ClusterPool(Pool):
     def __init__(self, address: str) -> None:
         """Connect to a scheduler, and check its workers.
 
-        Args:
-            address: such as ``dask://host:8786``.
-
         Raises:
             ClusterUnreachable: the scheduler does not answer.
             ClusterUnfit: it has no workers, or they run another version.
@@ -136,7 +133,6 @@ class ClusterPool(Pool):
         return sum(threads.values())
 
     def __enter__(self) -> Self:
-        """Return the pool itself."""
         return self
 
     def __exit__(
@@ -190,7 +186,6 @@ class ClusterResult(Generic[Result]):
         self._address = address
 
     def done(self) -> bool:
-        """Return whether the task has ended."""
         return bool(self._future.done())
 
     def result(self) -> Result:
@@ -212,7 +207,6 @@ class ClusterResult(Generic[Result]):
         return result
 
     def exception(self) -> BaseException | None:
-        """Wait until the task has ended; return its error, if any."""
         try:
             self.result()
         except Exception as error:  # noqa: BLE001 - it is returned

@@ -165,13 +165,7 @@ def handed_down(control: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def commands_of(run: RunRecord, now: datetime, *, is_followed: bool) -> Sequence[str]:
-    """Return the commands that are running for a run, or would continue it, and that accept requests.
-
-    Args:
-        run: the run.
-        now: the time by the journal's clock.
-        is_followed: whether a process follows its source.
-    """
+    """Return the commands that are running for a run, or would continue it, and that accept requests."""
     beside = running_beside(run, now)
     unfinished = _unfinished_of_references(run)
     if unfinished is not None and unfinished not in beside:

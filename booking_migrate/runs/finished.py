@@ -26,14 +26,7 @@ class FinishedRun(Generic[History]):
         lock: HeldLock,
         history: type[History],
     ) -> None:
-        """Take the run, whose target's lock is held.
-
-        Args:
-            stores: which record the run.
-            run: the run.
-            lock: the lock of its target.
-            history: how notes are looked up: by ranges of clients, or for a few clients from anywhere and often.
-        """
+        """Take the run, whose target's lock is held; ``history`` is how its notes are looked up."""
         self._journal = stores.journal
         self._run_id = run.run_id
         self._lock = lock
@@ -87,7 +80,6 @@ class NoteCompaction:
     """The notes that this process has made of one run, and what of them is still needed."""
 
     def __init__(self, journal: RunJournal, run_id: str) -> None:
-        """Begin without notes."""
         self._journal = journal
         self._run_id = run_id
         self._names: list[str] = []
@@ -116,10 +108,6 @@ class NoteCompaction:
 
     def compact(self, token: int, confirm: Callable[[], None]) -> None:
         """Drop the notes that are not needed any more, if they are at least half. All that was noted has been carried out.
-
-        Args:
-            token: the fencing token of the lock.
-            confirm: checks that the lock is still held.
 
         Raises:
             LeaseLost: it is not; nothing was dropped.

@@ -60,14 +60,7 @@ class HeldLock:
         notify: Callable[[str], None],
         giver: str = FOLLOW_COMMAND,
     ) -> Self:
-        """Take the lock; a process that only follows the application is asked to hand it over.
-
-        Args:
-            store: the locks.
-            name: the lock's name.
-            holder: this process.
-            notify: called with whom this process waits for.
-            giver: the command that is asked.
+        """Take the lock; a process of the command ``giver``, which only follows the application, is asked to hand it over; ``notify`` gets whom this one waits for.
 
         Raises:
             TargetBusy: another run holds it, or a follower does not release it in time.
@@ -109,7 +102,6 @@ class HeldLock:
         self._thread.join()
 
     def release(self) -> None:
-        """Release the lock."""
         self.stop()
         self._store.release(self._lease)
 

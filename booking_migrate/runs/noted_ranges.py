@@ -42,7 +42,6 @@ class NotedRanges:
         self._held: OrderedDict[str, RangeNote] = OrderedDict()
 
     def __len__(self) -> int:
-        """Return how many ranges there are."""
         return len(self._names)
 
     def place(self, name: str) -> int:

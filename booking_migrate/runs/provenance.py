@@ -286,11 +286,6 @@ def history_of(journal: RunJournal, *, source: str, target: str) -> JournalHisto
     Documents that a run from a different source wrote count as written by others: they hold bookings that this source
     does not have.
 
-    Args:
-        journal: the journal of the target's database.
-        source: the source as the user wrote it.
-        target: the target likewise.
-
     Raises:
         JournalTooNew, ConnectionProblem, NotPermitted: the journal cannot be read.
     """

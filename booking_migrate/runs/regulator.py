@@ -77,7 +77,6 @@ class Regulator:
         """How many processes to work with; None: no other number was asked for."""
 
     def __enter__(self) -> Self:
-        """Return the object itself."""
         return self
 
     def __exit__(
@@ -243,7 +242,6 @@ class Unregulated:
     workers: int | None = None
 
     def __enter__(self) -> Self:
-        """Return the object itself."""
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -120,14 +120,7 @@ class RunSession:
         undo: Callable[[RunRecord, HeldLock], object],
         listener: Listener | None = None,
     ) -> None:
-        """Take the parts.
-
-        Args:
-            stores: which record the run.
-            request: what the caller requests to run.
-            undo: rolls an interrupted run back, for `RunRequest.restart`.
-            listener: notified of the run and of its checkpoints.
-        """
+        """Take the parts; ``undo`` rolls an interrupted run back, for `RunRequest.restart`."""
         self._listener = listener or NullListener()
         self._stores = stores
         self._request = request

@@ -21,11 +21,7 @@ class SignalGuard:
         """Called when the end of the run is first delayed by a critical section; with whether a signal ends the run."""
 
     def receive(self, signal: BaseException) -> bool:
-        """Accept a signal, and return whether it is deferred. If not, the handler raises it.
-
-        Args:
-            signal: the exception that the handler raises for it.
-        """
+        """Accept a signal, and return whether it is deferred. If not, the handler raises it."""
         self._is_signalled = True
         if self._depth == 0 or self._pending is not None:
             return False

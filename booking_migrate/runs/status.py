@@ -175,13 +175,7 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
 
 
 def file_status(run: RunRecord, *, is_alive: bool, is_here: bool = True) -> RunStatus:
-    """Return the status of the run that wrote a target file.
-
-    Args:
-        run: its record in the sidecar of the file.
-        is_alive: whether its process is still alive.
-        is_here: whether that is a process of this machine.
-    """
+    """Return the status of the run that wrote a target file."""
     is_open = run.state in WORKING
     back = [PossibleCommand(UNDO, f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
     possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
@@ -320,12 +314,6 @@ def refuse_other_mode(journal: RunJournal, locks: LockStore, source: str, *, in_
     After a cut-over the source holds client documents and cannot be migrated side by side again; the bookings that an old
     application writes into it can be migrated in place.
 
-    Args:
-        journal: has all runs of the database.
-        locks: which show the runs that a process works on.
-        source: the source as the user wrote it.
-        in_place: whether the migration is to be in place.
-
     Raises:
         OtherMode: a run of the other mode exists and has not been undone.
         TargetBusy: a process works on it.
@@ -383,11 +371,6 @@ def not_finished(run: RunRecord) -> UnfinishedRun:
 
 def refuse_readers(collection: str, journal: RunJournal, locks: LockStore) -> None:
     """Refuse to move bookings away under a run that reads them into another collection.
-
-    Args:
-        collection: the collection that is to be migrated in place.
-        journal: knows all runs of the database.
-        locks: knows which of them are active; they hold the locks of their targets.
 
     Raises:
         TargetBusy: such a run is active.

@@ -28,14 +28,7 @@ class Throttle:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Take the parts.
-
-        Args:
-            gauge: measures how far the slowest secondary is behind.
-            limit: how far it may be behind, in seconds.
-            listener: notified when a pause begins, while it lasts, and when it has ended.
-            clock: returns the time in seconds.
-        """
+        """Take the gauge, and how many seconds the slowest secondary may be behind."""
         self._gauge = gauge
         self.limit = limit
         self._listener = listener
@@ -114,12 +107,7 @@ class Pace:
         *,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        """Take the rate.
-
-        Args:
-            rate: bookings per second.
-            clock: returns the time in seconds.
-        """
+        """Take how many bookings may be moved in a second."""
         self.rate = rate
         self._clock = clock
         self._free_at = clock()

@@ -106,14 +106,6 @@ def undo(
 ) -> UndoOutcome:
     """Undo a run whose target's lock is held: documents, index, rejected records, and the target if it is left empty.
 
-    Args:
-        run: the run.
-        stores: where its life is kept.
-        lock: that of the target.
-        listener: notified of the progress.
-        signal_guard: defers a signal while a range is undone.
-        regulator: holds ranges back by what others ask.
-
     Raises:
         LeaseLost: another run has taken the lock over.
         NotRestored: the target is not in its former state, because another process writes to it.

@@ -98,17 +98,12 @@ class WorkerPool(Pool):
     """Worker processes that end with the process that started them."""
 
     def __init__(self, workers: int = 1) -> None:
-        """Start the workers, without waiting until they are ready.
-
-        Args:
-            workers: the number of processes; with one, the work is done in the calling process.
-        """
+        """Start the workers, without waiting until they are ready; with one, the work is done in the calling process."""
         self.workers = workers
         self._group = WorkerGroup(workers) if workers > 1 else None
         self._first = self.submit(int)
 
     def __enter__(self) -> Self:
-        """Return the pool itself."""
         return self
 
     def __exit__(
@@ -127,7 +122,6 @@ class WorkerPool(Pool):
         return self._first.done()
 
     def prepare(self, preparation: Preparation) -> None:
-        """Prepare each worker before its next task, those that take the place of others, too."""
         if self._group is not None:
             self._group.prepare(preparation.work)
 
@@ -170,13 +164,7 @@ class WorkerPool(Pool):
     def submit(
         self, work: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Result]:
-        """Start some work without waiting for its result; with one worker it is done when this returns.
-
-        Args:
-            work: a function of a module.
-            args: its arguments, which must be picklable.
-            kwargs: likewise.
-        """
+        """Start some work without waiting for its result; with one worker it is done when this returns."""
         if self._group is None:
             return done(work(*args, **kwargs))
         return self._group.submit(work, args, kwargs)

@@ -31,7 +31,6 @@ _BRIDGES = {
 
 
 def audit_page(report: AuditReport) -> Page:
-    """Return the page of an audit."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
     by_rule = Counter(each.rule for each in report.places)
     return Page(

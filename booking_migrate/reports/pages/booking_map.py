@@ -8,7 +8,6 @@ from booking_migrate.reports.text import duration
 
 
 def map_page(report: BookingMapReport) -> Page:
-    """Return the page of a map."""
     done = report.map
     basis = (
         "Derived from the bookings, as a migration would convert them."
@@ -40,7 +39,6 @@ def map_page(report: BookingMapReport) -> Page:
 
 
 def kept_index_page(report: KeptIndexReport) -> Page:
-    """Return the page of a kept index."""
     index = report.index
     verdict = Verdict(
         Mood.GOOD,

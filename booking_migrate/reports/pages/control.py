@@ -11,7 +11,6 @@ from booking_migrate.stores.journal import RunState
 
 
 def control_page(report: ControlReport) -> Page:
-    """Return the page of control."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
     items = tuple(
         Item(f"{each.command}: {request_line(each, at_work=report.at_work)}") for each in report.holds
@@ -56,12 +55,7 @@ def _explained(report: ControlReport, effect: str) -> str:
 
 
 def request_line(request: RequestReport, *, at_work: bool) -> str:
-    """Return one request as a line.
-
-    Args:
-        request: what is asked.
-        at_work: whether a process works on the run.
-    """
+    """Return one request as a line."""
     at = moment(request.at)
     if request.setting is Setting.PAUSE:
         if at_work and request.in_force:
@@ -73,7 +67,7 @@ def request_line(request: RequestReport, *, at_work: bool) -> str:
 
 
 def request_lines(requests: Sequence[RequestReport], *, at_work: bool) -> Sequence[str]:
-    """Return what status says about what is asked of the commands on a run; ``at_work`` as of `request_line`."""
+    """Return what status says about what is asked of the commands on a run."""
     several = len({each.command for each in requests}) > 1
     lines = [(each.command, request_line(each, at_work=at_work)) for each in requests]
     return [

@@ -43,7 +43,6 @@ _FOLLOWING = frozenset({"sessions", "client documents"})
 
 
 def dry_run_page(report: DryRunReport) -> Page:
-    """Return the page of a dry-run."""
     part = report.dry_run
     verdict = final_verdict(report, _verdict(report), is_done=True)
     sampled = "" if part.sampled is None else grouped(part.sampled)

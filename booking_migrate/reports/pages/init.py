@@ -13,7 +13,6 @@ _MEANT = {Role.USERS: "ids of clients", Role.EXPERTS: "ids of experts"}
 
 
 def init_page(report: InitReport) -> Page:
-    """Return the page of init."""
     part = report.init
     verdict = final_verdict(report, _verdict(part), is_done=True)
     return Page(

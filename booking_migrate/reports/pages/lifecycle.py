@@ -52,7 +52,6 @@ def _what_is_live(cutover: CutoverReport) -> str:
 
 
 def _rollback_page(report: LifeReport, undone: UndoneReport) -> Page:
-    """Return the page of a rollback."""
     verdict = final_verdict(report, _undone(undone, report.source), is_done=True)
     return Page(
         report,
@@ -247,7 +246,6 @@ def _kept_window(window: KeptWindowReport) -> Iterator[str]:
 
 
 def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
-    """Return the page of a finalize."""
     archive, changed = finalized.archive, finalized.documents_changed
     if finalized.already:
         verdict = Verdict(Mood.GOOD, "Finalized already", f"An earlier finalize has dropped {archive}.")
@@ -283,7 +281,6 @@ def _unseen(parts: Sequence[UnseenReport]) -> Iterator[str]:
 
 
 def _view_page(report: LifeReport, view: ViewReport) -> Page:
-    """Return the page of a view that was created or dropped."""
     if view.shape is None:
         headline = "View dropped" if report.changed else "Nothing to drop"
         explanation = f"{view.name} {'was dropped' if report.changed else 'does not exist'}."
@@ -309,7 +306,6 @@ def _page(report: LifeReport, done: Verdict, *lines: str, route: str = "") -> Pa
 
 
 def indexes_page(report: IndexesReport) -> Page:
-    """Return the page of service-indexes."""
     created = sum(index.created for index in report.indexes)
     headline = f"{created} of {len(report.indexes)} indexes created" if created else "Nothing to do"
     facts = [

@@ -18,7 +18,6 @@ _MOODS = {
 
 
 def preflight_page(report: PreflightReport) -> Page:
-    """Return the page of preflight."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
     return Page(
         report,

@@ -10,7 +10,6 @@ from booking_migrate.reports.text import duration
 
 
 def find_page(report: FindReport) -> Page:
-    """Return the page of a search."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
     documents = sum(each.documents for each in report.searched)
     return Page(

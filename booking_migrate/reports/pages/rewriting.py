@@ -27,7 +27,6 @@ _SHOWN = 20
 
 
 def rewrite_page(report: RewriteReport) -> Page:
-    """Return the page of a rewrite."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
     return Page(
         report,
@@ -101,7 +100,6 @@ def _left(report: RewriteReport) -> Iterator[Item]:
 
 
 def undo_page(report: LifeReport, undone: ReferencesUndonePart) -> Page:
-    """Return the page of rollback --references."""
     verdict = final_verdict(report, _undone(undone), is_done=True)
     return Page(
         report,

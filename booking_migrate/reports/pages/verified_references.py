@@ -43,7 +43,6 @@ _SHOWN = 20
 
 
 def verified_references_page(report: VerifiedReferencesReport) -> Page:
-    """Return the page of a verification of references."""
     verdict = final_verdict(report, _verdict(report), is_done=True)
     documents = sum(each.documents for each in report.read)
     return Page(

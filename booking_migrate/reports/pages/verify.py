@@ -45,7 +45,6 @@ _LINES_SHOWN = 10
 
 
 def verification_page(report: Report, verification: VerificationReport, counts: CountsReport) -> Page:
-    """Return the page of a verification."""
     verdict = final_verdict(report, _verdict(report, verification, counts), is_done=True)
     return Page(
         report,
