@@ -35,13 +35,7 @@ from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_look import look_for_references, warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
 from booking_migrate.cli.verify_inputs import verification_plan
-from booking_migrate.cli.window import (
-    DEFAULT_OUTAGE,
-    OutageOptions,
-    check_window,
-    keep_window,
-    parse_window,
-)
+from booking_migrate.cli.window import DEFAULT_OUTAGE, OutageOptions, check_window, keep_window, parse_window
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverPlan
 from booking_migrate.cutover.readiness import RejectedPolicy
@@ -63,18 +57,10 @@ from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
-from booking_migrate.stores.connection import (
-    open_destination,
-    open_legacy_index,
-    open_live,
-)
+from booking_migrate.stores.connection import open_destination, open_legacy_index, open_live
 from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.open import (
-    CollectionPlace,
-    open_target,
-    parse_place,
-)
+from booking_migrate.stores.open import CollectionPlace, open_target, parse_place
 from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome
 

@@ -45,12 +45,7 @@ from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.states import ENDED
-from booking_migrate.stores.connection import (
-    find_old_bookings,
-    open_journal,
-    open_legacy_index,
-    open_live,
-)
+from booking_migrate.stores.connection import find_old_bookings, open_journal, open_legacy_index, open_live
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState

@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING
 from bson.timestamp import Timestamp
 
 from booking_migrate.cli import run
-from booking_migrate.cli.following import (
-    FollowContext,
-    is_proven,
-    whole_pass,
-)
-from booking_migrate.cli.open import (
-    OpenPlaces,
-    Places,
-    open_run_stores,
-)
+from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
+from booking_migrate.cli.open import OpenPlaces, Places, open_run_stores
 from booking_migrate.errors import StreamUnavailable
 from booking_migrate.events import Announced
 from booking_migrate.follow.backlog import BackgroundReader, Backlog

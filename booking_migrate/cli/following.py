@@ -22,11 +22,7 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import (
-    CollectionPlace,
-    open_target,
-    parse_place,
-)
+from booking_migrate.stores.open import CollectionPlace, open_target, parse_place
 from booking_migrate.stores.open_follow import (
     FollowedNames,
     FollowedPlaces,

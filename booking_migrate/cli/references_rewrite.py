@@ -23,12 +23,7 @@ from booking_migrate.cli.parameters import Group, option
 from booking_migrate.cli.references_config import check_fields, references_of
 from booking_migrate.cli.references_fields import FieldOptions, named_fields, words_of
 from booking_migrate.cli.streams import confirm
-from booking_migrate.errors import (
-    BadConfiguration,
-    BookingMigrateError,
-    NoReferences,
-    NotLiveYet,
-)
+from booking_migrate.errors import BadConfiguration, BookingMigrateError, NoReferences, NotLiveYet
 from booking_migrate.events import Announced, Listener, PhaseEnded, PhaseStarted, Warned
 from booking_migrate.preflight.privileges import refuse_lacking, refuse_unmeasured_lag
 from booking_migrate.quantities import grouped, plural

@@ -18,13 +18,7 @@ from booking_migrate.errors import NoReferences, NotPermitted
 from booking_migrate.events import Warned
 from booking_migrate.references.fields import NewId, ReferenceField, each_place_once
 from booking_migrate.references.in_effect import RewriteInEffect
-from booking_migrate.references.proof import (
-    Fate,
-    Kind,
-    Proof,
-    VerifyPlan,
-    fields_of_rewrites,
-)
+from booking_migrate.references.proof import Fate, Kind, Proof, VerifyPlan, fields_of_rewrites
 from booking_migrate.references.verify import verify_references
 from booking_migrate.reports.model import NextStep
 from booking_migrate.reports.verified_references import (

@@ -21,11 +21,7 @@ from booking_migrate.cli.rollback_references import (
     roll_back_references,
 )
 from booking_migrate.cli.streams import confirm
-from booking_migrate.cli.window import (
-    OutageOptions,
-    open_window,
-    restoration_places,
-)
+from booking_migrate.cli.window import OutageOptions, open_window, restoration_places
 from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.events import Listener, Warned
 from booking_migrate.in_place.rollback import assess_changes_in_place
@@ -48,11 +44,7 @@ from booking_migrate.stores.connection import open_inspector, open_journal
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.open import (
-    Connection,
-    FilePlace,
-    parse_place,
-)
+from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_finalize import collection_exists
 from booking_migrate.stores.places import DEFAULT_TARGET
 

@@ -44,12 +44,7 @@ from booking_migrate.stores.open import (
 )
 from booking_migrate.stores.ports import Baseline, ComparedReader, DocumentReader, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecords
-from booking_migrate.verify import (
-    Mismatch,
-    VerificationOutcome,
-    VerificationPlan,
-    VerificationRules,
-)
+from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, VerificationRules
 from booking_migrate.verify.run import ignore, verify
 
 RECHECK_SECONDS = 1.0

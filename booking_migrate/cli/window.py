@@ -28,18 +28,9 @@ from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed
-from booking_migrate.stores.connection import (
-    Connection,
-    open_live,
-    open_restored,
-    open_undoable_target,
-)
+from booking_migrate.stores.connection import Connection, open_live, open_restored, open_undoable_target
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.open import (
-    CollectionPlace,
-    open_reader,
-    open_rejected_records,
-)
+from booking_migrate.stores.open import CollectionPlace, open_reader, open_rejected_records
 from booking_migrate.stores.open_follow import oldest_change, open_swap
 from booking_migrate.stores.open_window import (
     open_window_feed,

@@ -10,14 +10,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate import __version__
 from booking_migrate.bson.document import identity_of
-from booking_migrate.errors import (
-    BookingMigrateError,
-    DiskFull,
-    LeaseLost,
-    NoMajority,
-    OtherOptions,
-    Refused,
-)
+from booking_migrate.errors import BookingMigrateError, DiskFull, LeaseLost, NoMajority, OtherOptions, Refused
 from booking_migrate.events import Checkpointed, Listener, NullListener, RunOpened
 from booking_migrate.runs.background import ALONE, Companion
 from booking_migrate.runs.commands import command_of, rollback_of

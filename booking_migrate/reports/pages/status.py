@@ -6,10 +6,7 @@ from datetime import UTC, datetime
 from booking_migrate.quantities import clock, grouped, moment, plural
 from booking_migrate.reports.finalized import OldBookingsReport
 from booking_migrate.reports.following import FollowReport, WindowReport
-from booking_migrate.reports.lifecycle import (
-    LifeReport,
-    RunReport,
-)
+from booking_migrate.reports.lifecycle import LifeReport, RunReport
 from booking_migrate.reports.model import NextStep, RewriteStatusReport
 from booking_migrate.reports.page import Check, Item, Mood, Page, Result, Section, Verdict
 from booking_migrate.reports.pages.control import request_lines

@@ -17,10 +17,7 @@ from booking_migrate.reports.page import (
 )
 from booking_migrate.reports.pages.migrate import error_check, final_verdict
 from booking_migrate.reports.text import duration
-from booking_migrate.reports.verified_references import (
-    ReferenceMismatchPart,
-    VerifiedReferencesReport,
-)
+from booking_migrate.reports.verified_references import ReferenceMismatchPart, VerifiedReferencesReport
 
 _RULES = {
     "no-old-id-is-left": "unrewritten",
