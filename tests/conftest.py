@@ -78,7 +78,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A real server, started when the first test asks for it and stopped at the end of the run."""
-    with running_server() as running:
+    with running_server(is_journal_awaited=False) as running:
         yield running
 
 

@@ -63,13 +63,17 @@ def environment_of(uri: str, database: str) -> dict[str, str]:
 
 
 @contextmanager
-def running_server(*, cache_gib: float = 0.5, oplog_mib: int = 64) -> Iterator[Server]:
+def running_server(
+    *, cache_gib: float = 0.5, oplog_mib: int = 64, is_journal_awaited: bool = True
+) -> Iterator[Server]:
     """A server for as long as the context lasts; the given one (``MONGODB_TEST_URI``) is left running.
 
     Args:
         cache_gib: how much memory the server may use for its cache. With a quarter, the least, it sometimes refuses a document
             of 16 MiB: a transaction too large for the cache.
         oplog_mib: how large its oplog is.
+        is_journal_awaited: whether a write is acknowledged only when the journal has it, which is the default of a server. That is
+            for a server that may be started again, and a third of what a write costs it.
     """
     given = os.environ.get("MONGODB_TEST_URI")
     if given:
@@ -86,7 +90,7 @@ def running_server(*, cache_gib: float = 0.5, oplog_mib: int = 64) -> Iterator[S
         process = start_mongod(Path(folder), port, cache_gib=cache_gib, oplog_mib=oplog_mib)
         server = Server(f"mongodb://127.0.0.1:{port}/?replicaSet=tests")
         try:
-            _initiate(process, port, Path(folder))
+            _initiate(process, port, Path(folder), is_journal_awaited=is_journal_awaited)
             yield server
         finally:
             server.close()
@@ -108,7 +112,7 @@ def guarded_server(*, in_replica_set: bool = False) -> Iterator[Server]:
         server = Server(f"mongodb://admin:secret@127.0.0.1:{port}/?authSource=admin")
         try:
             if in_replica_set:
-                _initiate(process, port, Path(folder))
+                _initiate(process, port, Path(folder), is_journal_awaited=False)
             _add_administrator(process, port, Path(folder))
             yield server
         finally:
@@ -206,10 +210,14 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def _initiate(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
+def _initiate(process: subprocess.Popen[bytes], port: int, folder: Path, *, is_journal_awaited: bool) -> None:
     """Make it a replica set of one, and wait until it takes writes."""
     deadline = time.monotonic() + STARTUP_SECONDS
-    members = [{"_id": 0, "host": f"127.0.0.1:{port}"}]
+    configuration = {
+        "_id": "tests",
+        "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}],
+        "writeConcernMajorityJournalDefault": is_journal_awaited,
+    }
     with MongoClient[dict[str, Any]](
         "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=200
     ) as client:
@@ -219,7 +227,7 @@ def _initiate(process: subprocess.Popen[bytes], port: int, folder: Path) -> None
             try:
                 if client.admin.command("hello")["isWritablePrimary"]:
                     return
-                client.admin.command("replSetInitiate", {"_id": "tests", "members": members})
+                client.admin.command("replSetInitiate", configuration)
             except OperationFailure as error:
                 if error.code not in (23, _NOT_YET_INITIALIZED):  # 23: initiated already, not yet elected.
                     raise
