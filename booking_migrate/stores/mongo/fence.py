@@ -1,7 +1,7 @@
 """The fence of a cut-over: what makes the live collection refuse writes, and takes that back."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from bson import json_util
@@ -14,7 +14,7 @@ from booking_migrate.stores.mongo.exclusive import validate, within
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.replica_set import await_majority
 from booking_migrate.stores.mongo.retry import settled
-from booking_migrate.stores.privilege import BLOCKING_WRITES
+from booking_migrate.stores.privilege import BLOCKING_WRITES, Privilege, not_granted
 from booking_migrate.stores.validators import FENCE, NO_VALIDATION, is_fenced, validation_of
 
 
@@ -162,8 +162,8 @@ class FencedSource:
     def _check_block(self) -> None:
         """Refuse to block all writes where the server, or the user's privileges, do not allow it, or it is done already."""
         with reading(self._source):
-            login: Any = self._admin.command("connectionStatus", showPrivileges=True)["authInfo"]
-        if not login["authenticatedUsers"]:
+            status = self._admin.command("connectionStatus", showPrivileges=True)
+        if not status["authInfo"]["authenticatedUsers"]:
             problem = "no user is logged in, so it would stop this program too"
             raise WritesNotBlockable(
                 problem,
@@ -171,9 +171,8 @@ class FencedSource:
                 "and members of a replica set need a key file (security.keyFile). Make users for the applications, and one for this program with "
                 "the roles restore and clusterMonitor; set security.authorization: enabled in mongod.conf, restart mongod",
             )
-        lacking = [
-            action for action in BLOCKING_WRITES if not _may(action, login["authenticatedUserPrivileges"])
-        ]
+        wanted = [Privilege(action, "", on_cluster=True) for action in BLOCKING_WRITES]
+        lacking = [each.action for each in not_granted(status, self._source.database.name, wanted)]
         if lacking:
             advice = "have an administrator grant the roles restore and clusterMonitor, which have these privileges"
             raise WritesNotBlockable(f"the user lacks {', '.join(lacking)}", advice)
@@ -184,11 +183,3 @@ class FencedSource:
         if mode != _OFF:
             problem = "they are blocked already"
             raise WritesNotBlockable(problem, "have the one who blocked them end that")
-
-
-def _may(action: str, privileges: Collection[Any]) -> bool:
-    """Return whether one of a user's privileges lets it do this to the cluster (manual, reference/resource-document)."""
-    return any(
-        action in each["actions"] and (each["resource"].get("cluster") or each["resource"].get("anyResource"))
-        for each in privileges
-    )

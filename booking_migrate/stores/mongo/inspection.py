@@ -24,14 +24,13 @@ from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.codes import UNAUTHORIZED, UNRECOGNIZED_STAGE
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import logged_in, read, reading
-from booking_migrate.stores.mongo.granted import not_granted
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
 from booking_migrate.stores.mongo.referring import MongoReferring
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of
 from booking_migrate.stores.mongo.validator_rules import rules_broken
 from booking_migrate.stores.own_collections import is_own
-from booking_migrate.stores.privilege import Privilege
+from booking_migrate.stores.privilege import Privilege, not_granted
 
 T = TypeVar("T")
 
