@@ -17,8 +17,7 @@ from booking_migrate.bson.format import Line, shorten
 from booking_migrate.domain.contract import DOCUMENT_FIELDS
 from booking_migrate.errors import UnfitPlace
 from booking_migrate.quantities import plural
-from booking_migrate.stores.validator_verdict import Verdict
-from booking_migrate.stores.validators import is_fenced
+from booking_migrate.stores.validators import Verdict, is_fenced
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination

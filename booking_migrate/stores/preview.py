@@ -43,8 +43,7 @@ from booking_migrate.stores.places import (
 from booking_migrate.stores.ports import Replacement, TargetWriter, stores_any_bson
 from booking_migrate.stores.rejects import RejectsKeeper
 from booking_migrate.stores.scratch import Scratch
-from booking_migrate.stores.validator_verdict import Verdict
-from booking_migrate.stores.validators import enforced_validator
+from booking_migrate.stores.validators import Verdict, enforced_validator
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoDestination

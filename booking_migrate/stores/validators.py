@@ -1,13 +1,17 @@
 """Validators as values: none, the fence that refuses every write, and the guard that refuses old bookings.
 
 What the two are, how they are recognised among the validators of users, and what a collection has without them. A collection's
-options are taken as the server lists them.
+options are taken as the server lists them. What any validator makes of documents that are tried out with it is a `Verdict`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bson import json_util
+
+from booking_migrate.bson.document import value_in
+from booking_migrate.bson.format import display_id
 
 NO_VALIDATION: Mapping[str, Any] = {"validator": {}, "validationLevel": "strict", "validationAction": "error"}
 """What a collection has that was never given a validator (manual, reference/command/collMod)."""
@@ -87,3 +91,33 @@ def unguarded(options: Mapping[str, Any]) -> Mapping[str, Any]:
     mark, _, idle = condition["$or"][1]["$and"]
     _, level, action = mark[_GUARD_FIELD]["$in"]
     return {**options, "validator": own or idle, "validationLevel": level, "validationAction": action}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How many documents a validator was tried out with, and what it made of them."""
+
+    tested: int = 0
+    refused: int = 0
+    sample: str = ""
+    """The client of one that it refuses, as text."""
+
+    rules: tuple[str, ...] = ()
+    """Which of its rules that one breaks, in plain words; empty: not known."""
+
+    def after(
+        self, documents: Sequence[bytes], matching: Sequence[bytes], broken: Callable[[bytes], Sequence[str]]
+    ) -> "Verdict":
+        """Return the verdict with further documents.
+
+        Args:
+            documents: the documents.
+            matching: those of them that meet the validator.
+            broken: returns which rules a document breaks, in plain words.
+        """
+        failing = {display_id(value_in(raw, b"clientId")): raw for raw in set(documents) - set(matching)}
+        refused = len(set(documents) - set(matching))
+        if self.refused or not refused:
+            return Verdict(self.tested + len(documents), self.refused + refused, self.sample, self.rules)
+        sample = min(failing)
+        return Verdict(self.tested + len(documents), refused, sample, tuple(broken(failing[sample])))
