@@ -16,6 +16,7 @@ from booking_migrate.domain.rules import DEFAULT_PEOPLE_FIELDS, PeopleFields
 from booking_migrate.errors import BadConfiguration, BookingMigrateError, MissingUri, before_start
 from booking_migrate.stores.own_collections import (
     JOURNAL,
+    RECORDS,
     REJECTS_COLLECTION,
     RUNS,
     is_own,
@@ -30,6 +31,7 @@ from booking_migrate.stores.places import (
     last_part,
     parse_place,
 )
+from booking_migrate.stores.validators import is_guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -210,6 +212,37 @@ def open_journal(connection: Connection) -> JournalPlaces:
         locks.MongoLocks(held),
         replica_set.MongoLag(runs),
     )
+
+
+def collection_exists(connection: Connection, name: str) -> bool:
+    """Return whether a collection exists.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    from booking_migrate.stores.mongo.connection import describe  # noqa: PLC0415
+
+    return describe(connection.collection(name)) is not None
+
+
+def has_guard(connection: Connection, name: str) -> bool:
+    """Return whether a collection has the validator that refuses old bookings.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    from booking_migrate.stores.mongo.administration import options_of  # noqa: PLC0415
+
+    return is_guarded(options_of(connection.collection(name)))
+
+
+def records_left(connection: Connection) -> Sequence[str]:
+    """Return the names of the collections in which the program keeps records of runs and rejected bookings, as far as they exist.
+
+    Raises:
+        ConnectionProblem, NotPermitted: the server cannot be asked.
+    """
+    return [name for name in (*RECORDS, REJECTS_COLLECTION) if collection_exists(connection, name)]
 
 
 def may_write_journal(connection: Connection) -> bool:
