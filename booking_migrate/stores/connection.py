@@ -299,7 +299,7 @@ def find_old_bookings(
     run: RunRecord,
     carried: Callable[[], Iterable[bytes]],
     *,
-    seconds: float | None = None,
+    seconds: float | None,
 ) -> OldBookings | None:
     """Return the old bookings in the collection that a run's cut-over made live; None if finding them takes longer than allowed.
 

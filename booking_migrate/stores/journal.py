@@ -324,10 +324,8 @@ class RunJournal(Protocol):
     def ranges(self, run_id: str, *kinds: NoteKind, after: str | None = None) -> Iterator[RangeNote]:
         """Yield the notes of these kinds in their order; if a name is given, only those after the note of that name."""
 
-    def between(
-        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
-    ) -> Sequence[RangeNote]:
-        """Return the ranges of one kind that overlap these sort keys, in the order of noting.
+    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
+        """Return the ranges of client documents that overlap these sort keys, in the order of noting.
 
         Ranges just outside may come too.
         """

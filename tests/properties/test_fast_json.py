@@ -14,7 +14,7 @@ from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.files.extended_json import _OPTIONS, DocumentParser, to_json
 from booking_migrate.stores.files.fast_json import Declined, write_line
-from booking_migrate.stores.files.json_files import read_array
+from booking_migrate.stores.files.json_files import WindowReader
 from booking_migrate.stores.files.type_wrappers import NotADocument
 from booking_migrate.stores.places import JsonFormat
 from tests.benchmarks.data import bookings
@@ -140,7 +140,9 @@ def outcome(data: bytes, size: int, json_format: JsonFormat | None) -> tuple[lis
     """Return what an array is read as: its documents up to an error, and the error."""
     found: list[Any] = []
     try:
-        for raw, fields in read_array(cast("BinaryIO", Stream(data, size)), "a.json", json_format):
+        for raw, fields in WindowReader(
+            cast("BinaryIO", Stream(data, size)), "a.json", DocumentParser(json_format)
+        ).documents():
             found.append((raw, repr(fields)))
     except BrokenDocument as error:
         return found, f"{error.position}: {error.problem}"
@@ -214,7 +216,11 @@ def test_documents_of_an_array_are_read_fast() -> None:
         "\n".join(map(json.dumps, documents)),
     ):
         with patch.object(DocumentParser, "read", autospec=True, side_effect=DocumentParser.read) as slow:
-            found = list(read_array(cast("BinaryIO", BytesIO(text.encode())), "a.json", JsonFormat.EXTENDED))
+            found = list(
+                WindowReader(
+                    cast("BinaryIO", BytesIO(text.encode())), "a.json", DocumentParser(JsonFormat.EXTENDED)
+                ).documents()
+            )
 
         assert documents == [decode(document.raw) for document in found]
         assert slow.call_count == 1

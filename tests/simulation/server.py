@@ -280,15 +280,13 @@ class Journal:
         self._world.step("read notes")
         yield from [noted for noted in self._world.notes if noted.kind in kinds]
 
-    def between(
-        self, _run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
-    ) -> Sequence[RangeNote]:
+    def between(self, _run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
         """Return the notes of a range of clients."""
         self._world.step("read notes")
         return [
             noted
             for noted in self._world.notes
-            if noted.kind is kind and noted.first <= last and first <= noted.last
+            if noted.kind is NoteKind.DOCUMENTS and noted.first <= last and first <= noted.last
         ]
 
     def forget(self, _run_id: str) -> None:

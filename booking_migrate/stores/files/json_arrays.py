@@ -54,7 +54,7 @@ def read_array_rows(
         start_pool: starts a pool for a large file; None: this process parses all of it.
 
     Raises:
-        BrokenDocument: as `json_files.read_array`.
+        BrokenDocument: as `WindowReader.documents`.
         WorkerLost: a worker ended before it had finished.
     """
     parser = DocumentParser(json_format)

@@ -4,13 +4,13 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.files.extended_json import DocumentParser
 from booking_migrate.stores.files.opening import LARGEST_DOCUMENT, FileDocument, is_shell_syntax
 from booking_migrate.stores.files.type_wrappers import NotADocument
-from booking_migrate.stores.places import JsonFormat, export_advice
+from booking_migrate.stores.places import export_advice
 
 LONGEST = 12 * LARGEST_DOCUMENT
 """No text of a document is longer, in bytes: canonical wrappers take at most that much more than BSON."""
@@ -51,17 +51,6 @@ def is_pretty_printed(head: bytes) -> bool:
     """Return whether a file that begins like this has documents of several lines: its first line is a mere brace."""
     first, end, _rest = head.removeprefix(codecs.BOM_UTF8).lstrip().partition(b"\n")
     return bool(end) and first.rstrip() == b"{"
-
-
-def read_array(stream: BinaryIO, name: str, json_format: JsonFormat | None) -> Iterator[FileDocument]:
-    """Yield the documents of one JSON array, or those that follow one another without one, one at a time.
-
-    The first character decides which of the two is read. Documents may take several lines.
-
-    Raises:
-        BrokenDocument: with the document's number and line, both counted from 1; or there is neither.
-    """
-    return WindowReader(stream, name, DocumentParser(json_format)).documents()
 
 
 class Readable(Protocol):
@@ -129,7 +118,13 @@ class WindowReader:
         return self._text[self._position :].encode() + undecoded
 
     def documents(self) -> Iterator[FileDocument]:
-        """Yield the documents of a file; see `read_array`."""
+        """Yield the documents of one JSON array, or those that follow one another without one, one at a time.
+
+        The first character decides which of the two is read. Documents may take several lines.
+
+        Raises:
+            BrokenDocument: with the document's number and line, both counted from 1; or there is neither.
+        """
         opening = self._next_character()
         if opening == "{":
             self.is_array = False

@@ -354,7 +354,7 @@ _EXAMPLES = 5
 
 
 def find_old_bookings(
-    collection: DriverCollection, carried: Callable[[], Iterable[bytes]], *, seconds: float | None = None
+    collection: DriverCollection, carried: Callable[[], Iterable[bytes]], *, seconds: float | None
 ) -> OldBookings | None:
     """Return the old bookings in a live collection; None if finding them takes longer than allowed.
 

@@ -194,12 +194,10 @@ class MongoJournal(RunJournal):
         yield from self._find({"_id": names, "kind": {"$in": wanted}})
 
     @override
-    def between(
-        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
-    ) -> Sequence[RangeNote]:
+    def between(self, run_id: str, first: bytes, last: bytes) -> Sequence[RangeNote]:
         condition = {
             "run": run_id,
-            "kind": kind.value,
+            "kind": NoteKind.DOCUMENTS.value,
             "last": {"$gte": cut_key(first)},
             "first": {"$lte": cut_key(last)},
         }

@@ -97,10 +97,9 @@ class Reading:
         self._take(ReadingChosen(self._collection.name, ReadingWay.INDEX, reason))
         return True
 
-    def _take(self, chosen: ReadingChosen) -> ReadingChosen:
+    def _take(self, chosen: ReadingChosen) -> None:
         self._chosen = chosen
         self._listener.notify(chosen)
-        return chosen
 
 
 def choose_reading(collection: DriverCollection, *, clock: Clock = perf_counter) -> ReadingChosen | None:

@@ -70,11 +70,9 @@ class Notes(RunJournal):
     def __init__(self, **noted: list[DocumentNote]) -> None:
         self._noted = noted
 
-    def between(
-        self, run_id: str, first: bytes, last: bytes, kind: NoteKind = NoteKind.DOCUMENTS
-    ) -> list[RangeNote]:
+    def between(self, run_id: str, first: bytes, last: bytes) -> list[RangeNote]:
         """Return all notes of a run."""
-        return [RangeNote(kind, first, last, [each]) for each in self._noted[run_id]]
+        return [RangeNote(NoteKind.DOCUMENTS, first, last, [each]) for each in self._noted[run_id]]
 
 
 @pytest.mark.parametrize("current", [None, "second"])

@@ -15,8 +15,8 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import BrokenDocument, PlaceNotFound, UnusablePlace
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.files.extended_json import survives_extended_json, to_json
-from booking_migrate.stores.files.json_files import read_array
+from booking_migrate.stores.files.extended_json import DocumentParser, survives_extended_json, to_json
+from booking_migrate.stores.files.json_files import WindowReader
 from booking_migrate.stores.open import JsonFormat, open_reader, parse_place
 from tests.support.bson_samples import DEPRECATED, VALUES, deprecated_documents, document_of
 
@@ -221,11 +221,17 @@ def test_documents_are_read_wherever_they_are_cut() -> None:
     ]
     for text in (json.dumps(documents, ensure_ascii=False, indent=1), json.dumps(documents)):
         stream = cast("BinaryIO", Trickle(text.encode()))
-        assert documents == [decode(document.raw) for document in read_array(stream, "x.json", None)]
+        assert documents == [
+            decode(document.raw)
+            for document in WindowReader(stream, "x.json", DocumentParser(None)).documents()
+        ]
     for indent, between in ((None, "\n"), (1, "\n"), (None, "")):
         text = between.join(json.dumps(document, indent=indent) for document in documents)
         stream = cast("BinaryIO", Trickle(text.encode()))
-        assert documents == [decode(document.raw) for document in read_array(stream, "x.json", None)]
+        assert documents == [
+            decode(document.raw)
+            for document in WindowReader(stream, "x.json", DocumentParser(None)).documents()
+        ]
 
 
 @pytest.mark.parametrize(
@@ -281,7 +287,7 @@ def test_memory_does_not_grow_with_the_documents(line: bytes) -> None:
 
     tracemalloc.start()
     try:
-        count = sum(1 for _document in read_array(stream, "x.json", None))
+        count = sum(1 for _document in WindowReader(stream, "x.json", DocumentParser(None)).documents())
         _now, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
