@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from bson import decode, encode, json_util
@@ -158,8 +159,9 @@ class DocumentParser:
         self._fast: FastParser | None = None
 
     @classmethod
+    @lru_cache(maxsize=1)
     def of(cls, meaning: Meaning) -> "DocumentParser":
-        """Return a parser for further documents of a file whose first one was read."""
+        """Return the parser for further documents of a file whose first one was read."""
         parser = cls(JsonFormat.PLAIN if meaning.is_literal else JsonFormat.EXTENDED)
         parser._plain, parser._wrappers = meaning.is_plain, meaning.wrappers
         return parser

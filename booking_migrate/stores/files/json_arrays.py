@@ -7,7 +7,6 @@ is not, this process reads everything from there on by `WindowReader`, which def
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import BinaryIO, NamedTuple
 
 from booking_migrate.errors import BrokenDocument
@@ -174,7 +173,7 @@ def _without_strings(text: bytes) -> bytes:
 
 def parse_piece(piece: _Piece) -> list[Row] | None:
     """Return the documents of a piece; None: it does not end with a document, or something is wrong. Workers do this."""
-    parser = _parser_of(piece.meaning)
+    parser = DocumentParser.of(piece.meaning)
     if piece.is_array:
         text = piece.data.lstrip(_BLANK)
         documents = parser.read_array(b"[" + text[1:] + b"]") if text.startswith(b",") else None
@@ -185,8 +184,3 @@ def parse_piece(piece: _Piece) -> list[Row] | None:
         return list(map(row_of, reader.piece(is_array=piece.is_array)))
     except BrokenDocument:
         return None
-
-
-@lru_cache(maxsize=1)
-def _parser_of(meaning: Meaning) -> DocumentParser:
-    return DocumentParser.of(meaning)

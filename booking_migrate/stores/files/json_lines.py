@@ -3,7 +3,6 @@
 import codecs
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO, NamedTuple
 
@@ -81,12 +80,7 @@ def parse_lines(lines: _Lines) -> list[Row]:
     Raises:
         BrokenDocument: as `read_line_rows`.
     """
-    return list(_rows(_parser_of(lines.meaning), lines.data, lines.first, lines.name))
-
-
-@lru_cache(maxsize=1)
-def _parser_of(meaning: Meaning) -> DocumentParser:
-    return DocumentParser.of(meaning)
+    return list(_rows(DocumentParser.of(lines.meaning), lines.data, lines.first, lines.name))
 
 
 def _rows(parser: DocumentParser, data: bytes, first: int, name: str) -> Iterator[Row]:
