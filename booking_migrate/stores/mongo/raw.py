@@ -1,6 +1,7 @@
 """Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, TypeVar, cast
 
 from bson.objectid import ObjectId
@@ -161,16 +162,19 @@ def stores_any(collection: DriverCollection) -> bool:
     return collection.find_one({}, _NOTHING_OF_IT) is not None
 
 
-def by_size(items: Iterable[Item], size: Callable[[Item], int], most: int) -> Iterator[list[Item]]:
-    """Cut a sequence into pieces of at most `most` bytes, or of one item that has more."""
+def by_size(
+    items: Iterable[Item], size: Callable[[Item], int], most: int, most_items: float = inf
+) -> Iterator[list[Item]]:
+    """Cut a sequence into pieces of at most `most` bytes, or of one item that has more, and of at most `most_items` items."""
     group: list[Item] = []
     total = 0
     for item in items:
-        if group and total + size(item) > most:
+        own = size(item)
+        if group and (total + own > most or len(group) >= most_items):
             yield group
             group, total = [], 0
         group.append(item)
-        total += size(item)
+        total += own
     if group:
         yield group
 

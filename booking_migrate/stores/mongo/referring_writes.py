@@ -4,7 +4,7 @@ One command has some thousand updates. None of them is retried by the driver: wh
 sent again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -35,7 +35,7 @@ from booking_migrate.stores.mongo.codes import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, without_content, write
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
 from booking_migrate.stores.mongo.retry import in_transaction, majority_written, with_retry
 from booking_migrate.stores.mongo.sessions import Sessions
@@ -112,7 +112,7 @@ class MongoReferringWrites:
         """
         is_all, time, sent = True, None, 0
         refused: list[RefusedDocument] = []
-        for group in _groups(updates):
+        for group in by_size(updates, _size, _MOST_BYTES, _MOST_OPERATIONS):
             operations = [_operation(each) for each in group]
             with self._sessions.one() as session:
                 answer = write(self._collection, partial(self._send, operations, session))
@@ -287,23 +287,9 @@ def _sorted_out(moves: Sequence[Move], now: Mapping[bytes, bytes]) -> tuple[list
     return changed, taken, good
 
 
-def _groups(updates: Sequence[Update]) -> Iterator[Sequence[Update]]:
-    group: list[Update] = []
-    size = 0
-    for each in updates:
-        own = sum(_size(change) for change in each.changes)
-        if group and (len(group) == _MOST_OPERATIONS or size + own > _MOST_BYTES):
-            yield group
-            group, size = [], 0
-        group.append(each)
-        size += own
-    if group:
-        yield group
-
-
-def _size(change: FieldChange) -> int:
-    size = _OVERHEAD
-    for value in (change.before, change.after):
+def _size(update: Update) -> int:
+    size = _OVERHEAD * len(update.changes)
+    for value in (value for change in update.changes for value in (change.before, change.after)):
         if type(value) is str:
             size += len(value) * 3
         elif type(value) is not ObjectId:
