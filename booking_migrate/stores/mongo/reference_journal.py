@@ -3,7 +3,7 @@
 It is in the database of the references, in collections of its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -25,7 +25,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.failures import read, write
-from booking_migrate.stores.mongo.raw import as_driver_document, find_raw
+from booking_migrate.stores.mongo.raw import as_driver_document, find_all, find_raw
 from booking_migrate.stores.mongo.replica_set import build_index
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.reference_journal import (
@@ -145,52 +145,46 @@ class MongoReferenceJournal:
 
     def refused(self, rewrite_id: str) -> Iterator[Note]:
         """Yield the notes with documents that the server refused with their new ids. Memory holds one of them."""
-        wanted = {"rewrite": rewrite_id, "refused": {"$exists": True}}
-        find = partial(self._notes.find, wanted, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
-        for each in read(self._notes, lambda: list(find())):
-            yield from self._named(each["_id"])
+        yield from self._read(self._names({"rewrite": rewrite_id, "refused": {"$exists": True}}))
 
     def notes(self, rewrite_id: str, *, after: str = "") -> Iterator[Note]:
         """Yield the notes in their order; if a name is given, those after it. Memory holds one of them."""
-        for name in self.names(rewrite_id, after=after):
-            yield from self._named(name)
+        yield from self._read(self.names(rewrite_id, after=after))
 
     def newest_first(self, rewrite_id: str) -> Iterator[Note]:
         """Yield the notes, the newest first. Memory holds one of them."""
-        for name in reversed(self.names(rewrite_id)):
-            yield from self._named(name)
+        yield from self._read(reversed(self.names(rewrite_id)))
 
     def names(self, rewrite_id: str, *, after: str = "") -> Sequence[str]:
         """Return the names of the notes in their order. There is one for some thousand documents."""
         # "0" follows "/".
-        span = {"_id": {"$gt": after or f"{rewrite_id}/", "$lt": f"{rewrite_id}0"}}
-        find = partial(self._notes.find, span, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
-        return [each["_id"] for each in read(self._notes, lambda: list(find()))]
+        return self._names({"_id": {"$gt": after or f"{rewrite_id}/", "$lt": f"{rewrite_id}0"}})
 
     def notes_of(self, rewrite_id: str, identities: Sequence[bytes]) -> Sequence[Note]:
         """Return the notes that have one of these documents, in their order."""
-        wanted = {"rewrite": rewrite_id, "documents.i": {"$in": [Binary(each) for each in identities]}}
+        wanted = _with(rewrite_id, identities)
         found = read(self._notes, lambda: list(find_raw(self._notes, wanted, by_id=True)))
         return [_note(each) for each in found]
 
     def notes_with(self, rewrite_id: str, identities: Sequence[bytes], *, after: str = "") -> Iterator[Note]:
         """Yield the notes that have one of these documents, in their order, after one of a name. Memory holds one of them."""
-        wanted = {
-            "rewrite": rewrite_id,
-            "documents.i": {"$in": [Binary(each) for each in identities]},
-            "_id": {"$gt": after},
-        }
-        find = partial(self._notes.find, wanted, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
-        for each in read(self._notes, lambda: list(find())):
-            yield from self._named(each["_id"])
+        yield from self._read(self._names({**_with(rewrite_id, identities), "_id": {"$gt": after}}))
 
-    def _named(self, name: str) -> Iterator[Note]:
-        found = read(self._notes, lambda: list(find_raw(self._notes, {"_id": name})))
-        yield from map(_note, found)
+    def _names(self, wanted: Mapping[str, Any]) -> Sequence[str]:
+        find = partial(self._notes.find, wanted, {"_id": 1}, sort=[("_id", 1)], batch_size=_NAMES_AT_ONCE)
+        return [each["_id"] for each in read(self._notes, lambda: list(find()))]
+
+    def _read(self, names: Iterable[str]) -> Iterator[Note]:
+        for name in names:
+            yield from map(_note, find_all(self._notes, {"_id": name}))
 
     def drop(self, name: str) -> None:
         """Drop a note whose documents were restored and read again."""
         self._write(self._notes, partial(self._notes.delete_one, {"_id": name}))
+
+
+def _with(rewrite_id: str, identities: Sequence[bytes]) -> Mapping[str, Any]:
+    return {"rewrite": rewrite_id, "documents.i": {"$in": [Binary(each) for each in identities]}}
 
 
 def _record(fields: Mapping[str, Any]) -> RewriteRecord:

@@ -12,7 +12,7 @@ from booking_migrate.bson.order import element_key, id_key
 from booking_migrate.stores.destination import CollectionFacts
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, reading
-from booking_migrate.stores.mongo.raw import SIMPLE, any_of, documents_in, find_raw, not_before
+from booking_migrate.stores.mongo.raw import SIMPLE, any_of, documents_in, find_all, not_before
 from booking_migrate.stores.mongo.retry import resumed
 from booking_migrate.stores.mongo.scan import blocks_of
 from booking_migrate.stores.references import ReferringCollection
@@ -93,11 +93,7 @@ class MongoReferring(ReferringCollection):
 
     @override
     def find(self, ids: Sequence[Any]) -> Sequence[bytes]:
-        return (
-            read(self._collection, lambda: list(find_raw(self._collection, any_of("_id", ids))))
-            if ids
-            else ()
-        )
+        return find_all(self._collection, any_of("_id", ids)) if ids else ()
 
     @override
     def facts(self) -> CollectionFacts | None:
