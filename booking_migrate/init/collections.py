@@ -68,7 +68,7 @@ def sample_collections(inspector: "MongoInspector") -> tuple[list[Sampled], list
         if not _is_place(name):
             continue
         try:
-            found.append(_sample(name, inspector.sample(name, SAMPLED)))
+            found.append(_sample(name, inspector.referring(name).sample(SAMPLED)))
         except NotPermitted:
             unreadable.append(name)
     return found, unreadable

@@ -43,7 +43,7 @@ def holders_of(ids: Sequence[Any], inspector: "MongoInspector", names: Sequence[
     found = []
     for name in names if ids else ():
         documents = {}
-        for raw in inspector.holding_ids(name, ids):
+        for raw in inspector.referring(name).find(ids):
             fields = read_fields(raw)
             documents[sort_key(fields["_id"])] = fields
         if documents:
@@ -90,7 +90,9 @@ def expert_user_fields(experts: Holder, users: str, inspector: "MongoInspector")
         for name, value in document.items()
         if name != "_id" and has_kind(value, Kind.IDENTIFIER)
     }
-    there = {sort_key(read_fields(raw)["_id"]) for raw in inspector.holding_ids(users, list(values.values()))}
+    there = {
+        sort_key(read_fields(raw)["_id"]) for raw in inspector.referring(users).find(list(values.values()))
+    }
     names = _counted(experts, lambda value: has_kind(value, Kind.IDENTIFIER) and sort_key(value) in there)
     return FieldsFound(names, f"Its values are _id values of {users}")
 

@@ -1,7 +1,7 @@
 """What is looked at of a database and its collections, with commands that only read (MongoDB manual, reference/command)."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -120,18 +120,9 @@ class MongoInspector:
             )
         )
 
-    def sample(self, name: str, size: int) -> Iterator[bytes]:
-        """Return this number of documents of a collection by chance, or all if there are fewer; whole, as BSON."""
-        return self.referring(name).sample(size)
-
     def referring(self, name: str) -> MongoReferring:
-        """Return a collection that may hold ids of bookings."""
+        """Return a collection that may hold ids of bookings, or what these are ids of."""
         return MongoReferring(self._anchor.database[name], self.collection)
-
-    def holding_ids(self, name: str, ids: Sequence[Any]) -> Sequence[bytes]:
-        """Return the documents of a collection that have one of these `_id`, whole."""
-        collection = self._anchor.database[name]
-        return read(collection, lambda: list(find_raw(collection, any_of("_id", ids)))) if ids else ()
 
     def other_databases(self) -> Sequence[str]:
         """Return the names of the server's other databases, but for its own; none if the user may not know."""
