@@ -131,7 +131,6 @@ class Connection:
 
         Raises:
             NoMajority: that does not happen in time.
-            ConnectionProblem, NotPermitted: the server cannot be asked.
         """
         from booking_migrate.stores.mongo.replica_set import await_majority  # noqa: PLC0415
 
@@ -166,11 +165,7 @@ def open_destination(connection: Connection, name: str, source_name: str | None 
 
 
 def first_and_last(place: Place, connection: Connection, count: int) -> Sequence[bytes]:
-    """Return this number of documents at the start and at the end of a collection, by `_id`; none of a file, which can only be read whole.
-
-    Raises:
-        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
-    """
+    """Return this number of documents at the start and at the end of a collection, by `_id`; none of a file, which can only be read whole."""
     if not isinstance(place, CollectionPlace):
         return ()
     from booking_migrate.stores.mongo.inspection import find_ends  # noqa: PLC0415
@@ -215,42 +210,26 @@ def open_journal(connection: Connection) -> JournalPlaces:
 
 
 def collection_exists(connection: Connection, name: str) -> bool:
-    """Return whether a collection exists.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
-    """
+    """Return whether a collection exists."""
     from booking_migrate.stores.mongo.connection import describe  # noqa: PLC0415
 
     return describe(connection.collection(name)) is not None
 
 
 def has_guard(connection: Connection, name: str) -> bool:
-    """Return whether a collection has the validator that refuses old bookings.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
-    """
+    """Return whether a collection has the validator that refuses old bookings."""
     from booking_migrate.stores.mongo.administration import options_of  # noqa: PLC0415
 
     return is_guarded(options_of(connection.collection(name)))
 
 
 def records_left(connection: Connection) -> Sequence[str]:
-    """Return the names of the collections in which the program keeps records of runs and rejected bookings, as far as they exist.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
-    """
+    """Return the names of the collections in which the program keeps records of runs and rejected bookings, as far as they exist."""
     return [name for name in (*RECORDS, REJECTS_COLLECTION) if collection_exists(connection, name)]
 
 
 def may_write_journal(connection: Connection) -> bool:
-    """Return whether this user may change the record of a run; without access control every user may.
-
-    Raises:
-        ConnectionProblem: the server cannot be asked.
-    """
+    """Return whether this user may change the record of a run; without access control every user may."""
     from booking_migrate.stores.privilege import Privilege  # noqa: PLC0415
 
     wanted = [Privilege(action, RUNS) for action in ("find", "update")]

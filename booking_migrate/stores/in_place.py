@@ -229,9 +229,6 @@ def open_cut_over_proof(
         live: the name of the live collection; old bookings that are in it are left out.
         kept: the name of the kept copy.
         archives: those of the archives of later runs in place in the live collection.
-
-    Raises:
-        BadConfiguration, MissingUri: as `open_in_place`.
     """
     # Here and not above: the driver is slow to import.
     from booking_migrate.stores.mongo.administration import (  # noqa: PLC0415

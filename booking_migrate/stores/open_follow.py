@@ -97,11 +97,7 @@ class SnapshotSides:
 
 
 def open_snapshot(connection: Connection, source: str, target: str) -> SnapshotSides | None:
-    """Open both sides at one cluster time; None if the server has none, or cannot read one of the sides that way.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
-    """
+    """Open both sides at one cluster time; None if the server has none, or cannot read one of the sides that way."""
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.reader import MongoReader, SnapshotFetch
 
@@ -131,9 +127,6 @@ def open_followed_places(
         connection: the server and the database.
         names: the collections of the run.
         after_swap: the kept copy, once the target has the source's name; None: it has not.
-
-    Raises:
-        MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
     """
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
@@ -190,11 +183,7 @@ def open_feed(
     is_whole: bool = False,
     target: TargetChanges = TargetChanges.ALL,
 ) -> ChangeFeed:
-    """Open the feed of a run's collections at a position; arguments as of `MongoChangeFeed`.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_followed_places`.
-    """
+    """Open the feed of a run's collections at a position; arguments as of `MongoChangeFeed`."""
     from booking_migrate.stores.mongo.change_feed import MongoChangeFeed
 
     return MongoChangeFeed(
@@ -212,22 +201,14 @@ def open_feed(
 
 
 def open_dirty(connection: Connection, run_id: str) -> DirtyStore:
-    """Open the durable set of what is dirty of a run.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_followed_places`.
-    """
+    """Open the durable set of what is dirty of a run."""
     from booking_migrate.stores.mongo.dirty import MongoDirty
 
     return MongoDirty(connection.collection(DIRTY), run_id)
 
 
 def open_kept_copy(connection: Connection, source: str, copy: str) -> "KeptCopy":
-    """Return the kept copy of a source under a name.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_followed_places`.
-    """
+    """Return the kept copy of a source under a name."""
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
 
     return KeptCopy(connection.collection(source), connection.collection(copy))
@@ -245,11 +226,7 @@ def following_unavailable(connection: Connection, source: str) -> str | None:
 
 
 def cluster_time_of(connection: Connection, name: str) -> Timestamp | None:
-    """Return the cluster time of the newest write that the primary has taken; None of a server without a replica set.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
-    """
+    """Return the cluster time of the newest write that the primary has taken; None of a server without a replica set."""
     from booking_migrate.stores.mongo.change_feed import cluster_time
 
     try:
@@ -259,11 +236,7 @@ def cluster_time_of(connection: Connection, name: str) -> Timestamp | None:
 
 
 def open_swap(connection: Connection, names: FollowedNames) -> "LiveSwap":
-    """Return fence, guard and swap of a run's collections; of a window, those of the live and the restored one.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_followed_places`.
-    """
+    """Return fence, guard and swap of a run's collections; of a window, those of the live and the restored one."""
     from booking_migrate.stores.mongo.live_swap import LiveSwap
 
     return LiveSwap(connection.collection(names.source), connection.collection(names.target))
@@ -279,9 +252,6 @@ def count_bookings(
         names: the collections of the run.
         copy: the name of the kept copy.
         before: the run's counts so far.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server does not say.
     """
     from booking_migrate.stores.mongo.kept_copy import count_documents
     from booking_migrate.stores.mongo.rejects import count_records
@@ -296,11 +266,7 @@ def count_bookings(
 
 
 def oldest_change(connection: Connection) -> Timestamp | None:
-    """Return the cluster time of the oldest change that the server still has; None if the user may not read the oplog.
-
-    Raises:
-        ConnectionProblem: the server does not answer.
-    """
+    """Return the cluster time of the oldest change that the server still has; None if the user may not read the oplog."""
     from booking_migrate.stores.mongo.change_feed import oldest_in_oplog
 
     return oldest_in_oplog(connection.collection("oplog"))

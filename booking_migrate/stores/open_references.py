@@ -49,9 +49,6 @@ def open_references(connection: Connection, *, source: str, target: str) -> Open
         connection: the server and the database.
         source: the collection of bookings, under whose name client documents are after a cut-over.
         target: the collection that client documents are or would be in.
-
-    Raises:
-        ConnectionProblem: the server does not answer.
     """
     from booking_migrate.stores.mongo.connection import describe  # noqa: PLC0415 - the driver is slow to import
     from booking_migrate.stores.mongo.old_ids import MongoOldIds, OldIdPlaces  # noqa: PLC0415

@@ -40,11 +40,7 @@ def open_referring_writes(
 
 
 def open_referring_changes(connection: Connection, names: Sequence[str]) -> ReferringChanges | str:
-    """Return how the changes of collections are read; or why they cannot be.
-
-    Raises:
-        ConnectionProblem, UnusablePlace: the server cannot be asked.
-    """
+    """Return how the changes of collections are read; or why they cannot be."""
     from booking_migrate.stores.mongo.change_feed import MongoChangeFeed, cluster_time, unavailable_reason
 
     first = connection.collection(names[0])
@@ -56,11 +52,7 @@ def open_referring_changes(connection: Connection, names: Sequence[str]) -> Refe
 
 
 def index_old_ids(connection: Connection, live: str) -> bool:
-    """Make the index by which old ids are found in client documents; return whether it was not there.
-
-    Raises:
-        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
-    """
+    """Make the index by which old ids are found in client documents; return whether it was not there."""
     from booking_migrate.stores.mongo.administration import FOLLOWED, make_index
 
     return make_index(connection.collection(live), FOLLOWED)

@@ -91,9 +91,6 @@ def open_window_places(
         kept: the copy of the old collection.
         restored: the collection that is kept ready.
         run_id: the run.
-
-    Raises:
-        MissingUri, BadConfiguration: no server or no database is given, or it cannot be used.
     """
     from booking_migrate.stores.mongo.administration import WINDOW_CLIENTS, make_index
     from booking_migrate.stores.mongo.change_feed import cluster_time
@@ -179,9 +176,6 @@ def open_window_feed(
         kept: the copy of the old collection; not for the tail.
         is_tail: whether the rename of the restored collection is to be seen, and whole documents are read.
         has_restored: whether the restored collection is watched.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_window_places`.
     """
     if not is_tail:
         # What happens to single documents of the kept copy makes nothing dirty.
@@ -190,10 +184,6 @@ def open_window_feed(
 
 
 def window_dirty(connection: Connection, run_id: str) -> DirtyStore:
-    """Open the durable set of what is dirty of a run's reverse window.
-
-    Raises:
-        MissingUri, BadConfiguration: as `open_window_places`.
-    """
+    """Open the durable set of what is dirty of a run's reverse window."""
     # Under the run's own name, so that what ends the run clears it, too.
     return open_dirty(connection, f"{run_id}/window")

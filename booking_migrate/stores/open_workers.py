@@ -56,9 +56,6 @@ def share(
     """Return where the places of a run are; None if one of them is not to be had by several processes at a time.
 
     So it is with a file, and with a view, in which a booking may come twice.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     named = {kind: place.name for kind, place in people.items() if isinstance(place, CollectionPlace)}
     if not isinstance(source, CollectionPlace) or named.keys() != people.keys():

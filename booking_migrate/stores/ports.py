@@ -108,7 +108,7 @@ class DocumentReader(Protocol):
         """Yield the documents whose `_id` equals (as MongoDB has it) one of these decoded values, in any order.
 
         ``ids`` holds at most a few thousand values, no two of them equal. Of a file that has an `_id` more than once,
-        the last such document. A place that does not exist and need not (see `locate`) has no documents.
+        the last such document. A place that does not exist and need not (see `open.open_reader`) has no documents.
         """
 
     def close(self) -> None:

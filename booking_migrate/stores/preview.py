@@ -196,11 +196,7 @@ class Trial:
     """What the server would refuse of the documents of a run."""
 
     def __init__(self, place: "MongoDestination") -> None:
-        """Take the collection; its indexes and options are looked at now, and nothing is written.
-
-        Raises:
-            ConnectionProblem, NotPermitted: the server does not say.
-        """
+        """Take the collection; its indexes and options are looked at now, and nothing is written."""
         facts = place.facts()
         self._place = place
         self._validator = None if facts is None else enforced_validator(facts.options)
@@ -350,9 +346,6 @@ def open_preview(
         reject_file: the file for the rejected bookings, which is replaced. None: they are dropped.
         on_loss: is called if that file cannot be written; None: that ends the dry-run.
         tries_out: whether each document is tried out with the collection's validator and unique indexes.
-
-    Raises:
-        MissingUri, BadConfiguration: the connection string cannot be used.
     """
     source, target = last_part(source_name), last_part(place.name)
     chosen = OptionalRejects()

@@ -56,11 +56,7 @@ def identity(collection: DriverCollection) -> str | None:
 
 
 def create(collection: DriverCollection, **options: Any) -> None:
-    """Create a collection. One that is there already is accepted: it was made by an attempt whose answer got lost.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-    """
+    """Create a collection. One that is there already is accepted: it was made by an attempt whose answer got lost."""
 
     def make() -> None:
         with suppress(CollectionInvalid):
@@ -81,11 +77,7 @@ def drop(collection: DriverCollection, *, only_if_empty: bool = True) -> bool:
 
 
 def create_like(collection: DriverCollection, model: DriverCollection) -> bool:
-    """Create a collection with the default collation of another one that has any; return whether it was created.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-    """
+    """Create a collection with the default collation of another one that has any; return whether it was created."""
     collation = comparable("collation", options_of(model).get("collation"))
     if not collation or describe(collection) is not None:
         return False
@@ -126,9 +118,6 @@ def rename(successor: DriverCollection, live: DriverCollection) -> None:
     """Replace a collection by another atomically; the replaced one is dropped (manual, reference/command/renameCollection).
 
     After a lost answer, whether it happened is asked first.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     database = live.database
     name = identity(successor)
@@ -149,11 +138,7 @@ def rename(successor: DriverCollection, live: DriverCollection) -> None:
 
 
 def collection_fingerprint(collection: DriverCollection, *, only_count: bool) -> dict[str, str | int]:
-    """Return how many documents a collection has, and unless only that is asked for, its newest `_id` and `updatedAt`.
-
-    Raises:
-        NotPermitted, ConnectionProblem, UnusablePlace: it cannot be read.
-    """
+    """Return how many documents a collection has, and unless only that is asked for, its newest `_id` and `updatedAt`."""
     group = _COUNT if only_count else {**_COUNT, **_NEWEST}
     with reading(collection):
         found = next(iter(collection.aggregate([{"$group": group}])), {"documents": 0})
@@ -177,7 +162,6 @@ def end_own_commands(collection: DriverCollection) -> None:
 
     Raises:
         StillRunning: a command does not end in time.
-        ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     deadline = time.monotonic() + _WAIT_SECONDS
     while running := list(_running(collection)):
@@ -219,7 +203,6 @@ def ensure_client_index(collection: DriverCollection) -> bool:
 
     Raises:
         DuplicateClientDocuments: clients have more than one document already.
-        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
     """
     if has_client_index(collection):
         return False
@@ -242,29 +225,17 @@ def ensure_client_index(collection: DriverCollection) -> bool:
 
 
 def has_client_index(collection: DriverCollection) -> bool:
-    """Return whether an index is there that keeps a client from having two documents.
-
-    Raises:
-        NotPermitted, ConnectionProblem: the server does not say.
-    """
+    """Return whether an index is there that keeps a client from having two documents."""
     return client_index_name(collection) is not None
 
 
 def client_index_name(collection: DriverCollection) -> str | None:
-    """Return the name of an index that prevents two documents of one client, or None if the collection lacks one.
-
-    Raises:
-        NotPermitted, ConnectionProblem: the server does not say.
-    """
+    """Return the name of an index that prevents two documents of one client, or None if the collection lacks one."""
     return next((str(index["name"]) for index in indexes_of(collection) if _does(index)), None)
 
 
 def indexes_of(collection: DriverCollection) -> list[Mapping[str, Any]]:
-    """Return the indexes of a collection as the server lists them; none if the collection does not exist.
-
-    Raises:
-        NotPermitted, ConnectionProblem: the server does not say.
-    """
+    """Return the indexes of a collection as the server lists them; none if the collection does not exist."""
     if describe(collection) is None:
         return []
     return read(collection, lambda: list(collection.list_indexes()))
@@ -342,11 +313,7 @@ def has_claims(collection: DriverCollection) -> bool:
 
 
 def has_index(collection: DriverCollection, wanted: OwnIndex) -> bool:
-    """Return whether an index of a collection does what this one does.
-
-    Raises:
-        NotPermitted, ConnectionProblem: the server does not say.
-    """
+    """Return whether an index of a collection does what this one does."""
     return any(wanted.is_served_by(index) for index in indexes_of(collection))
 
 
@@ -355,7 +322,6 @@ def make_index(collection: DriverCollection, wanted: OwnIndex) -> bool:
 
     Raises:
         DuplicateClientDocuments: clients have more than one; the index was not made.
-        NotPermitted, WriteFailed, ConnectionProblem: the server does not create it.
     """
     if has_index(collection, wanted):
         return False

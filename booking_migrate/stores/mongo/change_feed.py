@@ -220,7 +220,6 @@ def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timesta
 
     Raises:
         StreamUnavailable: the server is not part of a replica set.
-        ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     answer = read(collection, lambda: collection.database.command("ping"), waits=waits)
     time: Timestamp | None = answer.get("operationTime")
@@ -250,11 +249,7 @@ def unavailable_reason(collection: DriverCollection) -> str | None:
 
 
 def oldest_in_oplog(collection: DriverCollection) -> Timestamp | None:
-    """Return the cluster time of the oldest entry of the oplog; None if the user may not read it.
-
-    Raises:
-        ConnectionProblem: the server does not answer.
-    """
+    """Return the cluster time of the oldest entry of the oplog; None if the user may not read it."""
     local = collection.database.client.get_database("local", read_preference=ReadPreference.PRIMARY)
     oplog = local.get_collection("oplog.rs")
     try:

@@ -47,11 +47,7 @@ class ClientRanges(ClientParts):
 
     @cached_property
     def unsupported_reason(self) -> str | None:
-        """Return why the collection cannot be cut, for people; None if it can.
-
-        Raises:
-            NotPermitted, ConnectionProblem: it cannot be asked.
-        """
+        """Return why the collection cannot be cut, for people; None if it can."""
         listed = describe(self._source)
         if listed is not None and listed["type"] != "collection":
             return f"{self._source.name} is a {listed['type']}"

@@ -205,9 +205,6 @@ def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str
     Args:
         collection: what to ask about.
         waits: whether to wait for a server to be found; see `retry.tried`.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     named = {"name": collection.name}
     find = partial(collection.database.list_collections, filter=named, authorizedCollections=True)

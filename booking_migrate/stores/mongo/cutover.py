@@ -69,11 +69,7 @@ _SAMPLE = 100
 
 
 class MongoLive(FencedSource):
-    """The source, which is live, and the target, which is to take its name; both in one database.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
-    """
+    """The source, which is live, and the target, which is to take its name; both in one database."""
 
     def __init__(self, source: DriverCollection, target: DriverCollection, *, blocks: bool = False) -> None:
         """Take the collections.
@@ -362,9 +358,6 @@ def find_old_bookings(
         collection: the live collection, which is read once by the server.
         carried: returns the old bookings that a cut-over has carried along.
         seconds: how long the server may take; None: as long as it needs.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the collection cannot be read.
     """
     limit = None if seconds is None else round(seconds * 1000)
 

@@ -55,11 +55,7 @@ class RunEntries:
         return {"_id": {"$gt": f"{self._run_id}/{kind}/", "$lt": f"{self._run_id}/{kind}0"}}
 
     def write(self, operations: Sequence[Any]) -> None:
-        """Carry out writes that may be repeated.
-
-        Raises:
-            ConnectionProblem, NotPermitted, WriteFailed: they cannot be carried out.
-        """
+        """Carry out writes that may be repeated."""
         if operations:
             write(self.collection, lambda: self.collection.bulk_write(operations, ordered=False))
 

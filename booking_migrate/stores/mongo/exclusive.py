@@ -47,7 +47,6 @@ def within(
 
     Raises:
         FenceBlocked: it did not get the collection in time. Whether it was carried out is to be asked.
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     database = collection.database.client.admin if is_of_admin else collection.database
     limited = {
@@ -93,7 +92,6 @@ def validate(collection: DriverCollection, validation: Mapping[str, Any], *, is_
 
     Raises:
         FenceBlocked: others have held it during all attempts.
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     _repeated(collection, {"collMod": collection.name, **validation}, is_limited=is_limited)
 
@@ -102,7 +100,7 @@ def drop_index(collection: DriverCollection, name: str) -> None:
     """Drop an index, as `validate`. One that is gone already is accepted: the reply to the first attempt may have been lost.
 
     Raises:
-        FenceBlocked, ConnectionProblem, NotPermitted, WriteFailed: as `validate`.
+        FenceBlocked: as `validate`.
     """
     _repeated(collection, {"dropIndexes": collection.name, "index": name}, done=frozenset({INDEX_NOT_FOUND}))
 

@@ -30,7 +30,6 @@ def raise_fence(
 
     Raises:
         FenceBlocked: it did not get the collection in time. Whether the fence is raised has to be checked.
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     return within(
         source, {"collMod": source.name, **NO_VALIDATION, "validator": FENCE}, seconds, concern=concern
@@ -54,9 +53,6 @@ class FencedSource:
     every user: unlike a validator, it refuses deletes, and writers that bypass validation. It holds for the whole cluster, all
     databases, and for all users without the privilege to bypass it; those with it are still stopped in the source by the
     validator (manual, reference/command/setUserWriteBlockMode; from 6.0, replica sets and sharded clusters).
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
     """
 
     def __init__(self, source: DriverCollection, *, blocks: bool) -> None:

@@ -50,11 +50,7 @@ _DOCUMENTS_PER_UPDATE = 200
 
 
 class MongoInPlace:
-    """A collection that is migrated in place, with its archive.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed, UnusablePlace: it cannot be read or written (any method).
-    """
+    """A collection that is migrated in place, with its archive."""
 
     def __init__(self, places: InPlacePlaces, rejects: DriverCollection, *, has_transactions: bool) -> None:
         """Take the parts.

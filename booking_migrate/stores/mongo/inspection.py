@@ -60,11 +60,7 @@ class MongoInspector:
         """The database's name."""
 
     def server(self) -> ServerFacts:
-        """Return what the server is.
-
-        Raises:
-            ConnectionProblem: it cannot be reached.
-        """
+        """Return what the server is."""
         with reading(self._anchor):
             hello = self._database.command("hello")
             version = self._database.command("buildInfo")["version"]
@@ -253,11 +249,7 @@ def _whole(value: Any) -> int | None:
 
 
 class MongoDestination:
-    """A collection that client documents are to be written to; here it is only read.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server does not say (any method).
-    """
+    """A collection that client documents are to be written to; here it is only read."""
 
     def __init__(self, collection: DriverCollection, beside: DriverCollection | None = None) -> None:
         """Take the collection.
@@ -353,9 +345,6 @@ def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
     """Return this number of documents at the start and at the end of a collection in the order of `_id`, each once.
 
     They are of both generations, where there are two, and cost nothing that grows with the collection.
-
-    Raises:
-        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
     """
     found: dict[bytes, bytes] = {}
     # This may be the first contact: where no server answers, waiting for one does not help.

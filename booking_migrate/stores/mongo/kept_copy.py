@@ -30,11 +30,7 @@ class KeptCopy:
         self._copy = copy
 
     def create(self) -> None:
-        """Copy the source. What is written to it meanwhile may be missing: `update` brings it in.
-
-        Raises:
-            ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-        """
+        """Copy the source. What is written to it meanwhile may be missing: `update` brings it in."""
         write(self._source, self._copy_all)
         # As all others it is compared afterwards.
         self.update([None], list(find_without_id(self._source)))
@@ -54,9 +50,6 @@ class KeptCopy:
         Args:
             booking_ids: the `_id` values of what changed.
             documents: those of them that exist, BSON, as the source has them at one time.
-
-        Raises:
-            ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
         """
         there = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
         for start in range(0, len(booking_ids), _PER_WRITE):
@@ -95,9 +88,6 @@ class KeptCopy:
         """Yield the `_id` values under which source and copy hold something else, in the order of `_id`.
 
         Both are read once, side by side. Where the source is in use, a difference may be one of time.
-
-        Raises:
-            ConnectionProblem, NotPermitted: they cannot be read.
         """
         with reading(self._source):
             ours, theirs = self._scan(self._source), self._scan(self._copy)
@@ -120,11 +110,7 @@ class KeptCopy:
             yield sort_key(value_in(raw, b"_id")), raw
 
     def drop(self) -> None:
-        """Drop the copy, if it is there.
-
-        Raises:
-            ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-        """
+        """Drop the copy, if it is there."""
         write(self._copy, lambda: self._copy.database.drop_collection(self._copy.name))
 
 
@@ -143,9 +129,5 @@ def find_without_id(collection: DriverCollection) -> Iterator[bytes]:
 
 
 def count_documents(collection: DriverCollection) -> int:
-    """Return how many documents a collection has, as the server's own count says.
-
-    Raises:
-        ConnectionProblem, NotPermitted: the server does not say.
-    """
+    """Return how many documents a collection has, as the server's own count says."""
     return read(collection, collection.estimated_document_count)

@@ -5,11 +5,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 
 
 class MongoLegacyIndex:
-    """The index of one collection.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not say, or does not do it (any method).
-    """
+    """The index of one collection."""
 
     name = FOLLOWED.name
     """What `make` calls it."""

@@ -21,11 +21,7 @@ from booking_migrate.stores.validators import (
 
 
 class LiveSwap:
-    """Fence and swap of one source and target.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
-    """
+    """Fence and swap of one source and target."""
 
     def __init__(self, source: DriverCollection, target: DriverCollection) -> None:
         """Take both collections, of one database."""
@@ -65,9 +61,6 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
     Args:
         collection: the collection.
         is_lenient: whether documents that are in it already may still be updated.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options) and enforced_validator(options):
@@ -76,11 +69,7 @@ def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
 
 
 def set_own_validation(collection: DriverCollection, validation: Mapping[str, Any]) -> None:
-    """Set a validator on a collection beside the guard, if the guard is there; one of its own stays. May be repeated.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-    """
+    """Set a validator on a collection beside the guard, if the guard is there; one of its own stays. May be repeated."""
     options = (describe(collection) or {}).get("options", {})
     if unguarded(options).get("validator"):
         return
@@ -93,11 +82,7 @@ def set_own_validation(collection: DriverCollection, validation: Mapping[str, An
 
 
 def unguard(collection: DriverCollection) -> None:
-    """Take the guard's validator off; the collection's own one stays, with its level and action.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
-    """
+    """Take the guard's validator off; the collection's own one stays, with its level and action."""
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options):
         validate(collection, validation_of(unguarded(options)))

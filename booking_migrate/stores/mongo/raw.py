@@ -107,11 +107,7 @@ def documents_in(cursor: Any) -> Iterator[bytes]:
 
 
 def find_all(collection: DriverCollection, condition: Mapping[str, Any]) -> list[bytes]:
-    """Return the documents of a collection that meet a condition, as raw BSON.
-
-    Raises:
-        ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
-    """
+    """Return the documents of a collection that meet a condition, as raw BSON."""
     return read(collection, lambda: list(find_raw(collection, condition)))
 
 
@@ -267,9 +263,6 @@ def delete_versions(
         collection: where they are.
         documents: as they were read.
         unchanged: the query for a document that still is a version.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.
     """
     operations = [DeleteOne(unchanged(raw), collation=SIMPLE) for raw in documents]
     write(collection, lambda: collection.bulk_write(operations, ordered=False))

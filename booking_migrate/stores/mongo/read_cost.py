@@ -74,11 +74,7 @@ class Reading:
         self._is_left_to_server = False
 
     def sorts(self) -> bool:
-        """Return whether the server is to sort. The server decides about a view, and about what may not be asked.
-
-        Raises:
-            ConnectionProblem: the server does not answer.
-        """
+        """Return whether the server is to sort. The server decides about a view, and about what may not be asked."""
         if self._chosen is None and not self._is_left_to_server:
             try:
                 chosen = choose_reading(self._collection)
@@ -110,7 +106,6 @@ def choose_reading(collection: DriverCollection, *, clock: Clock = perf_counter)
         clock: returns the time in seconds.
 
     Raises:
-        ConnectionProblem: the server does not answer.
         NotPermitted: the collection may not be read.
     """
     listed = describe(collection)

@@ -45,11 +45,7 @@ NOTHING: Mapping[int, str] = {}
 
 
 class MongoReferenceJournal:
-    """Records and notes of rewrites. Everything is durable (majority) when a method returns.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
-    """
+    """Records and notes of rewrites. Everything is durable (majority) when a method returns."""
 
     def __init__(self, rewrites: DriverCollection, notes: DriverCollection) -> None:
         self._rewrites: Collection[dict[str, Any]] = rewrites.with_options(codec_options=TIMES)

@@ -85,11 +85,7 @@ class MovesDone(NamedTuple):
 
 
 class MongoReferringWrites:
-    """The writing side of a collection with references. Everything is durable (majority) when a method returns.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
-    """
+    """The writing side of a collection with references. Everything is durable (majority) when a method returns."""
 
     def __init__(self, collection: DriverCollection, sessions: Sessions | None = None) -> None:
         self.name: Final = collection.name

@@ -30,11 +30,7 @@ Operation = InsertOne[Any] | ReplaceOne[Any] | DeleteMany
 
 
 def find_records(collection: DriverCollection, *, source: str, target: str) -> Iterator[bytes]:
-    """Yield the records of one source and target, whole.
-
-    Raises:
-        NotPermitted, ConnectionProblem: they cannot be read.
-    """
+    """Yield the records of one source and target, whole."""
     with reading(collection):
         yield from scan_by_id(collection, {"source": source, "target": target})
 
@@ -43,9 +39,6 @@ def count_records(collection: DriverCollection, *, source: str, target: str) -> 
     """Return how many bookings of a source and target are rejected, and how many of them because of a conflict.
 
     Those whose session was kept by a decision are not rejected.
-
-    Raises:
-        NotPermitted, ConnectionProblem: they cannot be read.
     """
     undecided = {"source": source, "target": target, "decision": {"$exists": False}}
     # One question, since a cut-over asks it while writes are refused.
@@ -191,11 +184,7 @@ _IDS_PER_QUERY = 1000
 def find_records_of(
     collection: DriverCollection, booking_ids: Iterable[Any], *, source: str, target: str
 ) -> Iterator[bytes]:
-    """Yield the records of some bookings of one source and target, whole.
-
-    Raises:
-        NotPermitted, ConnectionProblem: they cannot be read.
-    """
+    """Yield the records of some bookings of one source and target, whole."""
     with reading(collection):
         # Most collections reject nothing, and then no id has to be asked for. The server's count may be wrong after a crash.
         if not read(collection, lambda: stores_any(collection)):

@@ -37,7 +37,6 @@ def await_majority(collection: DriverCollection) -> None:
 
     Raises:
         NoMajority: a majority does not have it in time.
-        ConnectionProblem, NotPermitted: the server cannot be asked.
     """
     deadline = time.monotonic() + retry.RETRY_TIMEOUT
     with reading(collection):

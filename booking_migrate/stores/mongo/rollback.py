@@ -53,11 +53,7 @@ _EXPIRES = "expireAfterSeconds"
 
 
 class MongoUndo:
-    """A target collection and its rejected records, as rollback needs them.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: it cannot be read or written (any method).
-    """
+    """A target collection and its rejected records, as rollback needs them."""
 
     def __init__(
         self, collection: DriverCollection, rejects: DriverCollection, writer: TargetWriter, *, source: str
@@ -196,11 +192,7 @@ class MongoUndo:
 
 
 class MongoRestored:
-    """The collection in which the old bookings come together again, until it takes the live one's name.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server does not do it (any method).
-    """
+    """The collection in which the old bookings come together again, until it takes the live one's name."""
 
     def __init__(self, collection: DriverCollection, live: DriverCollection) -> None:
         self.name: Final = collection.name

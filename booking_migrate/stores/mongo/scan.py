@@ -344,9 +344,6 @@ def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDo
     Args:
         collection: where to look.
         share: from 0 to 1.
-
-    Raises:
-        NotPermitted, ConnectionProblem, UnusablePlace: it cannot be read.
     """
     # The hash of hashed indexes and sharding (manual: operator/aggregation/toHashedIndexKey), so equal ids agree.
     part = {"$abs": {"$mod": [{"$toHashedIndexKey": "$clientId"}, _PARTS]}}

@@ -37,11 +37,7 @@ class Sessions:
         self._idle: SimpleQueue[ClientSession] = SimpleQueue()
 
     def ids(self, count: int) -> bytes:
-        """Return the ids of at least this number of sessions, one behind the other; always the same. The server is contacted.
-
-        Raises:
-            ConnectionProblem, NotPermitted: it cannot be.
-        """
+        """Return the ids of at least this number of sessions, one behind the other; always the same. The server is contacted."""
         with reading(self._collection):
             while len(self._sessions) < count:
                 session = self._collection.database.client.start_session()
@@ -67,7 +63,6 @@ class Sessions:
 
         Raises:
             StillRunning: a command does not end in time.
-            ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked.
         """
         parts = [ids[start : start + _ID_BYTES] for start in range(0, len(ids), _ID_BYTES)]
         identities = [Binary(each, UUID_SUBTYPE) for each in parts]

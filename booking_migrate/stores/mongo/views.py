@@ -20,11 +20,7 @@ _CLIENT_TYPES = ["objectId", "string", "int", "long", "binData"]
 
 
 class MongoViews:
-    """The views over one collection.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: the server cannot be asked, or does not do it (any method).
-    """
+    """The views over one collection."""
 
     def __init__(self, collection: DriverCollection) -> None:
         """Take the collection that the views are over."""

@@ -20,11 +20,7 @@ from booking_migrate.stores.open_window import Related
 
 
 class MongoWindowNotes:
-    """The notes of one run.
-
-    Raises:
-        ConnectionProblem, NotPermitted, WriteFailed: they cannot be read or written (any method).
-    """
+    """The notes of one run."""
 
     def __init__(self, collection: DriverCollection, run_id: str) -> None:
         """Take the collection, and the run whose notes are meant."""
@@ -111,11 +107,7 @@ def _unpacked(packed: bytes) -> Any:
 
 
 def client_values(collection: DriverCollection) -> Iterator[Any]:
-    """Yield every value of `clientId` once, from an index on it.
-
-    Raises:
-        ConnectionProblem, NotPermitted: it cannot be read.
-    """
+    """Yield every value of `clientId` once, from an index on it."""
     grouped = [{"$group": {"_id": "$clientId"}}]
     found = collection.with_options(codec_options=RAW_OPTIONS)
     with reading(collection):
