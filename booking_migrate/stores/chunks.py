@@ -181,7 +181,6 @@ class ClientStream(ClientParts):
     """A scan in client order as ranges of clients, each read as far as it is asked for; see `ClientParts`."""
 
     def __init__(self, scan: Callable[[], Iterator[DocumentBlock]]) -> None:
-        """Take the function that begins the scan."""
         self._begin = scan
         self._scan: Iterator[DocumentBlock] = iter(())
         self._held: list[DocumentBlock] = []
@@ -314,9 +313,8 @@ def _strays_apart(part: DocumentBlock) -> tuple[Iterator[DocumentBlock], Iterato
     """Return the documents of a client, and those of none."""
     own: list[ScannedDocument] = []
     strays: list[ScannedDocument] = []
-    for number, raw in enumerate(part.documents()):
-        scanned = ScannedDocument(raw, part.duplicates.get(number, Duplicate.NONE))
-        (strays if client_key(raw) is None else own).append(scanned)
+    for scanned in unpack([part]):
+        (strays if client_key(scanned.raw) is None else own).append(scanned)
     return pack(own), pack(strays)
 
 

@@ -48,7 +48,6 @@ class Waits:
     """All that is waited for, in any thread."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._lock = Lock()
         self._open: list[Wait] = []
         self._watched: dict[WaitedFor, Wait | None] = {}

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from bson.objectid import ObjectId
+from typing_extensions import override
 
 from booking_migrate.bson.document import Document, value_in
 from booking_migrate.stores.chunks import FIRST, LAST, ClientRange, DocumentBlock, split, whole_clients
@@ -35,10 +36,7 @@ def in_range(clients: ClientRange) -> Mapping[str, Any]:
 
 
 class ClientRanges(ClientParts):
-    """A collection, cut into ranges of clients along its index on `clientId`.
-
-    Its documents are those below the ranges, in them, and above them.
-    """
+    """A collection, cut into ranges of clients along its index on `clientId`."""
 
     def __init__(self, source: DriverCollection, address: Address) -> None:
         self._source = source
@@ -57,13 +55,10 @@ class ClientRanges(ClientParts):
             return f"{self._source.name} may have arrays for clientId"
         return None
 
-    def ranges(self, documents: int, first: ObjectId | None = None) -> Iterator[ClientRange]:
-        """Yield all ObjectIds but the very last in ranges of about ``documents`` documents, in their order.
-
-        ``first`` is the client to begin with; None: the least possible one. No client is in two ranges. The server is asked
-        for one range at a time, each a step of this number of entries along the index.
-        """
-        first = first or FIRST
+    @override
+    def ranges(self, documents: int) -> Iterator[ClientRange]:
+        # The server is asked for one range at a time, each a step of this number of entries along the index.
+        first = FIRST
         while first < LAST:
             end = self._client_at(first, skip=documents)
             if end == first:
@@ -71,8 +66,8 @@ class ClientRanges(ClientParts):
             yield ClientRange(first, end)
             first = end
 
+    @override
     def chunk(self, clients: ClientRange, documents: int) -> "RemoteRange":
-        """Return the documents of a range, about this number, to be read by whichever process handles them."""
         return RemoteRange(self._address, clients, documents, self._source)
 
     def _client_at(self, first: ObjectId, *, skip: int, is_after: bool = False) -> ObjectId:
@@ -86,12 +81,12 @@ class ClientRanges(ClientParts):
         found = read(self._source, lambda: list(find()))
         return found[0]["clientId"] if found else LAST
 
+    @override
     def scan_below(self) -> Iterator[DocumentBlock]:
-        """Yield the documents whose `clientId` sorts before every ObjectId, or is missing; in client order."""
         return self._scan_part(least=MinKey(), end=FIRST)
 
+    @override
     def scan_above(self) -> Iterator[DocumentBlock]:
-        """Yield the documents whose `clientId` is the very last ObjectId or sorts behind it; in client order."""
         yield from self._scan_part(least=LAST, end=MaxKey())
         # A place in an index is a bound that is left out, and nothing sorts behind the greatest value of all.
         yield from self._read(self._cursor(any_of("clientId", [MaxKey()])))

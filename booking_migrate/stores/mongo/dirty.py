@@ -37,7 +37,6 @@ class RunEntries:
     """The entries of one run."""
 
     def __init__(self, collection: DriverCollection, run_id: str) -> None:
-        """Take the collection, and the run whose entries are meant."""
         self.collection: Collection[dict[str, Any]] = collection.with_options(codec_options=TIMES)
         self._run_id = run_id
 
@@ -68,7 +67,6 @@ class MongoDirty(DirtyStore):
     """See `DirtyStore` for the promises."""
 
     def __init__(self, collection: DriverCollection, run_id: str) -> None:
-        """Take the collection, and the run whose entries are meant."""
         self._entries = RunEntries(collection, run_id)
         self._collection = self._entries.collection
         self._versions: dict[str, ObjectId] = {}

@@ -70,7 +70,6 @@ class _MongoUnit(Unit):
     """What both kinds of a unit have in common."""
 
     def __init__(self, places: InPlacePlaces) -> None:
-        """Take the places."""
         self._collection, self._archive, self._runs, self._journal, self._is_guarded = places
 
     @abstractmethod
@@ -125,7 +124,6 @@ class Transaction(_MongoUnit):
     """A unit of work in a transaction. The driver's errors pass through untouched."""
 
     def __init__(self, places: InPlacePlaces, session: ClientSession) -> None:
-        """Take the places, and the session in which the transaction runs."""
         super().__init__(places)
         self._session = session
 

@@ -21,10 +21,9 @@ from booking_migrate.stores.validators import (
 
 
 class LiveSwap:
-    """Fence and swap of one source and target."""
+    """Fence and swap of one source and target, of one database."""
 
     def __init__(self, source: DriverCollection, target: DriverCollection) -> None:
-        """Take both collections, of one database."""
         self._source = source
         self._target = target
 

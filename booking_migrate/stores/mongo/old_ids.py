@@ -78,7 +78,6 @@ class MongoOldIds(OldIds):
     """The old ids of one database."""
 
     def __init__(self, places: OldIdPlaces) -> None:
-        """Take the places."""
         self._places = places
         self._is_checked = False
         self._other_sessions: set[bytes] | None = None

@@ -213,7 +213,6 @@ class SelectedRejects(RejectsKeeper):
     """Keeps the rejected records of some bookings of one source and target; see `RejectsKeeper`."""
 
     def __init__(self, collection: DriverCollection, *, source: str, target: str) -> None:
-        """Take the collection of the records, and the names in them."""
         self._collection = collection
         self.name = collection.name
         self._source = source

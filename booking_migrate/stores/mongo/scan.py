@@ -47,7 +47,6 @@ class Bookmark:
     """How far a scan in client order has come."""
 
     def __init__(self) -> None:
-        """Create a bookmark before the first document."""
         self._last: Element | None = None
         self._key = b""
         self._ids: set[bytes] = set()

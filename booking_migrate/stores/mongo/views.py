@@ -23,7 +23,6 @@ class MongoViews:
     """The views over one collection."""
 
     def __init__(self, collection: DriverCollection) -> None:
-        """Take the collection that the views are over."""
         self._collection = collection
 
     def create(self, name: str, shape: Shape, people: PeopleNames) -> bool:

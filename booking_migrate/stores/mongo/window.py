@@ -23,7 +23,6 @@ class MongoWindowNotes:
     """The notes of one run."""
 
     def __init__(self, collection: DriverCollection, run_id: str) -> None:
-        """Take the collection, and the run whose notes are meant."""
         self._entries = RunEntries(collection, run_id)
         self._collection = self._entries.collection
 
