@@ -6,8 +6,9 @@ raises MissingUri if it needs a server or a database and none is given, and BadC
 
 import hashlib
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.events import Listener, NullListener
@@ -51,7 +52,6 @@ __all__ = [
 ]
 
 _NULL_LISTENER = NullListener()
-_BLOCK = 1 << 18
 
 
 def open_reader(
@@ -278,8 +278,5 @@ def fingerprint(place: Place, connection: Connection, *, only_count: bool = Fals
 
     # The bytes on disk, compressed or not.
     with open_input(FilePlace(place.name, place.format)) as stream:
-        digest, size = hashlib.sha256(), 0
-        while block := stream.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
-    return {"bytes": size, "SHA-256": digest.hexdigest()}
+        digest = hashlib.file_digest(cast("BufferedReader", stream), "sha256")
+        return {"bytes": stream.tell(), "SHA-256": digest.hexdigest()}

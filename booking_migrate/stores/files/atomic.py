@@ -285,7 +285,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
     except FileNotFoundError:
         return False
     here = os.fstat(descriptor)
-    return stat.S_ISREG(here.st_mode) and (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    return stat.S_ISREG(here.st_mode) and os.path.samestat(there, here)
 
 
 def _sync_directory(path: Path) -> None:
@@ -384,11 +384,8 @@ def digest_of(path: Path) -> str | None:
     Raises:
         WriteFailed: it cannot be read.
     """
-    digest = hashlib.sha256()
     with write_failures(str(path)):
         if not path.exists():
             return None
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    return digest.hexdigest()
+            return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymongo import ReadPreference
+from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import CollectionInvalid, DuplicateKeyError, OperationFailure, WriteConcernError
 
@@ -31,16 +32,19 @@ _COUNT: dict[str, Any] = {"_id": None, "documents": {"$sum": 1}}
 _NEWEST: dict[str, Any] = {"id": {"$max": "$_id"}, "change": {"$max": "$updatedAt"}}
 
 
-def run_durably(database: Database[Any], command: Mapping[str, Any]) -> None:
-    """Send a command that writes; when it returns, a majority has what it did.
+def run_durably(
+    database: Database[Any], command: Mapping[str, Any], session: ClientSession | None = None
+) -> Mapping[str, Any]:
+    """Send a command that writes; return the server's answer, when a majority has what it did.
 
     Raises:
         PyMongoError: the server refuses it, or a majority has not acknowledged it in time, which the driver overlooks.
     """
-    answer = database.command({**command, "writeConcern": majority_written().document})
-    unacknowledged = answer.get("writeConcernError")
-    if unacknowledged:
-        raise WriteConcernError(unacknowledged.get("errmsg", ""), unacknowledged.get("code"), unacknowledged)
+    sent = {**command, "writeConcern": majority_written().document}
+    answer: Mapping[str, Any] = database.command(sent, session=session)
+    if problem := answer.get("writeConcernError"):
+        raise WriteConcernError(problem.get("errmsg", ""), problem.get("code"), problem)
+    return answer
 
 
 def options_of(collection: DriverCollection) -> Mapping[str, Any]:

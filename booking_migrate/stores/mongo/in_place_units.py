@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pymongo import ReadPreference, ReplaceOne, UpdateOne
+from pymongo import ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -304,16 +304,7 @@ def transact(
 
 
 def _once(session: ClientSession, work: Callable[[ClientSession], Result], deadline: float) -> Result:
-    session.start_transaction(
-        read_concern=ReadConcern("snapshot"),
-        write_concern=retry.majority_written(),
-        read_preference=ReadPreference.PRIMARY,
-    )
-    try:
-        result = work(session)
-    except BaseException:
-        session.abort_transaction()
-        raise
+    result = retry.begun(session, work, ReadConcern("snapshot"))
     while True:
         try:
             session.commit_transaction()

@@ -12,7 +12,7 @@ from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
 from bson.timestamp import Timestamp
 from pymongo.client_session import ClientSession
-from pymongo.errors import OperationFailure, WriteConcernError
+from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.document import (
     DOCUMENT,
@@ -25,6 +25,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import DuplicateKeys, ReferencesRefused, UniqueIndexViolated, ValidationFailed
+from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.codes import (
     DUPLICATE_KEY,
     INVALID_DOCUMENT,
@@ -37,7 +38,7 @@ from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, without_content, write
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
-from booking_migrate.stores.mongo.retry import in_transaction, majority_written, with_retry
+from booking_migrate.stores.mongo.retry import in_transaction, with_retry
 from booking_migrate.stores.mongo.sessions import Sessions
 from booking_migrate.stores.reference_journal import ABSENT, FieldChange, Move, Update
 
@@ -109,9 +110,10 @@ class MongoReferringWrites:
         is_all, time, sent = True, None, 0
         refused: list[RefusedDocument] = []
         for group in by_size(updates, _size, _MOST_BYTES, _MOST_OPERATIONS):
-            operations = [_operation(each) for each in group]
+            command = {"update": self.name, "updates": list(map(_operation, group)), "ordered": False}
             with self._sessions.one() as session:
-                answer = write(self._collection, partial(self._send, operations, session))
+                sent_once = partial(run_durably, self._collection.database, command, session)
+                answer = write(self._collection, sent_once)
             for problem in answer.get("writeErrors", ()):
                 code, at = problem["code"], problem["index"]
                 if code in PASSING or _is_elsewhere(code, group[at]):
@@ -121,7 +123,7 @@ class MongoReferringWrites:
                     raise ReferencesRefused(self.name, named, self._why(problem))
                 refused.append(RefusedDocument(sent + at, self._why(problem)))
             sent += len(group)
-            is_all = is_all and answer["n"] == len(operations)
+            is_all = is_all and answer["n"] == len(group)
             time = answer.get("operationTime")
         return UpdatesDone(is_all, refused, time)
 
@@ -129,18 +131,6 @@ class MongoReferringWrites:
         if problem["code"] in (DUPLICATE_KEY, INVALID_DOCUMENT):
             return refused_documents(self.name, [problem]).message
         return without_content(str(problem.get("errmsg", "")), f"code {problem['code']}")
-
-    def _send(self, operations: Sequence[Any], session: ClientSession) -> Mapping[str, Any]:
-        command = {
-            "update": self._collection.name,
-            "updates": operations,
-            "ordered": False,
-            "writeConcern": majority_written().document,
-        }
-        answer: Mapping[str, Any] = self._collection.database.command(command, session=session)
-        if problem := answer.get("writeConcernError"):
-            raise WriteConcernError(problem["errmsg"], problem["code"], problem)
-        return answer
 
     def refusal(self, documents: Sequence[bytes]) -> ReferencesRefused | None:
         """Return the error of a validator that takes none of some documents as they would be; None if it takes one of them.

@@ -178,16 +178,21 @@ def in_transaction(
     """
     for attempt in attempts(_is_labelled(TRANSIENT_TRANSACTION)):
         with attempt:
-            session.start_transaction(read_concern, majority_written(), ReadPreference.PRIMARY)
-            try:
-                result = work(session)
-            except BaseException:
-                session.abort_transaction()
-                raise
+            result = begun(session, work, read_concern)
             for commit in attempts(_is_labelled(UNKNOWN_COMMIT)):
                 with commit:
                     session.commit_transaction()
     return result
+
+
+def begun(session: ClientSession, work: Callable[[ClientSession], T], read_concern: ReadConcern | None) -> T:
+    """Begin a transaction, and return the result of its work; it is aborted if that fails."""
+    session.start_transaction(read_concern, majority_written(), ReadPreference.PRIMARY)
+    try:
+        return work(session)
+    except BaseException:
+        session.abort_transaction()
+        raise
 
 
 def _is_labelled(label: str) -> Callable[[Exception], bool]:
