@@ -6,7 +6,8 @@ Documents are concatenated BSON, as servers and files provide them, so that few 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from math import inf
+from typing import NamedTuple, Protocol, TypeVar
 
 from bson.objectid import ObjectId
 from typing_extensions import override
@@ -26,6 +27,7 @@ _NO_CLIENT = frozenset({0x03, 0x04, 0x06, 0x0A})
 
 _LENGTH = struct.Struct("<i")
 _DOCUMENTS_PER_BLOCK = 1000
+Item = TypeVar("Item")
 _NONE: Mapping[int, Duplicate] = {}
 
 
@@ -93,6 +95,23 @@ class DocumentBlock(NamedTuple):
         stop = starts[end] if end < len(starts) else len(self.raw)
         marks = {number - first: mark for number, mark in self.duplicates.items() if first <= number < end}
         return DocumentBlock(self.raw[begin:stop], [start - begin for start in starts[first:end]], marks)
+
+
+def by_size(
+    items: Iterable[Item], size: Callable[[Item], int], most: int, most_items: float = inf
+) -> Iterator[list[Item]]:
+    """Cut a sequence into pieces of at most `most` bytes, or of one item that has more, and of at most `most_items` items."""
+    group: list[Item] = []
+    total = 0
+    for item in items:
+        own = size(item)
+        if group and (total + own > most or len(group) >= most_items):
+            yield group
+            group, total = [], 0
+        group.append(item)
+        total += own
+    if group:
+        yield group
 
 
 def split(raw: bytes) -> DocumentBlock:

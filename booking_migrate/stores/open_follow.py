@@ -19,9 +19,7 @@ from booking_migrate.stores.readers import Kind, PeopleReader
 from booking_migrate.stores.rejects import RejectedRecords
 
 if TYPE_CHECKING:
-    from booking_migrate.stores.mongo.connection import DriverCollection
     from booking_migrate.stores.mongo.kept_copy import KeptCopy
-    from booking_migrate.stores.mongo.links import MongoLinks
     from booking_migrate.stores.mongo.live_swap import LiveSwap
     from booking_migrate.stores.mongo.reader import SnapshotFetch
 
@@ -163,15 +161,11 @@ def open_followed_places(
         select=rejects.select,
         written=MongoReader(target, required=True),
         now=lambda: cluster_time(source),
-        rejected_of=lambda ids: _records(rejected, links, ids),
+        rejected_of=links.rejected_of,
         _fetch=fetch,
         _written_then=MongoReader(target, required=True, fetch=fetch_written),
         _fetch_written=fetch_written,
     )
-
-
-def _records(rejected: "DriverCollection", links: "MongoLinks", ids: Iterable[Any]) -> RejectedRecords:
-    return RejectedRecords(rejected.name, lambda: links.rejected_records(ids))
 
 
 def open_feed(

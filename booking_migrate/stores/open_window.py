@@ -130,7 +130,7 @@ def open_window_places(
         compare=KeptCopy(before, ready).compare,
         links=links,
         notes=MongoWindowNotes(connection.collection(WINDOW), run_id),
-        rejected_of=lambda ids: RejectedRecords(rejected.name, lambda: links.rejected_records(ids)),
+        rejected_of=links.rejected_of,
         now=lambda: cluster_time(live),
         prepare=prepare,
         finish=lambda: drop_indexes(live, [WINDOW_CLIENTS.name]),

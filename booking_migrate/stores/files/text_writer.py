@@ -1,9 +1,10 @@
 """Writing documents as JSON: a pool of workers turns them into text where they are many; this process writes, in order."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
+from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.ports import StartPool
 
@@ -53,7 +54,7 @@ class TextWriter:
             self._put(text_of(documents, self._between))
             return
         pool = self._start_pool()
-        for some in _pieces(documents):
+        for some in by_size(documents, len, _PIECE):
             size = sum(map(len, some))
             self._waiting.append((pool.submit(text_of, some, self._between), size))
             self._waiting_size += size
@@ -79,14 +80,3 @@ class TextWriter:
             self._write(self._between)
         self._is_first = False
         self._write(text)
-
-
-def _pieces(documents: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    first = size = 0
-    for end, raw in enumerate(documents, 1):
-        size += len(raw)
-        if size >= _PIECE:
-            yield documents[first:end]
-            first, size = end, 0
-    if size:
-        yield documents[first:]

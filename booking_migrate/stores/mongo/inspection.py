@@ -11,6 +11,7 @@ from pymongo.errors import OperationFailure
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.errors import Refused
+from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.destination import (
     CollectionFacts,
     Disk,
@@ -24,7 +25,7 @@ from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.codes import UNAUTHORIZED, UNRECOGNIZED_STAGE
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
 from booking_migrate.stores.mongo.failures import logged_in, read, reading
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, documents_in, find_raw
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, documents_in, find_raw
 from booking_migrate.stores.mongo.referring import MongoReferring
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
 from booking_migrate.stores.mongo.servers import can_acknowledge, members_of

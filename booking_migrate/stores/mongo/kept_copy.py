@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from bson.objectid import ObjectId
@@ -90,19 +93,11 @@ class KeptCopy:
         Both are read once, side by side. Where the source is in use, a difference may be one of time.
         """
         with reading(self._source):
-            ours, theirs = self._scan(self._source), self._scan(self._copy)
-            left, right = next(ours, None), next(theirs, None)
-            while left is not None or right is not None:
-                if left is not None and (right is None or left[0] < right[0]):
-                    yield value_in(left[1], b"_id")
-                    left = next(ours, None)
-                elif right is not None and (left is None or right[0] < left[0]):
-                    yield value_in(right[1], b"_id")
-                    right = next(theirs, None)
-                elif left is not None and right is not None:
-                    if left[1] != right[1]:
-                        yield value_in(left[1], b"_id")
-                    left, right = next(ours, None), next(theirs, None)
+            both = merge(*map(self._scan, (self._source, self._copy)), key=itemgetter(0))
+            for _, found in groupby(both, key=itemgetter(0)):
+                ours, *theirs = (raw for _, raw in found)
+                if theirs != [ours]:
+                    yield value_in(ours, b"_id")
 
     @staticmethod
     def _scan(collection: DriverCollection) -> Iterator[tuple[bytes, bytes]]:

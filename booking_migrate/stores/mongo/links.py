@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pymongo import ASCENDING
@@ -16,6 +17,7 @@ from booking_migrate.stores.mongo.raw import any_of
 from booking_migrate.stores.mongo.reader import FindDocuments
 from booking_migrate.stores.mongo.rejects import find_records_of
 from booking_migrate.stores.mongo.replica_set import build_index
+from booking_migrate.stores.rejects import RejectedRecords
 
 LEGACY_FIELD = "sessions.legacyBookingId"
 _CLIENT_ONLY: Mapping[str, Any] = {"clientId": 1}
@@ -73,6 +75,10 @@ class MongoLinks(Links):
     def rejected_records(self, booking_ids: Iterable[Any]) -> Iterator[bytes]:
         """Yield the records of these bookings for this source and target, whole."""
         return find_records_of(self._in.rejected, booking_ids, source=self._source, target=self._target)
+
+    def rejected_of(self, booking_ids: Iterable[Any]) -> RejectedRecords:
+        """Return the same records, to be found by bookings."""
+        return RejectedRecords(self._in.rejected.name, partial(self.rejected_records, booking_ids))
 
     @override
     def clients_of_experts(self, expert_ids: Sequence[Any]) -> Iterator[Any]:

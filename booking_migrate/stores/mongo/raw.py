@@ -1,8 +1,7 @@
 """Documents in and out of a collection as raw BSON; queries too, so that each value is asked for in its own type."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import inf
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from bson.objectid import ObjectId
 from bson.raw_bson import RawBSONDocument
@@ -18,8 +17,6 @@ from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.failures import read, write, writing
 from booking_migrate.stores.mongo.refusals import is_on
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
-
-Item = TypeVar("Item")
 
 SIMPLE = Collation("simple")
 """MongoDB's binary comparison, whatever the collection's default is."""
@@ -156,23 +153,6 @@ def insert_absent(
 def stores_any(collection: DriverCollection) -> bool:
     """Return whether a collection has a document. Nothing of it is decoded; any trouble ends it."""
     return collection.find_one({}, _NOTHING_OF_IT) is not None
-
-
-def by_size(
-    items: Iterable[Item], size: Callable[[Item], int], most: int, most_items: float = inf
-) -> Iterator[list[Item]]:
-    """Cut a sequence into pieces of at most `most` bytes, or of one item that has more, and of at most `most_items` items."""
-    group: list[Item] = []
-    total = 0
-    for item in items:
-        own = size(item)
-        if group and (total + own > most or len(group) >= most_items):
-            yield group
-            group, total = [], 0
-        group.append(item)
-        total += own
-    if group:
-        yield group
 
 
 def id_of(raw: bytes) -> Any:

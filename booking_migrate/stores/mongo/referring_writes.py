@@ -25,6 +25,7 @@ from booking_migrate.bson.document import (
 )
 from booking_migrate.bson.format import display_id
 from booking_migrate.errors import DuplicateKeys, ReferencesRefused, UniqueIndexViolated, ValidationFailed
+from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.mongo.administration import run_durably
 from booking_migrate.stores.mongo.codes import (
     DUPLICATE_KEY,
@@ -36,7 +37,7 @@ from booking_migrate.stores.mongo.codes import (
 )
 from booking_migrate.stores.mongo.connection import DriverCollection, describe
 from booking_migrate.stores.mongo.failures import read, without_content, write
-from booking_migrate.stores.mongo.raw import any_of, as_driver_document, by_size, find_raw, insert_absent
+from booking_migrate.stores.mongo.raw import any_of, as_driver_document, find_raw, insert_absent
 from booking_migrate.stores.mongo.refusals import refused_documents
 from booking_migrate.stores.mongo.retry import in_transaction, with_retry
 from booking_migrate.stores.mongo.sessions import Sessions

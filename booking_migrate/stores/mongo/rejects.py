@@ -69,11 +69,6 @@ class _RecordWriter(RejectsKeeper):
 
     @override
     def add(self, rejected: Rejection) -> None:
-        """Take one rejected booking; its record is written with the next batch.
-
-        Raises:
-            RecordTooLarge: the booking and its reasons together are over MongoDB's limit.
-        """
         record = _checked(self.name, self._record(rejected), rejected)
         self._pending.append(record)
         self._pending_bytes += len(record.raw)

@@ -18,6 +18,7 @@ from booking_migrate.errors import (
     TargetInOldShape,
     UnusablePlace,
 )
+from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.mongo.administration import (
     client_index_name,
     create_like,
@@ -31,7 +32,6 @@ from booking_migrate.stores.mongo.raw import (
     SIMPLE,
     any_of,
     as_driver_document,
-    by_size,
     delete_versions,
     find_all,
     find_raw,
