@@ -167,10 +167,6 @@ def whole_clients(scan: Iterator[DocumentBlock], limit: int) -> Iterator[Documen
 
     A piece holds about ``limit`` documents, or those of one client if they are more. Documents of no client may come in
     the middle of one; where very many do, they come in pieces of their own, so that they need not be held.
-
-    Args:
-        scan: the documents, see `DocumentReader.scan_by_client`.
-        limit: in documents.
     """
     held: list[DocumentBlock] = []
     last: bytes | None = None
@@ -269,14 +265,9 @@ def _first_client(block: DocumentBlock) -> ObjectId | None:
 
 
 def part_starts(block: DocumentBlock, limit: int) -> Iterator[int]:
-    """Yield where to cut documents in client order so that no client is split.
+    """Yield where to cut all documents of some clients, in client order, so that no client is split: about every ``limit`` documents.
 
-    Args:
-        block: all documents of some clients.
-        limit: about how many documents a part is to have.
-
-    Yields:
-        The number of the first document of each part, and in the end how many documents there are.
+    The number of the first document of each part, and in the end how many documents there are.
     """
     count, begin, last = len(block.starts), 0, None
     while begin < count:
@@ -314,9 +305,7 @@ def _chunks(scan: Iterator[DocumentBlock], limit: int) -> Iterator[DocumentBlock
 def _last_boundary(part: DocumentBlock, before: bytes | None) -> int | None:
     """Return the number of the first document of the last client; None if its documents may begin further ahead.
 
-    Args:
-        part: some documents.
-        before: the key of the last client ahead of them; None if they are the first.
+    ``before`` is the key of the last client ahead of the part; None if it is the first part.
     """
     first, last = 0, None
     for number in reversed(range(len(part.starts))):

@@ -251,14 +251,7 @@ def open_undoable_target(connection: Connection, name: str, *, source_name: str)
 def open_live(
     connection: Connection, *, source: str, target: str, block_all_writes: bool = False
 ) -> MongoLive:
-    """Return the collections of a cut-over.
-
-    Args:
-        connection: the server and the database.
-        source: the live collection's name.
-        target: the name of the one that takes its place.
-        block_all_writes: whether the fence refuses all users' writes to the whole cluster.
-    """
+    """Return the collections of a cut-over; with ``block_all_writes``, the fence refuses all users' writes to the whole cluster."""
     from booking_migrate.stores.mongo import cutover  # noqa: PLC0415
 
     return cutover.MongoLive(
@@ -280,14 +273,7 @@ def find_old_bookings(
     *,
     seconds: float | None,
 ) -> OldBookings | None:
-    """Return the old bookings in the collection that a run's cut-over made live; None if finding them takes longer than allowed.
-
-    Args:
-        connection: the server and the database.
-        run: the run.
-        carried: returns the old bookings that a cut-over has carried along.
-        seconds: how long the server may take; None: as long as it needs.
-    """
+    """Return the old bookings in the collection that a run's cut-over made live; see `mongo.cutover.find_old_bookings`."""
     from booking_migrate.stores.mongo import cutover  # noqa: PLC0415
 
     return cutover.find_old_bookings(connection.collection(run.source), carried, seconds=seconds)

@@ -155,11 +155,7 @@ def open_in_place(
 ) -> "MongoInPlace":
     """Return a collection with its archive. Nothing is contacted before they are used.
 
-    Args:
-        connection: the server and the database.
-        source: the collection's name.
-        archive: the name of the collection for the old bookings.
-        has_transactions: whether transactions may be used; if not, other processes must not write.
+    Without ``has_transactions`` other processes must not write.
 
     Raises:
         BadPlace: a collection that the program keeps for itself, or no collection.
@@ -198,11 +194,6 @@ class Proof(NamedTuple):
 def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
     """Open both sides for reading. Nothing is contacted before they are used.
 
-    Args:
-        connection: the server and the database.
-        source: the collection's name.
-        archive: the name of the collection with the old bookings.
-
     Raises:
         BadPlace, BadConfiguration, MissingUri: as `open_in_place`.
     """
@@ -222,13 +213,9 @@ def open_proof(connection: Connection, *, source: str, archive: str) -> Proof:
 def open_cut_over_proof(
     connection: Connection, *, live: str, kept: str, archives: Sequence[str] = ()
 ) -> Proof:
-    """Open both sides of a cut-over for reading: the kept copy of the old collection, and the live one.
+    """Open both sides of a cut-over for reading: the kept copy of the old collection, and the live one, without old bookings in it.
 
-    Args:
-        connection: the server and the database.
-        live: the name of the live collection; old bookings that are in it are left out.
-        kept: the name of the kept copy.
-        archives: those of the archives of later runs in place in the live collection.
+    ``archives`` are those of later runs in place in the live collection.
     """
     # Here and not above: the driver is slow to import.
     from booking_migrate.stores.mongo.administration import (  # noqa: PLC0415

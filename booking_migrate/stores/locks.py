@@ -127,12 +127,7 @@ def birth_of(pid: int) -> str:
 
 
 def is_dead(pid: int, birth: str) -> bool:
-    """Return whether a process is known to have ended; False if that is not known.
-
-    Args:
-        pid: its number.
-        birth: what `birth_of` said about it when it lived.
-    """
+    """Return whether a process is known to have ended, of which `birth_of` said this when it lived; False if that is not known."""
     here = birth_of(os.getpid())
     # Only a process of this machine and this process namespace can be looked for.
     if not birth or not here or birth.rpartition(" ")[0] != here.rpartition(" ")[0]:

@@ -92,14 +92,7 @@ def open_reader(
 
 
 def sample(whole: DocumentReader, place: Place, connection: Connection, size: int) -> "SampledReader":
-    """Return a reader of about ``size`` documents of a place, as whole clients.
-
-    Args:
-        whole: the place, open.
-        place: what it is.
-        connection: the server and database of collections.
-        size: about how many documents; all if there are no more.
-    """
+    """Return a reader of about ``size`` documents of a place that is open, as whole clients; of all if there are no more."""
     from booking_migrate.stores.readers import SampledReader, scan_share  # noqa: PLC0415
 
     if isinstance(place, CollectionPlace):

@@ -121,10 +121,7 @@ def open_followed_places(
 ) -> FollowedPlaces:
     """Open the places of a run that is followed. Nothing is read yet.
 
-    Args:
-        connection: the server and the database.
-        names: the collections of the run.
-        after_swap: the kept copy, once the target has the source's name; None: it has not.
+    ``after_swap`` is the kept copy, once the target has the source's name; None: it has not.
     """
     from booking_migrate.stores.mongo.change_feed import cluster_time
     from booking_migrate.stores.mongo.links import LinkedCollections, MongoLinks
@@ -239,14 +236,7 @@ def open_swap(connection: Connection, names: FollowedNames) -> "LiveSwap":
 def count_bookings(
     connection: Connection, names: FollowedNames, copy: str, before: Mapping[str, int]
 ) -> Mapping[str, int]:
-    """Return how many bookings the kept copy has and what happened to them, by the names of a run's counts.
-
-    Args:
-        connection: the server and the database.
-        names: the collections of the run.
-        copy: the name of the kept copy.
-        before: the run's counts so far.
-    """
+    """Return how many bookings the kept copy has and what happened to them, by the names of a run's counts; ``before`` are those so far."""
     from booking_migrate.stores.mongo.kept_copy import count_documents
     from booking_migrate.stores.mongo.rejects import count_records
 

@@ -23,14 +23,9 @@ class Privilege:
 
 
 def not_granted(status: Mapping[str, Any], database: str, wanted: Sequence[Privilege]) -> Sequence[Privilege]:
-    """Return those of some privileges that a user lacks.
+    """Return those of some privileges that a user lacks; without a login the server does not check any, and none is missing.
 
-    Without a login the server does not check privileges, and none is missing.
-
-    Args:
-        status: what the command `connectionStatus` with `showPrivileges` has returned.
-        database: the name of the database that the privileges are about.
-        wanted: the privileges.
+    ``status`` is what the command `connectionStatus` with `showPrivileges` has returned.
     """
     known = status["authInfo"]
     if not known["authenticatedUsers"]:

@@ -232,13 +232,7 @@ class SampledReader(_FrontReader):
     def __init__(
         self, whole: DocumentReader, size: int, scan: Callable[[float], Iterator[ScannedDocument]]
     ) -> None:
-        """Take the parts.
-
-        Args:
-            whole: the place.
-            size: about how many documents to yield.
-            scan: yields the documents of a share of the clients, in client order.
-        """
+        """Take the place, about how many documents to yield, and what yields those of a share of the clients, in client order."""
         super().__init__(whole)
         self._size = size
         self._scan = scan

@@ -218,12 +218,7 @@ class RejectedRecords:
     """
 
     def __init__(self, name: str, read: Callable[[], Iterable[bytes]]) -> None:
-        """Take the parts; nothing is read yet.
-
-        Args:
-            name: what to call the place.
-            read: yields the records as raw BSON.
-        """
+        """Take what to call the place, and what yields the records as raw BSON; nothing is read yet."""
         self.name = name
         self._read = read
         self._database: Scratch | None = None

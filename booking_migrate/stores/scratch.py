@@ -194,11 +194,7 @@ class Scratchpad:
         self._size = 0
 
     def overlapping(self, most: int) -> Overlaps:
-        """Return all appointments that overlap another one of the same expert.
-
-        Args:
-            most: how many of them are named.
-        """
+        """Return all appointments that overlap another one of the same expert, and name the first ones, at most ``most``."""
         self._put_down()
         count = 0
         first: list[str] = []
@@ -252,11 +248,7 @@ class Scratchpad:
 
 
 def _overlapping(parts: Iterable[bytes]) -> Iterator[list[tuple[bytes, bool]]]:
-    """Yield the bookings of overlapping appointments, as the records have them, many at a time, each once.
-
-    Args:
-        parts: records in order.
-    """
+    """Yield the bookings of overlapping appointments, by records in order, as these have them, many at a time, each once."""
     # Until when the expert is busy, with whom last, and whether that one was named already.
     busy, until, latest, is_named = b"", 0, (b"", False), True
     for records in parts:

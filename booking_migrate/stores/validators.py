@@ -55,12 +55,7 @@ def is_guarded(options: Mapping[str, Any]) -> bool:
 
 
 def guarded(validation: Mapping[str, Any], *, is_lenient: bool) -> Mapping[str, Any]:
-    """Return a validation with the guard beside it.
-
-    Args:
-        validation: the collection's own one.
-        is_lenient: whether documents that are in it already may still be updated.
-    """
+    """Return a collection's own validation with the guard beside it; if it is lenient, documents that are there may still be updated."""
     own = {**NO_VALIDATION, **validation}
     level = {"validationLevel": "moderate"} if is_lenient else {}
     # Both halves have one level and one action: beside an own validator that refuses nothing, the guard would not either.
@@ -108,13 +103,7 @@ class Verdict:
     def after(
         self, documents: Sequence[bytes], matching: Sequence[bytes], broken: Callable[[bytes], Sequence[str]]
     ) -> "Verdict":
-        """Return the verdict with further documents.
-
-        Args:
-            documents: the documents.
-            matching: those of them that meet the validator.
-            broken: returns which rules a document breaks, in plain words.
-        """
+        """Return the verdict with further documents, of which some match; ``broken`` returns which rules a document breaks, in plain words."""
         failing = {display_id(value_in(raw, b"clientId")): raw for raw in set(documents) - set(matching)}
         refused = len(set(documents) - set(matching))
         if self.refused or not refused:

@@ -36,13 +36,7 @@ class MapFile(BookingMap):
     """A file; see `BookingMap` for the promises."""
 
     def __init__(self, name: str, map_format: MapFormat, open_output: Callable[[], Output]) -> None:
-        """Take the parts; nothing is opened before `prepare`.
-
-        Args:
-            name: what to call the place: the path as given, or ``-``.
-            map_format: how entries are written.
-            open_output: makes the place where the bytes go.
-        """
+        """Take the parts; nothing is opened before `prepare`."""
         self.name = name
         self.repeated = 0
         self._format = map_format

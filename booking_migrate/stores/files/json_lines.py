@@ -42,11 +42,7 @@ def read_line_rows(
 ) -> Iterator[Row]:
     """Yield the documents of a JSON lines file, in its order. Blank lines and a byte order mark are skipped.
 
-    Args:
-        stream: the file.
-        name: what to call it.
-        json_format: how it is to be understood; None: as its first document says.
-        start_pool: starts a pool for a large file; None: this process parses all of it.
+    Arguments as of `json_arrays.read_array_rows`.
 
     Raises:
         BrokenDocument: with the line's number, counted from 1.

@@ -61,15 +61,7 @@ class FileTarget(TargetWriter):
         rejects: RejectsKeeper,
         start_pool: StartPool | None = None,
     ) -> None:
-        """Take the parts; nothing is opened before `prepare`.
-
-        Args:
-            name: what to call the place: the path as given, or ``-``.
-            file_format: how documents are written.
-            open_output: makes the place where the bytes go.
-            rejects: keeps the rejected bookings.
-            start_pool: starts a pool that turns many documents into JSON; None: this process does.
-        """
+        """Take the parts; nothing is opened before `prepare`. Without a pool, this process turns all documents into JSON."""
         self.name = name
         self._format = file_format
         self._open_output = open_output

@@ -30,13 +30,7 @@ class TextWriter:
     def __init__(
         self, write: Callable[[bytes], None], between: bytes, start_pool: StartPool | None = None
     ) -> None:
-        """Take the parts.
-
-        Args:
-            write: takes the text, piece by piece.
-            between: the text between two documents.
-            start_pool: starts a pool for many documents; None: this process does everything.
-        """
+        """Take what writes text, the text between two documents, and what starts a pool for many; None: this process does everything."""
         self._write = write
         self._between = between
         self._start_pool = start_pool

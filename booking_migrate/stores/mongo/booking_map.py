@@ -37,12 +37,7 @@ class MapCollection(BookingMap):
     """A collection; see `BookingMap` for the promises."""
 
     def __init__(self, collection: DriverCollection, *, overwrite: bool) -> None:
-        """Take the collection.
-
-        Args:
-            collection: where the map goes.
-            overwrite: whether a map that it holds already may be replaced.
-        """
+        """Take the collection, and whether a map that it holds already may be replaced."""
         self.name = collection.name
         self._collection = collection
         self._beside = collection.database[map_beside(collection.name)]

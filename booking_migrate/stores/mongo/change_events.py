@@ -39,12 +39,7 @@ class EventReader:
     """Reads the events of one stream."""
 
     def __init__(self, names: Mapping[str, Role], *, is_whole: bool) -> None:
-        """Take the parts.
-
-        Args:
-            names: what the watched collections are, by name.
-            is_whole: whether events have the whole new document.
-        """
+        """Take what the watched collections are, by name, and whether events have the whole new document."""
         self._names = names
         self._is_whole = is_whole
         self._roles: dict[bytes, tuple[Role, str] | None] = {}

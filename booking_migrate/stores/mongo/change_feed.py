@@ -214,9 +214,7 @@ def _position(token: bytes) -> Position:
 def cluster_time(collection: DriverCollection, *, waits: bool = True) -> Timestamp:
     """Return the cluster time of the newest write that the primary has taken.
 
-    Args:
-        collection: any collection, for messages.
-        waits: whether to wait for a server to be found; not at the first contact.
+    A server to be found is waited for if ``waits``; not at the first contact.
 
     Raises:
         StreamUnavailable: the server is not part of a replica set.

@@ -202,9 +202,7 @@ def contact(collection: DriverCollection) -> None:
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
     """Return what the server lists about a collection or view (``type``, ``options``), or None if it does not exist.
 
-    Args:
-        collection: what to ask about.
-        waits: whether to wait for a server to be found; see `retry.tried`.
+    ``waits`` as of `retry.with_retry`.
     """
     named = {"name": collection.name}
     find = partial(collection.database.list_collections, filter=named, authorizedCollections=True)

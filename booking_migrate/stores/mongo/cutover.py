@@ -72,13 +72,7 @@ class MongoLive(FencedSource):
     """The source, which is live, and the target, which is to take its name; both in one database."""
 
     def __init__(self, source: DriverCollection, target: DriverCollection, *, blocks: bool = False) -> None:
-        """Take the collections.
-
-        Args:
-            source: the live collection.
-            target: the one that takes its place.
-            blocks: whether the fence refuses all users' writes, and not only those to the source.
-        """
+        """Take the live collection, and the one that takes its place; ``blocks`` as of `FencedSource`."""
         super().__init__(source, blocks=blocks)
         self._target = target
         self._database = source.database
@@ -212,9 +206,7 @@ class MongoLive(FencedSource):
     def remove_carried(self, bookings: Iterable[bytes], *, keeps_indexes: bool = False) -> None:
         """Undo `carry` of these bookings, however far it came; documents that others put there stay.
 
-        Args:
-            bookings: what may have been carried.
-            keeps_indexes: whether the indexes stay for the next attempt.
+        With ``keeps_indexes`` the indexes stay for the next attempt.
         """
         # The index that `carry` begins with shows whether it began.
         if CLIENT_DOCUMENTS_ONLY.name not in self._index_names():

@@ -83,12 +83,7 @@ def writing(collection: Collection[Any]) -> Iterator[None]:
 
 
 def read(collection: Collection[Any], action: Callable[[], T], *, waits: bool = True) -> T:
-    """Return the result of reading a collection; what fails for a passing reason is tried again.
-
-    Args:
-        collection: what is read.
-        action: reads it.
-        waits: whether to wait for a server to be found; see `retry.with_retry`.
+    """Return the result of reading a collection; what fails for a passing reason is tried again. ``waits`` as of `retry.with_retry`.
 
     Raises:
         ConnectionProblem, NotPermitted, UnusablePlace: it cannot be read.
@@ -98,11 +93,7 @@ def read(collection: Collection[Any], action: Callable[[], T], *, waits: bool = 
 
 
 def write(collection: Collection[Any], action: Callable[[], T]) -> T:
-    """Return the result of writing to a collection; what fails for a passing reason is tried again.
-
-    Args:
-        collection: what is written to.
-        action: writes; it may be done twice.
+    """Return the result of writing to a collection, which may be done twice: what fails for a passing reason is tried again.
 
     Raises:
         ConnectionProblem, NotPermitted, WriteFailed: the server does not do it.

@@ -53,13 +53,7 @@ class MongoInPlace:
     """A collection that is migrated in place, with its archive."""
 
     def __init__(self, places: InPlacePlaces, rejects: DriverCollection, *, has_transactions: bool) -> None:
-        """Take the parts.
-
-        Args:
-            places: what units of work write to.
-            rejects: the collection of rejected records, which all runs of the database share.
-            has_transactions: whether they may be used.
-        """
+        """Take what units of work write to, the rejected records of all runs of the database, and whether transactions may be used."""
         self._places: Final = places
         self._collection = places.collection
         self._archive = places.archive

@@ -194,13 +194,9 @@ def find_moved(copy: DriverCollection, archives: Sequence[DriverCollection]) -> 
 def open_kept_side(
     kept: MongoReader, copy: DriverCollection, archives: Sequence[DriverCollection], moved: Sequence[Any]
 ) -> ComparedReader:
-    """Return the old bookings after a cut-over: of the kept copy, and of the archives of later runs in place.
+    """Return the old bookings after a cut-over: of the kept copy, and of the archives of later runs in place, which may be absent.
 
-    Args:
-        kept: reads the kept copy.
-        copy: the kept copy.
-        archives: may be absent.
-        moved: see `find_moved`.
+    ``kept`` reads the copy; ``moved`` is what `find_moved` returns.
     """
     old: ComparedReader = kept
     if moved:

@@ -214,11 +214,7 @@ def insert_missing(
 ) -> None:
     """Insert documents, some of which may be there since a step was cut off.
 
-    Args:
-        collection: where to.
-        documents: the documents.
-        confirm: checks that the lock is still held; called right before.
-        bypasses: as of `insert_absent`.
+    ``confirm`` checks that the lock is still held, and is called right before; ``bypasses`` as of `insert_absent`.
 
     Raises:
         TargetChanged: another one is there instead: another process is writing.
@@ -280,12 +276,7 @@ def _ids_of(documents: Sequence[bytes]) -> Mapping[str, Any]:
 def transact(
     session: ClientSession, collection: DriverCollection, work: Callable[[ClientSession], Result]
 ) -> Result:
-    """Run a unit of work in a transaction with snapshot reads and majority writes.
-
-    Args:
-        session: where it runs; one transaction at a time.
-        collection: a collection that it is about.
-        work: reads and writes with the session; it may be called more than once.
+    """Run a unit of work in a transaction with snapshot reads and majority writes; it may be called more than once.
 
     Raises:
         Contended: another client wrote to the same documents; nothing was done.

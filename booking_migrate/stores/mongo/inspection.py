@@ -253,12 +253,7 @@ class MongoDestination:
     """A collection that client documents are to be written to; here it is only read."""
 
     def __init__(self, collection: DriverCollection, beside: DriverCollection | None = None) -> None:
-        """Take the collection.
-
-        Args:
-            collection: the place.
-            beside: another collection that the user may read, for users who may read single collections only.
-        """
+        """Take the collection, and another one that the user may read, for users who may read single collections only."""
         self.name: Final = collection.name
         self._collection = collection
         self._beside = beside

@@ -71,12 +71,7 @@ def has_images(fields: Mapping[str, Any]) -> bool:
 
 
 def read_range(fields: Mapping[str, Any], images: Mapping[int, bytes]) -> RangeNote:
-    """Return the note that a document of a range stands for.
-
-    Args:
-        fields: the document.
-        images: the range's documents as they were, by their positions among its notes.
-    """
+    """Return the note that a document of a range stands for; ``images`` are its documents as they were, by their positions among its notes."""
     packed = fields.get(_PACKED, b"")
     ids = (packed[start : start + 12] for start in range(0, len(packed), 12))
     notes = [DocumentNote(b"%b%b\x00" % (_IDENTITY_HEAD, each), None, None) for each in ids]

@@ -48,12 +48,7 @@ class KeptCopy:
         self._source.aggregate(copy_into(self._copy), comment=comment_for(self._copy)).close()
 
     def update(self, booking_ids: Sequence[Any], documents: Sequence[bytes]) -> None:
-        """Make these documents of the copy what the source has.
-
-        Args:
-            booking_ids: the `_id` values of what changed.
-            documents: those of them that exist, BSON, as the source has them at one time.
-        """
+        """Make these documents of the copy what the source has at one time: ``documents`` are those that exist, BSON."""
         there = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
         for start in range(0, len(booking_ids), _PER_WRITE):
             operations: list[ReplaceOne[Any] | UpdateOne | DeleteOne] = []
@@ -71,13 +66,7 @@ class KeptCopy:
     def differing(
         self, booking_ids: Sequence[Any], documents: Sequence[bytes], time: Timestamp | None = None
     ) -> list[Any]:
-        """Return those of these `_id` values under which the copy holds something else.
-
-        Args:
-            booking_ids: as of `update`.
-            documents: likewise.
-            time: the cluster time as of which the copy is read; None: as it is.
-        """
+        """Return those of these `_id` values under which the copy, as of a cluster time or as it is, holds something else; see `update`."""
         expected = {sort_key(value_in(raw, b"_id")): raw for raw in documents}
         found: dict[bytes, bytes] = {}
         fetch: FindDocuments = find_documents if time is None else SnapshotFetch(time)

@@ -40,14 +40,7 @@ class MongoLinks(Links):
     def __init__(
         self, collections: LinkedCollections, fetch: FindDocuments, *, source: str, target: str
     ) -> None:
-        """Take the parts.
-
-        Args:
-            collections: where to look.
-            fetch: how documents are fetched.
-            source: the source's name in rejected records.
-            target: the target's name in them.
-        """
+        """Take where to look, how documents are fetched, and the names of source and target in rejected records."""
         self._in = collections
         self._fetch = fetch
         self._source = source

@@ -55,11 +55,8 @@ class LiveSwap:
 def guard(collection: DriverCollection, *, is_lenient: bool) -> None:
     """Let a collection refuse documents without an array `sessions`, beside its own validator.
 
-    Where the guard is there and has been switched off since, it is enforced again.
-
-    Args:
-        collection: the collection.
-        is_lenient: whether documents that are in it already may still be updated.
+    Where the guard is there and has been switched off since, it is enforced again. With ``is_lenient``, documents that are in it
+    already may still be updated.
     """
     options = (describe(collection) or {}).get("options", {})
     if is_guarded(options) and enforced_validator(options):

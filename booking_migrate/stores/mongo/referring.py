@@ -33,12 +33,7 @@ class MongoReferring(ReferringCollection):
     """One collection."""
 
     def __init__(self, collection: DriverCollection, look: Callable[[str], CollectionFacts | None]) -> None:
-        """Take the collection.
-
-        Args:
-            collection: the collection.
-            look: returns what the server says about a collection of its database.
-        """
+        """Take the collection, and what returns what the server says about a collection of its database."""
         self.name = collection.name
         self.database = collection.database.name
         self._collection = collection

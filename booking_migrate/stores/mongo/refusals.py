@@ -123,10 +123,7 @@ def refused_documents(
 ) -> BookingMigrateError:
     """Return our error for documents that a validator or a unique index refuses; all for the same cause.
 
-    Args:
-        place: the collection's name.
-        problems: what the server says of each, as in ``writeErrors``.
-        level: the collection's `validationLevel`.
+    ``problems`` is what the server says of each, as in ``writeErrors``; ``level`` is the collection's `validationLevel`.
     """
     first = problems[0]
     if first.get("code") == DUPLICATE_KEY:
@@ -158,12 +155,7 @@ def _client_of(problem: Mapping[str, Any]) -> str:
 
 
 def broken_rules(details: Any, path: str = "") -> Iterator[str]:
-    """Yield which field breaks which rule, in plain words.
-
-    Args:
-        details: what the server says, or a part of it.
-        path: the field that this part is about.
-    """
+    """Yield which field breaks which rule, in plain words, by what the server says, or by the part of it that is about the field of a path."""
     if isinstance(details, list):
         for each in details:
             yield from broken_rules(each, path)

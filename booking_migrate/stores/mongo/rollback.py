@@ -58,14 +58,7 @@ class MongoUndo:
     def __init__(
         self, collection: DriverCollection, rejects: DriverCollection, writer: TargetWriter, *, source: str
     ) -> None:
-        """Take the parts.
-
-        Args:
-            collection: the target.
-            writer: the same as a migration writes it; it knows how to replace documents.
-            rejects: the collection of rejected records, which all runs of the database share.
-            source: the name of the source, as in those records.
-        """
+        """Take the target, the rejected records of all runs, the target as a migration writes it, and the source's name in those records."""
         self.name: Final = collection.name
         """What to call the place in messages and reports."""
 
@@ -321,10 +314,7 @@ class MongoRestored:
 def _created(collection: DriverCollection, index: Mapping[str, Any], live: str) -> IndexNote:
     """Create an index of the old collection; if it is refused, the reason has the command to create it later.
 
-    Args:
-        collection: where to create it.
-        index: as the server lists it.
-        live: the name that the collection has later.
+    ``index`` as the server lists it; ``live`` is the name that the collection has later.
     """
     keys = tuple(dict(index["key"]).items())
     reason = create_index(collection, keys, options_of_index(index))

@@ -210,9 +210,7 @@ def scan_by_id(
 def clients_along(collection: DriverCollection, index: str) -> Iterator[Any]:
     """Yield the `clientId` of every document, decoded, in client order; the server reads nothing but an index.
 
-    Args:
-        collection: where no two documents have the same `clientId`.
-        index: the name of the index that prevents it.
+    The index prevents two documents with the same `clientId`.
     """
 
     def begin(last: list[bytes] | None) -> Iterator[list[bytes]]:
@@ -338,12 +336,7 @@ def _client_of(raw: bytes) -> Element:
 
 
 def scan_share(collection: DriverCollection, share: float) -> Iterator[ScannedDocument]:
-    """Yield the documents of a share of the clients, in client order.
-
-    Args:
-        collection: where to look.
-        share: from 0 to 1.
-    """
+    """Yield the documents of a share of the clients, from 0 to 1, in client order."""
     # The hash of hashed indexes and sharding (manual: operator/aggregation/toHashedIndexKey), so equal ids agree.
     part = {"$abs": {"$mod": [{"$toHashedIndexKey": "$clientId"}, _PARTS]}}
     chosen: list[dict[str, Any]] = [

@@ -135,12 +135,7 @@ class MongoTarget(TargetWriter):
         return changed
 
     def include(self, *, changed: bool, record_ids: Sequence[str]) -> None:
-        """Count to this run what another process of it has written.
-
-        Args:
-            changed: whether it changed anything.
-            record_ids: the ids of the rejected records that are those of this run.
-        """
+        """Count to this run what another process of it has written: whether it changed anything, and which rejected records are this run's."""
         self._changed |= changed
         if record_ids and isinstance(self._rejects, CollectionRejects):
             self._rejects.include(record_ids)

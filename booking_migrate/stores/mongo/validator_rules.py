@@ -23,9 +23,7 @@ def rules_broken(
 ) -> Sequence[str]:
     """Return which rules of a validator a document breaks, the first few.
 
-    Args:
-        validator: the validator.
-        holds: returns whether the document meets a query; None if the server cannot evaluate it.
+    ``holds`` returns whether the document meets a query; None if the server cannot evaluate it.
     """
     found = dict[str, None]()
     for query, path, details in islice(_rules(validator), _MOST_TRIED):

@@ -30,9 +30,6 @@ class MongoWindowNotes:
         """Add clients to those whose documents a live document has ever had a part in.
 
         A deleted document does not say whose it was, nor a changed one whose sessions it has lost.
-
-        Args:
-            related: live documents, each with clients.
         """
         self._entries.write(
             [
@@ -63,12 +60,7 @@ class MongoWindowNotes:
         return read(self._collection, lambda: list(self._collection.find({"_id": {"$in": names}})))
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Replace the counted changes of some clients.
-
-        Args:
-            clients: their keys.
-            facts: the changes, by key; clients that are left out have none.
-        """
+        """Replace the counted changes of some clients, by their keys; those that are left out of ``facts`` have none."""
         nothing = [self._entries.name("client", key) for key in clients if key not in facts]
         self._entries.write(
             [
