@@ -173,7 +173,7 @@ def whole_clients(scan: Iterator[DocumentBlock], limit: int) -> Iterator[Documen
     for part in _chunks(scan, limit):
         if (
             sum(len(one.starts) for one in held) + len(part.starts) < limit
-            and _size(held) + len(part.raw) < PIECE_BYTES
+            and sum(len(one.raw) for one in held) + len(part.raw) < PIECE_BYTES
         ):
             held.append(part)
             last = _last_key(part) or last
@@ -280,10 +280,6 @@ def part_starts(block: DocumentBlock, limit: int) -> Iterator[int]:
             end += 1
         begin = end
     yield count
-
-
-def _size(parts: Iterable[DocumentBlock]) -> int:
-    return sum(len(part.raw) for part in parts)
 
 
 def _last_key(part: DocumentBlock) -> bytes | None:

@@ -94,15 +94,12 @@ def make_client(uri: str) -> MongoClient[Document]:
             warnings.simplefilter("ignore")
             client: MongoClient[Document] = MongoClient(uri, connect=False, **options)
     except (OSError, ConfigurationError) as error:
-        raise tls_problem(uri, error) if _has_tls(uri) else _unusable(uri, error) from None
+        has_tls = any(f"{name}=" in uri.lower() for name in _TLS_FILES)
+        raise tls_problem(uri, error) if has_tls else _unusable(uri, error) from None
     except (PyMongoError, ValueError, TypeError) as error:
         raise _unusable(uri, error) from None
     watch_primary(client)
     return client
-
-
-def _has_tls(uri: str) -> bool:
-    return any(name in uri.lower() for name in ("tlscafile=", "tlscertificatekeyfile=", "tlscrlfile="))
 
 
 def _unusable(uri: str, error: Exception) -> BadConfiguration:

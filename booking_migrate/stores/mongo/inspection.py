@@ -346,11 +346,10 @@ def find_ends(collection: DriverCollection, count: int) -> Sequence[bytes]:
     # This may be the first contact: where no server answers, waiting for one does not help.
     if describe(collection, waits=False) is None:
         return ()
+
+    def end(direction: int) -> list[bytes]:
+        return list(documents_in(collection.find_raw_batches({}, sort=[("_id", direction)], limit=count)))
+
     for direction in (1, -1):
-        ends = partial(collection.find_raw_batches, {}, sort=[("_id", direction)], limit=count)
-        found.update((id_key(raw), raw) for raw in read(collection, partial(_listed, ends)))
+        found.update((id_key(raw), raw) for raw in read(collection, partial(end, direction)))
     return list(found.values())
-
-
-def _listed(find: Callable[[], Any]) -> list[bytes]:
-    return list(documents_in(find()))
