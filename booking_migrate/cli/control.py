@@ -17,7 +17,7 @@ from booking_migrate.reports.model import Report
 from booking_migrate.runs.asking import Values, ask, choose
 from booking_migrate.runs.control import NUMBERS, Setting
 from booking_migrate.stores.connection import open_journal
-from booking_migrate.stores.open import CollectionPlace, parse_place
+from booking_migrate.stores.places import CollectionPlace, parse_place
 
 HELP = f"""
 It acts on migrate (also with --follow and --in-place), verify, rollback, references rewrite and rollback --references, from

@@ -60,8 +60,9 @@ from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.connection import open_destination, open_legacy_index, open_live
 from booking_migrate.stores.cutover import options_after
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.open import CollectionPlace, open_target, parse_place
+from booking_migrate.stores.open import open_target
 from booking_migrate.stores.own_collections import kept_copy
+from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.verify import VerificationOutcome
 
 HELP = f"""

@@ -17,7 +17,7 @@ from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.plan import Limits
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import CollectionPlace, open_reader
+from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_follow import (
     count_bookings,
     open_dirty,
@@ -25,6 +25,7 @@ from booking_migrate.stores.open_follow import (
     open_kept_copy,
     open_swap,
 )
+from booking_migrate.stores.places import CollectionPlace
 from booking_migrate.verify import VerificationOutcome
 
 

@@ -53,9 +53,9 @@ from booking_migrate.reports.text import split_command
 from booking_migrate.runs.plan import ExpectedCounts, Finding, MigrationPlan, SavedPlan
 from booking_migrate.runs.provenance import TargetHistory, history_of
 from booking_migrate.runs.status import refuse_other_mode
-from booking_migrate.stores.connection import open_inspector, open_journal
-from booking_migrate.stores.open import CollectionPlace, Connection, JsonFormat, parse_place, sample
-from booking_migrate.stores.places import DEFAULT_TARGET
+from booking_migrate.stores.connection import Connection, open_inspector, open_journal
+from booking_migrate.stores.open import sample
+from booking_migrate.stores.places import DEFAULT_TARGET, CollectionPlace, JsonFormat, parse_place
 from booking_migrate.stores.ports import DocumentReader
 from booking_migrate.stores.preview import PreviewTarget, open_preview
 from booking_migrate.stores.readers import Absence

@@ -46,6 +46,7 @@ from booking_migrate.runs.lock import WINDOW_COMMAND
 from booking_migrate.runs.provenance import runs_of_live
 from booking_migrate.runs.states import ENDED
 from booking_migrate.stores.connection import (
+    Connection,
     collection_exists,
     find_old_bookings,
     has_guard,
@@ -57,7 +58,6 @@ from booking_migrate.stores.connection import (
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.open import Connection
 from booking_migrate.stores.open_follow import open_dirty
 from booking_migrate.stores.own_collections import default_archive
 from booking_migrate.stores.privilege import Privilege

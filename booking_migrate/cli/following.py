@@ -22,7 +22,7 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.stores.changes import ChangeFeed, Position, TargetChanges
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import CollectionPlace, open_target, parse_place
+from booking_migrate.stores.open import open_target
 from booking_migrate.stores.open_follow import (
     FollowedNames,
     FollowedPlaces,
@@ -31,6 +31,7 @@ from booking_migrate.stores.open_follow import (
     open_feed,
     open_followed_places,
 )
+from booking_migrate.stores.places import CollectionPlace, parse_place
 
 _NO_WAIT, _SHORT_WAIT = 1, 20
 """For how many milliseconds the server waits for a change before it says how far it has come."""

@@ -19,8 +19,8 @@ from booking_migrate.init.look import look
 from booking_migrate.reports.files import check_output_path, replace_file
 from booking_migrate.reports.init import InitReport, report_of_init
 from booking_migrate.stores.connection import open_inspector
-from booking_migrate.stores.open import open_reader, parse_place
-from booking_migrate.stores.places import DEFAULT_SOURCE
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import DEFAULT_SOURCE, parse_place
 from booking_migrate.stores.ports import DocumentReader
 
 HELP = """

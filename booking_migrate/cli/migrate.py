@@ -52,17 +52,16 @@ from booking_migrate.runs.session import RunRequest
 from booking_migrate.stores.connection import first_and_last, open_destination
 from booking_migrate.stores.destination import refuse_unfit
 from booking_migrate.stores.files.atomic import Sidecar
-from booking_migrate.stores.open import (
+from booking_migrate.stores.open import check_writable, open_target
+from booking_migrate.stores.places import (
+    SUFFIXES,
     CollectionPlace,
     FilePlace,
     StreamPlace,
-    check_writable,
-    open_target,
     parse_place,
     rejects_beside,
     written_beside,
 )
-from booking_migrate.stores.places import SUFFIXES
 
 HELP = f"""
 Side by side, client documents go to the target, and the source is not touched. With --in-place, everything

@@ -30,30 +30,29 @@ from booking_migrate.runs.session import RunRequest, RunStores
 from booking_migrate.runs.states import run_options
 from booking_migrate.runs.workers import WorkerPool
 from booking_migrate.stores.connection import (
+    Connection,
     first_and_last,
     open_inspector,
     open_journal,
     open_undoable_target,
 )
 from booking_migrate.stores.locks import Holder, birth_of, user_name
-from booking_migrate.stores.open import (
+from booking_migrate.stores.open import fingerprint, open_people, open_reader
+from booking_migrate.stores.open_follow import open_dirty
+from booking_migrate.stores.open_workers import Shared, share
+from booking_migrate.stores.own_collections import refuse_own
+from booking_migrate.stores.places import (
+    DEFAULT_EXPERTS,
+    DEFAULT_USERS,
     CollectionPlace,
-    Connection,
     FileFormat,
     FilePlace,
     JsonFormat,
     Place,
     StreamPlace,
-    fingerprint,
-    open_people,
-    open_reader,
     parse_place,
     written_beside,
 )
-from booking_migrate.stores.open_follow import open_dirty
-from booking_migrate.stores.open_workers import Shared, share
-from booking_migrate.stores.own_collections import refuse_own
-from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
 from booking_migrate.stores.ports import ComparedReader, TargetWriter
 from booking_migrate.stores.privilege import Privilege
 from booking_migrate.stores.readers import Absence, Kind, PeopleReader

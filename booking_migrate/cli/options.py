@@ -25,9 +25,9 @@ from booking_migrate.quantities import grouped
 from booking_migrate.runs.control import NUMBERS, Setting
 from booking_migrate.runs.plan import DEFAULT_BATCH_BOOKINGS
 from booking_migrate.stores.chunks import PIECE_DOCUMENTS
-from booking_migrate.stores.open import Connection, JsonFormat
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION, default_archive
-from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET
+from booking_migrate.stores.places import DEFAULT_SOURCE, DEFAULT_TARGET, JsonFormat
 
 _NAMES = DEFAULT_PEOPLE_FIELDS
 

@@ -34,8 +34,7 @@ from booking_migrate.reports.preflight import report_of_preflight
 from booking_migrate.runs.privileges import create_role
 from booking_migrate.stores.connection import open_inspector, open_live
 from booking_migrate.stores.in_place import open_in_place
-from booking_migrate.stores.open import CollectionPlace, parse_place
-from booking_migrate.stores.places import DEFAULT_TARGET
+from booking_migrate.stores.places import DEFAULT_TARGET, CollectionPlace, parse_place
 
 HELP = """
 It takes seconds, whatever the size of the data: the server, the privileges of this user, validators and unique indexes of the

@@ -23,8 +23,7 @@ from booking_migrate.runs.session import RunStores
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import options_as_text
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import JsonFormat
-from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS
+from booking_migrate.stores.places import DEFAULT_EXPERTS, DEFAULT_USERS, JsonFormat
 
 _CONTRACT = "contract."
 

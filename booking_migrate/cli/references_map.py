@@ -40,9 +40,9 @@ from booking_migrate.references.map import MapWriter
 from booking_migrate.reports.booking_map import BookingMapReport, report_of_map
 from booking_migrate.runs.plan import Counts, MigrationPlan
 from booking_migrate.stores.connection import open_journal
-from booking_migrate.stores.open import CollectionPlace, JsonFormat, Place, open_reader, parse_place
+from booking_migrate.stores.open import open_reader
 from booking_migrate.stores.open_map import MapFilePlace, MapPlace, open_map, parse_map_place
-from booking_migrate.stores.places import DEFAULT_TARGET
+from booking_migrate.stores.places import DEFAULT_TARGET, CollectionPlace, JsonFormat, Place, parse_place
 from booking_migrate.stores.ports import Duplicate
 from booking_migrate.stores.preview import open_preview
 

@@ -40,12 +40,11 @@ from booking_migrate.runs.commands import needs_rest
 from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
 from booking_migrate.runs.undo import UndoOutcome
-from booking_migrate.stores.connection import collection_exists, open_inspector, open_journal
+from booking_migrate.stores.connection import Connection, collection_exists, open_inspector, open_journal
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.open import Connection, FilePlace, parse_place
-from booking_migrate.stores.places import DEFAULT_TARGET
+from booking_migrate.stores.places import DEFAULT_TARGET, FilePlace, parse_place
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.in_place import MongoInPlace

@@ -29,14 +29,20 @@ from booking_migrate.reports.terminal import render_terminal
 from booking_migrate.runs.followed import OplogReach
 from booking_migrate.runs.status import file_status
 from booking_migrate.runs.status import status as statuses
-from booking_migrate.stores.connection import collection_exists, find_old_bookings, open_journal, open_live
+from booking_migrate.stores.connection import (
+    Connection,
+    collection_exists,
+    find_old_bookings,
+    open_journal,
+    open_live,
+)
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import HeldLockView, birth_of
-from booking_migrate.stores.open import Connection, FilePlace, parse_place
 from booking_migrate.stores.open_follow import cluster_time_of, oldest_change
 from booking_migrate.stores.open_rewriting import open_reference_journal
+from booking_migrate.stores.places import FilePlace, parse_place
 
 HELP = """
 For each run: its state, its progress, its last heartbeat, and the commands that make sense now. Of several runs each takes

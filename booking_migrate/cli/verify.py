@@ -44,10 +44,10 @@ from booking_migrate.events import Announced, Warned
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.verification import MismatchFile, report_of_explanation, report_of_verification
 from booking_migrate.runs.states import VerifiedRun
-from booking_migrate.stores.connection import may_write_journal, open_journal
-from booking_migrate.stores.open import CollectionPlace, Connection, parse_place, written_beside
+from booking_migrate.stores.connection import Connection, may_write_journal, open_journal
 from booking_migrate.stores.open_follow import cluster_time_of
 from booking_migrate.stores.own_collections import default_archive
+from booking_migrate.stores.places import CollectionPlace, parse_place, written_beside
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
 from booking_migrate.verify.explain import explain as explain_booking
 from booking_migrate.verify.run import ignore

@@ -29,19 +29,13 @@ from booking_migrate.runs.provenance import live_history, runs_of_live, verified
 from booking_migrate.runs.regulator import Regulator, Unregulated
 from booking_migrate.runs.states import FINAL, WITHOUT_RESULT, VerifiedRun, in_words, newest_result
 from booking_migrate.runs.status import NOTHING_MIGRATED, cut_over_run, unfinished_run
-from booking_migrate.stores.connection import client_index_check, open_journal
+from booking_migrate.stores.connection import Connection, client_index_check, open_journal
 from booking_migrate.stores.files.extended_json import survives_extended_json
 from booking_migrate.stores.in_place import Proof, open_cut_over_proof, open_in_place, open_proof
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
-from booking_migrate.stores.open import (
-    CollectionPlace,
-    Connection,
-    FilePlace,
-    open_reader,
-    open_rejected_records,
-    parse_place,
-)
+from booking_migrate.stores.open import open_reader, open_rejected_records
+from booking_migrate.stores.places import CollectionPlace, FilePlace, parse_place
 from booking_migrate.stores.ports import Baseline, ComparedReader, DocumentReader, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, VerificationRules

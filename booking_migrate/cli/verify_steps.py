@@ -20,7 +20,7 @@ from booking_migrate.runs.advice import CARRYING, LEAVING, STOP_THE_OLD, usually
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
 from booking_migrate.stores.journal import RunRecord
-from booking_migrate.stores.open import CollectionPlace, parse_place
+from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.verify import VerificationOutcome
 from booking_migrate.verify.mismatch import Kind, Mismatch
 

@@ -30,7 +30,7 @@ from booking_migrate.runs.states import newest_result
 from booking_migrate.stores.changes import ChangeFeed
 from booking_migrate.stores.connection import Connection, open_live, open_restored, open_undoable_target
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.open import CollectionPlace, open_reader, open_rejected_records
+from booking_migrate.stores.open import open_reader, open_rejected_records
 from booking_migrate.stores.open_follow import oldest_change, open_swap
 from booking_migrate.stores.open_window import (
     open_window_feed,
@@ -38,6 +38,7 @@ from booking_migrate.stores.open_window import (
     window_dirty,
     window_names,
 )
+from booking_migrate.stores.places import CollectionPlace
 
 DEFAULT_OUTAGE = f"{Limits().outage * 1000:g}ms"
 _OUTAGE = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s)")

@@ -35,22 +35,6 @@ if TYPE_CHECKING:
     from booking_migrate.stores.readers import AbsentReader, Kind, PeopleReader, SampledReader
     from booking_migrate.stores.rejects import RejectedRecords, RejectsKeeper
 
-__all__ = [
-    "CollectionPlace",
-    "Connection",
-    "FileFormat",
-    "FilePlace",
-    "JsonFormat",
-    "Place",
-    "StreamPlace",
-    "fingerprint",
-    "open_reader",
-    "open_target",
-    "parse_place",
-    "rejects_beside",
-    "written_beside",
-]
-
 _NULL_LISTENER = NullListener()
 
 

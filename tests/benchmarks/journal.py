@@ -19,7 +19,8 @@ from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.signals import SignalGuard
 from booking_migrate.runs.states import run_options
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open import open_reader, open_target, parse_place
+from booking_migrate.stores.open import open_reader, open_target
+from booking_migrate.stores.places import parse_place
 from tests.benchmarks.data import insert_bookings
 from tests.support.migration import migrate as migrate_plainly
 from tests.support.server import Server, running_server

@@ -16,7 +16,7 @@ from booking_migrate.domain.rejection import Reason
 from booking_migrate.events import NullListener
 from booking_migrate.runs.plan import MigrationPlan
 from booking_migrate.runs.signals import SignalGuard
-from booking_migrate.stores.open import JsonFormat
+from booking_migrate.stores.places import JsonFormat
 from tests.support import sample_reports
 
 Values = dict[str, Any]

@@ -34,7 +34,8 @@ from booking_migrate.stores.mongo.connection import open_collection
 from booking_migrate.stores.mongo.failures import translated
 from booking_migrate.stores.mongo.rejects import CollectionRejects
 from booking_migrate.stores.mongo.target import MongoTarget
-from booking_migrate.stores.open import CollectionPlace, open_reader, open_target
+from booking_migrate.stores.open import open_reader, open_target
+from booking_migrate.stores.places import CollectionPlace
 from booking_migrate.stores.ports import Replacement
 from tests.support.sent_commands import SentCommands
 from tests.support.server import Server

@@ -10,9 +10,8 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.runs.lock import HeldLock
-from booking_migrate.stores.connection import open_journal
+from booking_migrate.stores.connection import Connection, open_journal
 from booking_migrate.stores.locks import Holder
-from booking_migrate.stores.open import Connection
 from tests.lifecycle.conftest import Ended
 from tests.support.booking_lines import booking
 from tests.support.server import Server

@@ -26,7 +26,8 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo import read_cost, scan
 from booking_migrate.stores.mongo.read_cost import choose_reading
 from booking_migrate.stores.mongo.scan import BegunSort, clients_along, find_sorted
-from booking_migrate.stores.open import open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import parse_place
 from tests.lifecycle.conftest import Ended, comparable, contents
 from tests.support.booking_lines import booking, client
 from tests.support.crews import take_for_many

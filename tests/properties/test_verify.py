@@ -19,14 +19,10 @@ from booking_migrate.domain.rules import Rules
 from booking_migrate.errors import TargetInOldShape
 from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.extended_json import survives_extended_json
-from booking_migrate.stores.open import (
-    Connection,
-    open_reader,
-    open_rejected_records,
-    open_target,
-    parse_place,
-)
+from booking_migrate.stores.open import open_reader, open_rejected_records, open_target
+from booking_migrate.stores.places import parse_place
 from booking_migrate.stores.ports import stores_any_bson
 from booking_migrate.verify import (
     Mismatch,

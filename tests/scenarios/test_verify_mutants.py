@@ -9,7 +9,7 @@ import pytest
 from pymongo.database import Database
 
 from booking_migrate.runs import workers as pool
-from booking_migrate.stores.open import Connection
+from booking_migrate.stores.connection import Connection
 from booking_migrate.verify import VerificationPlan, fastpath
 from tests.support.crews import take_for_many
 from tests.support.mutants import MUTANTS, Mutant

@@ -21,7 +21,7 @@ from booking_migrate.errors import SlicingFault
 from booking_migrate.fastpath import flat
 from booking_migrate.migrate import batches
 from booking_migrate.runs import workers as pool
-from booking_migrate.stores.open import Connection
+from booking_migrate.stores.connection import Connection
 from booking_migrate.verify import VerificationPlan, fastpath
 from tests.scenarios.test_verify_mutants import Thread
 from tests.support.bookings import ABSENT, a_booking

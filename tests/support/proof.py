@@ -16,16 +16,12 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC
 from booking_migrate.migrate.pipeline import migrate
 from booking_migrate.runs.plan import MigrationPlan
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.mongo.administration import has_client_index
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
-from booking_migrate.stores.open import (
-    Connection,
-    open_reader,
-    open_rejected_records,
-    open_target,
-    parse_place,
-)
+from booking_migrate.stores.open import open_reader, open_rejected_records, open_target
+from booking_migrate.stores.places import parse_place
 from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan
 from booking_migrate.verify.run import verify
 

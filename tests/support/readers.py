@@ -11,11 +11,13 @@ from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.stores.chunks import DocumentBlock, pack
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.mongo.connection import DriverCollection
 from booking_migrate.stores.mongo.raw import as_driver_document
 from booking_migrate.stores.mongo.reader import MongoReader
-from booking_migrate.stores.open import Connection, JsonFormat, open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import JsonFormat, parse_place
 from booking_migrate.stores.ports import DocumentReader, ScannedDocument
 
 Documents = Sequence[bytes]

@@ -13,7 +13,8 @@ from pymongo.database import Database
 from booking_migrate.bson.document import CODEC
 from booking_migrate.domain.rejection import Fault, Reason, Rejection
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open import JsonFormat, open_reader, open_target, parse_place
+from booking_migrate.stores.open import open_reader, open_target
+from booking_migrate.stores.places import JsonFormat, parse_place
 from booking_migrate.stores.ports import TargetWriter
 from tests.support.server import Server
 

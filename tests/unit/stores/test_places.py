@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 
 from booking_migrate.errors import BadPlace, MissingUri
-from booking_migrate.stores.connection import open_journal
-from booking_migrate.stores.open import (
+from booking_migrate.stores.connection import Connection, open_journal
+from booking_migrate.stores.open import open_reader, open_target
+from booking_migrate.stores.places import (
     CollectionPlace,
-    Connection,
     FileFormat,
     FilePlace,
     Place,
     StreamPlace,
-    open_reader,
-    open_target,
     parse_place,
 )
 

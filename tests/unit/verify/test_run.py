@@ -10,7 +10,7 @@ from bson.objectid import ObjectId
 from pymongo.database import Database
 
 from booking_migrate.bson.document import CODEC, identity_of
-from booking_migrate.stores.open import Connection
+from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.ports import Baseline
 from booking_migrate.verify import VerificationPlan, VerificationRules, reconcile
 from tests.support.proof import (

@@ -14,7 +14,8 @@ import pytest
 
 from booking_migrate.errors import TargetBusy, TargetHoldsOther, UnusablePlace, WriteFailed
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open import StreamPlace, open_reader, open_target, parse_place
+from booking_migrate.stores.open import open_reader, open_target
+from booking_migrate.stores.places import StreamPlace, parse_place
 from tests.support.targets import client_document, file_target, rejection, run
 
 DOCUMENTS = [client_document(n) for n in range(50)]

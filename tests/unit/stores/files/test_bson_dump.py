@@ -8,7 +8,8 @@ from bson import encode
 
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open import open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import parse_place
 
 WHOLE = encode({"_id": 1, "clientId": "a"})
 

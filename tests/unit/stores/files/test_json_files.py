@@ -17,7 +17,8 @@ from booking_migrate.errors import BrokenDocument, PlaceNotFound, UnusablePlace
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.extended_json import DocumentParser, survives_extended_json, to_json
 from booking_migrate.stores.files.json_files import WindowReader
-from booking_migrate.stores.open import JsonFormat, open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import JsonFormat, parse_place
 from tests.support.bson_samples import DEPRECATED, VALUES, deprecated_documents, document_of
 
 HEX = "68b6134f8e21e1ae686349f7"

@@ -13,7 +13,8 @@ from bson.objectid import ObjectId
 from booking_migrate.bson.document import CODEC
 from booking_migrate.errors import BrokenDocument
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open import JsonFormat, open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import JsonFormat, parse_place
 
 HEX = "68b6134f8e21e1ae686349f7"
 

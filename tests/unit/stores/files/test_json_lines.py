@@ -18,7 +18,8 @@ from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files import json_lines, text_writer
 from booking_migrate.stores.files.extended_json import to_json
 from booking_migrate.stores.files.json_lines import read_line_rows
-from booking_migrate.stores.open import open_reader, open_target, parse_place
+from booking_migrate.stores.open import open_reader, open_target
+from booking_migrate.stores.places import parse_place
 from booking_migrate.stores.ports import Pool, StartPool
 from tests.benchmarks.data import bookings
 

@@ -11,7 +11,8 @@ from bson import encode
 from booking_migrate.errors import WriteFailed
 from booking_migrate.events import Advanced, Event, PhaseEnded, PhaseStarted
 from booking_migrate.stores.connection import Connection
-from booking_migrate.stores.open import open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import parse_place
 from booking_migrate.stores.scratch import Scratch
 
 

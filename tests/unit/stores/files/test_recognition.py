@@ -16,7 +16,8 @@ from bson import encode
 from booking_migrate.errors import BrokenDocument, Refused, UnusablePlace
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.files.opening import looked_ahead
-from booking_migrate.stores.open import open_reader, parse_place
+from booking_migrate.stores.open import open_reader
+from booking_migrate.stores.places import parse_place
 
 DOCUMENTS = [{"_id": number, "text": "čtyři"} for number in range(3)]
 LINES = "".join(f"{json.dumps(document, ensure_ascii=False)}\n" for document in DOCUMENTS)

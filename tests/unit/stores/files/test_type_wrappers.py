@@ -20,7 +20,7 @@ from bson.timestamp import Timestamp
 from booking_migrate.bson.document import CODEC
 from booking_migrate.stores.files.extended_json import DocumentParser, survives_extended_json, to_json
 from booking_migrate.stores.files.type_wrappers import NotADocument
-from booking_migrate.stores.open import JsonFormat
+from booking_migrate.stores.places import JsonFormat
 
 HEX = "68b6134f8e21e1ae686349f7"
 CANONICAL_ID = '"_id":{"$numberInt":"1"}'
