@@ -34,6 +34,28 @@ class BadPlace(UsageProblem):
     message = "{text!r} is not a valid place: {problem}"
 
 
+class NameTooLong(Refused):
+    """A collection that would be made cannot have its name."""
+
+    name: str
+    database: str
+    excess: int
+    """By how many bytes."""
+
+    option: str = ""
+    """The option with a word for the name that the user can choose; empty: the name is the user's own, or made of it."""
+
+    effect = "Nothing was changed."
+    message = (
+        "the name {name} is, with that of database {database}, longer than a server allows, by {excess:byte|bytes}"
+    )
+    hint = either(
+        "option",
+        f"Choose a shorter name: {SAME_COMMAND} {{option}}",
+        "Choose a shorter name for the collection.",
+    )
+
+
 class SamePlace(UsageProblem):
     """Source and target are one and the same."""
 

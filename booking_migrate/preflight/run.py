@@ -8,7 +8,7 @@ from booking_migrate.cutover.finalize import run_to_finalize
 from booking_migrate.cutover.readiness import RejectedPolicy, check_ready
 from booking_migrate.dry_run.needs import ServerSurroundings
 from booking_migrate.dry_run.risk_kinds import OPLOG_TIMES
-from booking_migrate.errors import NotPermitted, Refused
+from booking_migrate.errors import NameTooLong, NotPermitted, Refused
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.migrate.preflight import SAMPLE, findings_of, sample_documents
 from booking_migrate.preflight.outcome import Check, CommandVerdict, PreflightOutcome, State
@@ -24,6 +24,7 @@ from booking_migrate.runs.states import RESUMABLE, in_words, newest_result
 from booking_migrate.runs.status import refuse_other_mode
 from booking_migrate.stores.destination import Topology, examine, refusal_of
 from booking_migrate.stores.journal import RunState
+from booking_migrate.stores.own_collections import default_archive
 from booking_migrate.stores.privilege import Privilege
 
 if TYPE_CHECKING:
@@ -153,6 +154,8 @@ def _checks(plan: PreflightPlan, command: str, row: str) -> Iterator[Check]:
             yield _lag(plan)
         yield _source(plan)
         yield from _documents(plan, is_in_place=command == IN_PLACE)
+    if command == IN_PLACE:
+        yield from _archive(plan)
     if command in ("migrate", "cutover"):
         yield _streams(plan)
     if command in _COPYING:
@@ -222,6 +225,14 @@ def _documents(plan: PreflightPlan, *, is_in_place: bool) -> Iterator[Check]:
         yield Check("documents", State.CAUTION, each.title, each.advice)
     tried = f"validators and indexes take the {plural(len(documents), 'client document')} tried out"
     yield Check("documents", State.FINE, tried)
+
+
+def _archive(plan: PreflightPlan) -> Iterator[Check]:
+    """Yield why the archive cannot have the name that it gets unless the user says otherwise."""
+    try:
+        plan.archive(default_archive(plan.request.source))
+    except NameTooLong as error:
+        yield Check("archive", State.OBSTACLE, error.message, error.hint)
 
 
 def _streams(plan: PreflightPlan) -> Check:

@@ -86,6 +86,7 @@ class Connection:
         Raises:
             MissingUri: no server, or no database, is given.
             BadConfiguration: the connection string or the database's name cannot be used.
+            NameTooLong: no server takes such a name: a command opens what it would make before it writes.
             ConnectionProblem: a single member is named, and it is not the primary or does not answer.
             AuthenticationModuleMissing: it needs a module that is not installed.
         """
@@ -325,4 +326,6 @@ def open_views(connection: Connection, *, source: str, name: str) -> MongoViews:
     refuse_own(name)
     from booking_migrate.stores.mongo import views  # noqa: PLC0415 - the driver is slow to import
 
+    # Opened for its name, which may be too long for a server.
+    connection.collection(name)
     return views.MongoViews(connection.collection(source))

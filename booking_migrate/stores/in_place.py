@@ -5,14 +5,14 @@ the archive, and the journal records it, all at once. A reader sees each booking
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from bson.objectid import ObjectId
 
 from booking_migrate.bson.order import OBJECT_ID_KEY, sort_key
-from booking_migrate.errors import BadConfiguration
+from booking_migrate.errors import BadConfiguration, NameTooLong
 from booking_migrate.stores.connection import Connection
 from booking_migrate.stores.journal import RangeNote
 from booking_migrate.stores.own_collections import BEFORE, RANGES, REJECTS_COLLECTION, RUNS, refuse_own
@@ -161,6 +161,7 @@ def open_in_place(
         BadPlace: a collection that the program keeps for itself, or no collection.
         BadConfiguration: both are one, or the connection string cannot be used.
         MissingUri: no server or no database is given.
+        NameTooLong: the archive cannot have its name.
     """
     _check(source, archive)
     # Here and not above: the driver is slow to import.
@@ -168,9 +169,13 @@ def open_in_place(
     from booking_migrate.stores.mongo import in_place_units as units  # noqa: PLC0415
 
     runs, ranges, before = (connection.collection(name) for name in (RUNS, RANGES, BEFORE))
+    try:
+        old = connection.collection(archive)
+    except NameTooLong as error:
+        raise replace(error, option="--archive ARCHIVE") from None
     places = units.InPlacePlaces(
         connection.collection(source),
-        connection.collection(archive),
+        old,
         runs,
         journal.MongoJournal(runs, ranges, before),
     )

@@ -14,7 +14,7 @@ from booking_migrate.bson.document import write_fields
 from booking_migrate.errors import MapExists, NotAMap, UnusablePlace, WriteFailed
 from booking_migrate.stores.booking_map import NAMES, BookingMap, MapEntry
 from booking_migrate.stores.mongo.administration import create, identity, rename
-from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.connection import DriverCollection, check_name, describe
 from booking_migrate.stores.mongo.failures import read, write
 from booking_migrate.stores.mongo.raw import find_raw, insert_absent
 from booking_migrate.stores.own_collections import map_beside, maps_beside
@@ -40,7 +40,9 @@ class MapCollection(BookingMap):
         """Take the collection, and whether a map that it holds already may be replaced."""
         self.name = collection.name
         self._collection = collection
-        self._beside = collection.database[map_beside(collection.name)]
+        beside = map_beside(collection.name)
+        check_name(collection.database.name, beside)
+        self._beside = collection.database[beside]
         self._overwrite = overwrite
         self._has_begun = False
         self._identity: str | None = None

@@ -27,6 +27,7 @@ from booking_migrate.errors import (
     AuthenticationModuleMissing,
     BadConfiguration,
     MissingUri,
+    NameTooLong,
     NotThePrimary,
     SrvModuleMissing,
 )
@@ -44,6 +45,9 @@ TIMES: CodecOptions[Document] = CodecOptions(tz_aware=True, unicode_decode_error
 
 APP_NAME = "booking-migrate"
 """How the program names itself to the server, where its connections and operations are listed."""
+
+_LONGEST_NAME = 255
+"""How many bytes the name of a collection may have, with that of its database (manual, limits)."""
 
 _SELECTION_TIMEOUT = 5000
 """How long to look for a server unless the connection string says otherwise, in milliseconds."""
@@ -153,7 +157,9 @@ def open_collection(client: MongoClient[Document], database: str, name: str) -> 
 
     Raises:
         BadConfiguration: the database's name is not valid.
+        NameTooLong: the collection's is too long.
     """
+    check_name(database, name)
     try:
         opened = client.get_database(
             database,
@@ -165,6 +171,21 @@ def open_collection(client: MongoClient[Document], database: str, name: str) -> 
     except InvalidName as error:
         raise BadConfiguration("--db", str(error)) from None
     return opened.get_collection(name)
+
+
+def excess_of(database: str, name: str) -> int:
+    """Return by how many bytes the name of a collection is too long for its database; at most 0: it is not."""
+    return len(f"{database}.{name}".encode()) - _LONGEST_NAME
+
+
+def check_name(database: str, name: str) -> None:
+    """Refuse a name that no collection of a database can have.
+
+    Raises:
+        NameTooLong: it is too long.
+    """
+    if (excess := excess_of(database, name)) > 0:
+        raise NameTooLong(name, database, excess)
 
 
 def check_member(client: MongoClient[Document]) -> None:

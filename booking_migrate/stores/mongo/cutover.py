@@ -41,7 +41,7 @@ from booking_migrate.stores.mongo.administration import (
     options_of,
     run_durably,
 )
-from booking_migrate.stores.mongo.connection import DriverCollection, describe
+from booking_migrate.stores.mongo.connection import DriverCollection, describe, excess_of
 from booking_migrate.stores.mongo.exclusive import drop_index, drop_indexes, rename_over
 from booking_migrate.stores.mongo.failures import absent, read, reading, write
 from booking_migrate.stores.mongo.fence import SUCCESSOR, FencedSource
@@ -61,9 +61,6 @@ from booking_migrate.stores.mongo.scan import find_documents
 from booking_migrate.stores.validators import is_fenced, unguarded, validation_of
 
 _DOCUMENTS_PER_WRITE = 1000
-_LONGEST_NAME = 255
-"""How many bytes the name of a collection may have, with that of its database (manual, limits)."""
-
 _SAMPLE = 100
 """How many of the first and of the last client documents conditions are tried out with."""
 
@@ -109,7 +106,7 @@ class MongoLive(FencedSource):
 
     def excess_of(self, name: str) -> int:
         """Return by how many bytes the name of a collection is too long for the database; at most 0: it is not."""
-        return len(f"{self._database.name}.{name}".encode()) - _LONGEST_NAME
+        return excess_of(self._database.name, name)
 
     def copy(self, legacy: str) -> None:
         """Copy the source, on the server, to a collection that is replaced if it is there."""
