@@ -46,9 +46,7 @@ class NameTooLong(Refused):
     """The option with a word for the name that the user can choose; empty: the name is the user's own, or made of it."""
 
     effect = "Nothing was changed."
-    message = (
-        "the name {name} is, with that of database {database}, longer than a server allows, by {excess:byte|bytes}"
-    )
+    message = "the name {name} is, with that of database {database}, longer than a server allows, by {excess:byte|bytes}"
     hint = either(
         "option",
         f"Choose a shorter name: {SAME_COMMAND} {{option}}",

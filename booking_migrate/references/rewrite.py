@@ -347,8 +347,8 @@ class _Rewriting:
             place = self._plan.places[collection]
             self._refused.forget(collection, ids)
             for start in range(0, len(ids), self._plan.batch_size):
-                raws = list(place.writes.find(ids[start : start + self._plan.batch_size]).values())
-                for group in regrouped([raws], lambda: self._plan.batch_size):
+                parts = place.writes.find_in_parts(ids[start : start + self._plan.batch_size])
+                for group in regrouped(parts, lambda: self._plan.batch_size):
                     settled = self._write_all(place, self._replan(collection, group))
                     if settled:
                         self._save(**settled)

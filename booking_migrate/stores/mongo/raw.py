@@ -73,6 +73,7 @@ def find_raw(
     by_id: bool = False,
     at_once: int = _BATCH_SIZE,
     session: ClientSession | None = None,
+    most_bytes: int | None = None,
 ) -> Iterator[bytes]:
     """Yield the documents of a collection that meet a condition, as raw BSON; any trouble ends it.
 
@@ -83,6 +84,7 @@ def find_raw(
         by_id: in the order of `_id`.
         at_once: how many documents the server is asked for at a time.
         session: the snapshot or transaction to read in, if any.
+        most_bytes: after how many bytes no further reply of the server is read; None: all are.
     """
     cursor = collection.find_raw_batches(
         condition,
@@ -92,15 +94,19 @@ def find_raw(
         batch_size=at_once,
         session=session,
     )
-    yield from documents_in(cursor)
+    yield from documents_in(cursor, most_bytes)
 
 
-def documents_in(cursor: Any) -> Iterator[bytes]:
-    """Yield the documents that a cursor of raw batches finds; any trouble ends it."""
+def documents_in(cursor: Any, most_bytes: int | None = None) -> Iterator[bytes]:
+    """Yield the documents that a cursor of raw batches finds, up to the end of the batch with so many bytes; any trouble ends it."""
+    size = 0
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.
         for batch in cast("Iterable[bytes]", cursor):
             yield from split(batch).documents()
+            size += len(batch)
+            if most_bytes is not None and size >= most_bytes:
+                return
 
 
 def find_all(collection: DriverCollection, condition: Mapping[str, Any]) -> list[bytes]:

@@ -4,7 +4,7 @@ One command has some thousand updates. None of them is retried by the driver: wh
 sent again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -24,6 +24,7 @@ from booking_migrate.bson.document import (
     wrap,
 )
 from booking_migrate.bson.format import display_id
+from booking_migrate.bson.order import sort_key
 from booking_migrate.errors import DuplicateKeys, ReferencesRefused, UniqueIndexViolated, ValidationFailed
 from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.mongo.administration import run_durably
@@ -101,6 +102,21 @@ class MongoReferringWrites:
             return {}
         found = read(self._collection, lambda: list(find_raw(self._collection, any_of("_id", ids))))
         return {identity_of(raw): raw for raw in found}
+
+    def find_in_parts(self, ids: Sequence[Any]) -> Iterator[list[bytes]]:
+        """Yield the same documents some megabytes at a time, since nothing is known of their size."""
+        left = {sort_key(each): each for each in ids}
+        while left:
+            asked = any_of("_id", list(left.values()))
+            found = read(
+                self._collection,
+                lambda: list(find_raw(self._collection, asked, most_bytes=_MOST_BYTES)),  # noqa: B023 - called at once
+            )
+            yield found
+            if sum(map(len, found)) < _MOST_BYTES:
+                return
+            for raw in found:
+                left.pop(sort_key(value_in(raw, b"_id")), None)
 
     def write(self, updates: Sequence[Update]) -> UpdatesDone:
         """Change documents that still have what was read.

@@ -11,7 +11,7 @@ from bson.objectid import ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from booking_migrate.references import rewrite
+from booking_migrate.references import batches, rewrite
 from tests.lifecycle.conftest import Ended
 from tests.lifecycle.references.rewriting.conftest import COUNT, REWRITE, UNDO
 from tests.support.references import by_id, new, old
@@ -22,6 +22,7 @@ Run = Callable[..., Ended]
 pytestmark = pytest.mark.usefixtures("cut_over")
 
 DOCUMENTS = 200
+_MIB = 1024 * 1024
 FIELDS = ("--field", "orders.bookingId", "--field", "orders.items.bookingId", "--field", "orders.bookingIds")
 
 
@@ -200,3 +201,31 @@ def test_an_undo_of_what_was_rewritten_twice_has_what_the_application_wrote(
     assert 0 == done.returncode, done.stderr
     assert (0, 2, 2) == (undone["kept"], undone["superseded"], undone["values"])
     assert last == database.orders.find_one()
+
+
+def test_large_documents_that_others_write(
+    database: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Documents that others have written are read some megabytes at a time, however many there are in a batch."""
+    database.letters.insert_many([{"_id": each, "bookingId": old(each % COUNT)} for each in range(40)])
+    end = rewrite._Rewriting._end_beside_others
+    sizes = []
+
+    def write_first(rewriting: Any) -> Any:
+        database.letters.update_many({}, {"$set": {"bookingId": old(1), "text": "x" * _MIB}})
+        return end(rewriting)
+
+    def noting(found: Any, size: Any) -> Any:
+        for batch in found:
+            sizes.append(sum(map(len, batch)))
+            yield from batches.regrouped([batch], size)
+
+    monkeypatch.setattr(rewrite._Rewriting, "_end_beside_others", write_first)
+    monkeypatch.setattr(rewrite, "regrouped", noting)
+    done = command(*REWRITE, "--field", "letters.bookingId")
+
+    assert 0 == done.returncode, done.stderr
+    assert 40 == database.letters.count_documents({"bookingId": new(1)})
+    assert 40 * _MIB < sum(sizes)
+    # What was left of the limit, and one reply of the server.
+    assert max(sizes) < (8 + 16) * _MIB
