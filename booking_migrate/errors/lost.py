@@ -125,6 +125,20 @@ class OldBookingsLost(RefusedUnchanged):
     )
 
 
+class ArchiveLostInRollback(Refused):
+    """The archive was dropped while a rollback of its run was unfinished: what is in it has not been restored."""
+
+    kept: str
+
+    message = OldBookingsLost.message
+    effect = "What had been restored before stays so; nothing else was changed."
+    hint = (
+        f"Restore {{kept}} from a backup of the database, then run the same command again: {SAME_COMMAND}\n"
+        "Or, only if no backup has it: old bookings that are not restored yet stay sessions in client documents, and the rollback lists "
+        f"them, if you create an empty one first, in mongosh: db.createCollection('{{kept}}')"
+    )
+
+
 class LiveReplaced(RefusedUnchanged):
     """The live collection was dropped or replaced by others while its rollback was unfinished."""
 

@@ -7,6 +7,7 @@ from booking_migrate.errors.base import (
     SAME_COMMAND,
     OutputProblem,
     Refused,
+    RefusedUnchanged,
     UsageProblem,
     another_or_overwrite,
     beside,
@@ -34,7 +35,7 @@ class BadPlace(UsageProblem):
     message = "{text!r} is not a valid place: {problem}"
 
 
-class NameTooLong(Refused):
+class NameTooLong(RefusedUnchanged):
     """A collection that would be made cannot have its name."""
 
     name: str
@@ -45,7 +46,6 @@ class NameTooLong(Refused):
     option: str = ""
     """The option with a word for the name that the user can choose; empty: the name is the user's own, or made of it."""
 
-    effect = "Nothing was changed."
     message = "the name {name} is, with that of database {database}, longer than a server allows, by {excess:byte|bytes}"
     hint = either(
         "option",

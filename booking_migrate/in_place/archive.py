@@ -18,7 +18,7 @@ from booking_migrate.domain.client_document import ClientDocument, compose, read
 from booking_migrate.domain.consolidate import ClientCase, Consolidation, consolidate
 from booking_migrate.domain.rules import Rules
 from booking_migrate.domain.session import Session
-from booking_migrate.errors import ArchiveNotOwn, OldBookingsLost, OtherArchive
+from booking_migrate.errors import ArchiveLostInRollback, ArchiveNotOwn, OldBookingsLost, OtherArchive
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.provenance import Trace
 from booking_migrate.runs.states import RESUMABLE, WITHOUT_ARCHIVE
@@ -198,14 +198,21 @@ def check_archive_of(run: RunRecord, collection: "MongoInPlace", journal: RunJou
 
     Raises:
         OldBookingsLost, ArchiveNotOwn: as `check_archive`.
+        ArchiveLostInRollback: a rollback is unfinished, and the archive does not exist any more.
     """
-    first = next(journal.ranges(run.run_id, NoteKind.MOVED), None) if run.state in _COMPLETE else None
+    is_undone = run.state is RunState.ROLLING_BACK and not run.archive_emptied
+    looks = is_undone or run.state in _COMPLETE
+    first = next(journal.ranges(run.run_id, NoteKind.MOVED), None) if looks else None
     # Without transactions, a note does not prove that the move was carried out.
     has_moved = collection.has_transactions or run.tally.get("moved", {}).get("migrated")
     if first is None or not has_moved:
         return
     if not collection.archive_exists():
+        if is_undone:
+            raise ArchiveLostInRollback(collection.archive_name)
         raise OldBookingsLost(collection.archive_name, _with_another_archive(run))
+    if is_undone:
+        return
     ids = [note.document_id for note in first.notes[:_LOOKED_AT]]
     # A booking that a later run moved as well is restored when that run is undone.
     if ids and not collection.archived(ids) and not collection.find(ids):

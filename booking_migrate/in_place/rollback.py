@@ -118,6 +118,7 @@ def undo_in_place(
 
     Raises:
         OldBookingsLost, ArchiveNotOwn: the archive is not the run's any more; nothing was changed.
+        ArchiveLostInRollback: it was dropped while the rollback was unfinished.
         LeaseLost: another run has taken the lock over.
         Contended: the application writes to a client continuously, so that it could not be restored.
         NotRestored: a booking is still missing at the end.
@@ -228,7 +229,9 @@ class _Undo:
 
         Raises:
             NotRestored: one is still in the archive.
+            ArchiveLostInRollback: the archive was dropped meanwhile.
         """
+        check_archive_of(self.run, self.collection, self.journal)
         # Each lookup of a key that was just deleted walks over index entries that are not cleaned up yet.
         is_archive_empty = self.collection.is_archive_empty()
         has_claims = self.collection.has_claims()
@@ -289,6 +292,7 @@ class _Undo:
         outcome.index_removed = self.collection.drop_indexes(own)
         self.collection.drop_indexes([name for name in run.indexes_made if name not in own])
         if not run.archive_existed:
+            self.journal.save(run.run_id, archive_emptied=True)
             outcome.target_dropped = self.collection.drop_archive(only_if_empty=True)
         self.lock.confirm()
         if older is not None and outcome.since is not None:

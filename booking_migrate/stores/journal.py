@@ -177,6 +177,9 @@ class RunRecord(BaseModel):
     archive_existed: bool | None = None
     """In place: whether the archive was there before the run; None: it has not been looked for yet."""
 
+    archive_emptied: bool = False
+    """In place: whether a rollback has restored everything, so that the archive may be gone."""
+
     indexes_made: tuple[str, ...] = ()
     """In place: the names of the indexes of the collection that the run creates."""
 

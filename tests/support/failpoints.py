@@ -265,7 +265,7 @@ class _InPlace:
         self, whole: Callable[..., Any], collection: MongoInPlace, *, only_if_empty: bool
     ) -> Any:
         result = whole(collection, only_if_empty=only_if_empty)
-        if not only_if_empty:
+        if result or not only_if_empty:
             self.act(Step.ARCHIVE_DROPPED)
         return result
 

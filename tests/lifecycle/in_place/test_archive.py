@@ -1,11 +1,16 @@
 """An archive that was dropped, or whose name another collection has: named, with a way out, and nothing is written."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from tests.lifecycle.conftest import Command, Db, contents
 from tests.support.booking_lines import booking
+from tests.support.failpoints import Step
+
+Killed = Callable[..., int]
+Undone = Callable[..., dict[str, str]]
 
 ARCHIVE = "bookings_legacy"
 COMMANDS = [
@@ -133,3 +138,75 @@ def test_a_dropped_copy_of_a_cut_over(database: Db, command: Command) -> None:
         assert f"{kept}, which kept the old bookings, no longer exists" in ended.stderr
         assert "backup" in ended.stderr
     assert before == contents(database)
+
+
+_MODES = pytest.mark.parametrize("mode", [(), ("--without-transactions",)], ids=["transactions", "steps"])
+_ROLLBACK = ("rollback", "--target", "bookings", "--yes", "--json", "--quiet")
+
+
+@pytest.fixture
+def half_undone(database: Db, command: Command, killed: Killed) -> Callable[..., dict[str, str]]:
+    """A function that leaves a rollback killed on its way, with the whole archive as a backup, and returns what was before the run."""
+
+    def leave(*mode: str) -> dict[str, str]:
+        database.bookings.insert_many(list(map(booking, range(12))))
+        before = contents(database)
+        migrate = ("migrate", "--in-place", "--batch-size", "1", "--quiet", *mode)
+        assert 0 == command(*migrate).returncode
+        database[ARCHIVE].aggregate([{"$out": "backup"}])
+        assert -9 == killed(Step.MOVE_PREPARED.value, 3, *_ROLLBACK)
+        assert 0 < database[ARCHIVE].count_documents({}) < 12
+        return before
+
+    return leave
+
+
+@_MODES
+@pytest.mark.parametrize("backup", ["put_aside", "backup"])
+def test_dropped_while_a_rollback_is_unfinished(
+    database: Db, command: Command, half_undone: Undone, mode: tuple[str, ...], backup: str
+) -> None:
+    """It is not called undone: nothing is changed, and with the archive back, as it was or from a backup, everything comes back."""
+    before = half_undone(*mode)
+    database[ARCHIVE].rename("put_aside")
+    there = contents(database)
+    refused = command(*_ROLLBACK)
+    unchanged = contents(database)
+    migrated = command("migrate", "--in-place", "--quiet", *mode)
+    database[ARCHIVE].drop()
+    database[backup].rename(ARCHIVE)
+    done = command(*_ROLLBACK)
+    for name in ("put_aside", "backup"):
+        database[name].drop()
+
+    assert 5 == refused.returncode, refused.stdout
+    assert f"{ARCHIVE}, which kept the old bookings, no longer exists" in refused.stderr
+    assert f"Restore {ARCHIVE} from a backup" in refused.stderr
+    assert there == unchanged
+    assert 5 == migrated.returncode
+    assert 0 == done.returncode, done.stderr
+    assert before == contents(database)
+
+
+@_MODES
+def test_no_backup_of_it(database: Db, command: Command, half_undone: Undone, mode: tuple[str, ...]) -> None:
+    """With an empty one the rollback ends: what is not back stays a session, and is listed."""
+    half_undone(*mode)
+    lost = {each["_id"] for each in database[ARCHIVE].find({}, {"_id": 1})}
+    database[ARCHIVE].drop()
+    refused = command(*_ROLLBACK)
+    database.create_collection(ARCHIVE)
+    ended = command(*_ROLLBACK)
+    report = json.loads(ended.stdout)
+    sessions = {
+        session["legacyBookingId"]
+        for document in database.bookings.find({"sessions": {"$exists": True}})
+        for session in document["sessions"]
+    }
+
+    assert f"db.createCollection('{ARCHIVE}')" in refused.stderr
+    assert 3 == ended.returncode, ended.stderr
+    assert lost == sessions
+    assert len(lost) == report["undone"]["kept"]
+    assert 12 - len(lost) == database.bookings.count_documents({"sessions": {"$exists": False}})
+    assert 0 == command("migrate", "--in-place", "--quiet", *mode).returncode

@@ -185,6 +185,7 @@ def test_two_documents_of_one_client(database: Db, command: Run, what: str, *, i
         (Step.RANGE_UNDONE, 1),
         (Step.REJECTS_UNDONE, 1),
         (Step.INDEX_REMOVED, 1),
+        (Step.ARCHIVE_DROPPED, 1),
         (Step.UNDO_PROVEN, 1),
         (Step.NOTES_DROPPED, 1),
         (Step.UNLOCKED, 1),
