@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from booking_migrate import __version__
 from booking_migrate.cli.parameters import BEGUN, WORDS, flatten_groups
+from booking_migrate.cli.signals import signals_raise
 from booking_migrate.cli.streams import (
     failure_of,
     ignore_impossible_sizes,
@@ -28,7 +29,7 @@ from booking_migrate.cli.usage import (
     refuse_undecodable,
     report_usage_error,
 )
-from booking_migrate.errors import ExitCode
+from booking_migrate.errors import ExitCode, exit_code_of
 from booking_migrate.gc_tuning import keep_loaded, spare_collector
 from booking_migrate.reports.text import continued
 
@@ -321,16 +322,19 @@ class LazyGroup(TyperGroup):
 
 @contextmanager
 def _interruption_said(meta: Mapping[str, Any]) -> Iterator[None]:
-    """Say that Ctrl-C has ended the program before a command's work, or when its result was reported; typer exits without a word."""
+    """Say that a signal has ended the program before a command's work, or when its result was reported; typer exits without a word."""
     try:
         yield
-    except KeyboardInterrupt:
-        is_begun = meta.get(BEGUN, False)
-        what = "while the result was reported: the work itself had ended" if is_begun else ""
-        sys.stderr.write(f"error: {f'interrupted {what}'.rstrip()}\n")
+    except KeyboardInterrupt as signalled:
+        # Here and not above: it is needed for nothing else, and imports what reports errors.
+        from booking_migrate.cli.error_output import translated  # noqa: PLC0415
+
+        end, is_begun = translated(signalled), meta.get(BEGUN, False)
+        what = " while the result was reported: the work itself had ended" if is_begun else ""
+        sys.stderr.write(f"error: {end}{what}\n")
         if not is_begun:
             sys.stderr.write("Nothing was changed.\n")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+        raise typer.Exit(exit_code_of(end)) from None
 
 
 def _report(error: typer.TyperException, secrets: Iterable[str], words: Sequence[str]) -> None:
@@ -382,7 +386,9 @@ def main() -> None:
     make_tolerant()
     ignore_impossible_sizes()
     try:
-        app(prog_name="booking-migrate")
+        # What a command does about signals counts while it works; this is for before and behind that.
+        with signals_raise(None):
+            app(prog_name="booking-migrate")
     except SystemExit as ended:
         # A command's own output is checked where it is written; this is about help and the version.
         problem = failure_of(sys.stdout)

@@ -27,7 +27,7 @@ from booking_migrate.dry_run.needs import inspect_surroundings
 from booking_migrate.errors import UnusablePlace
 from booking_migrate.migrate.lookup import Directory
 from booking_migrate.preflight.outcome import Check, PreflightOutcome
-from booking_migrate.preflight.run import COMMANDS, IN_PLACE, PreflightPlan
+from booking_migrate.preflight.run import COMMANDS, COMMANDS_IN_PLACE, IN_PLACE, PreflightPlan
 from booking_migrate.preflight.run import preflight as look
 from booking_migrate.reports.model import Report
 from booking_migrate.reports.preflight import report_of_preflight
@@ -41,7 +41,8 @@ It takes seconds, whatever the size of the data: the server, the privileges of t
 place that will be written to (tried out with client documents made of the oldest and newest bookings), disk, oplog, locks,
 unfinished runs, and other programs that are connected.
 
-With a COMMAND the exit code is 5 if something prevents it. Without one, each command has its verdict, and the exit code is 0.
+With a COMMAND the exit code is 5 if something prevents it. Without one, each command of a migration side by side has its verdict, with
+--in-place each of one in place, and the exit code is 0.
 What the server does not say is named, with the role that shows it, and prevents nothing. Use --max-lag, --block-all-writes
 and --keep-index if migrate, cutover or finalize will have them.
 
@@ -79,7 +80,7 @@ class PreflightPlaces(Group, panel=PLACES):
 class Intention(Group, panel=OUTPUT):
     """How the commands will be used, and what is shown."""
 
-    in_place: bool = option(False, "Look at migrate --in-place instead.")
+    in_place: bool = option(False, "Look at a migration in place, instead of one side by side.")
     max_lag: float | None = option(
         None, "What migrate will have: --max-lag takes a privilege more.", metavar="SECONDS", min=0
     )
@@ -180,5 +181,5 @@ def _role(database: str, outcome: PreflightOutcome, *, keeps_index: bool) -> str
 
 def _commands(command: Asked | None, *, in_place: bool) -> tuple[str, ...]:
     if command is None:
-        return COMMANDS
+        return COMMANDS_IN_PLACE if in_place else COMMANDS
     return (IN_PLACE,) if in_place and command is Asked.MIGRATE else (command.value,)

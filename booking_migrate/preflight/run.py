@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from booking_migrate.stores.mongo.inspection import MongoInspector
 
 IN_PLACE = "migrate --in-place"
-COMMANDS = ("migrate", IN_PLACE, "verify", "cutover", "rollback", "finalize", "control")
+COMMANDS = ("migrate", "verify", "cutover", "rollback", "finalize", "control")
+"""Those of a migration side by side."""
+
+COMMANDS_IN_PLACE = (IN_PLACE, "verify", "rollback", "finalize", "control")
 
 _OLDEST = (6, 0)
 """The first version of MongoDB whose changes can be followed."""

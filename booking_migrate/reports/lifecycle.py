@@ -136,7 +136,8 @@ class EarlierUndoneReport(Part):
     """What a rollback did to an earlier run into the same target."""
 
     run_id: str
-    removed: int = Field(description="client documents that the run had created")
+    unit: str = Field(description="what is counted: client document, file or booking")
+    removed: int = Field(description="those that the run had created")
     restored: int = Field(description="those whose earlier version was restored")
     kept: int = Field(description="those that others have changed since, and that stay")
     kept_ids: tuple[Id, ...] = Field(default=(), description="the first of them")
@@ -178,7 +179,7 @@ class UndoneReport(Part):
     """What a rollback did."""
 
     already: bool = Field(description="whether an earlier rollback had done it all")
-    unit: str = Field(description="what is counted: client document or file")
+    unit: str = Field(description="what is counted: client document, file or booking")
     removed: int = Field(description="those that the run had created")
     restored: int = Field(description="those whose earlier version was restored")
     kept: int = Field(description="those that others have changed since, and that stay")

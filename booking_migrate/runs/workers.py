@@ -20,6 +20,7 @@ from multiprocessing.reduction import ForkingPickler
 from queue import SimpleQueue
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 from threading import Lock, Thread
+from time import monotonic
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
@@ -27,13 +28,16 @@ from typing_extensions import override
 
 from booking_migrate.errors import WorkerLost
 from booking_migrate.gc_tuning import spare_collector
-from booking_migrate.stores.waits import WAITS
+from booking_migrate.stores.waits import WAITS, Gone
 
 WORTH_IT = 50_000
 """With fewer documents than this, one process finishes before workers have started."""
 
 _NEEDED = ("booking_migrate.migrate.chunk_worker", "booking_migrate.stores.mongo.target")
 """The modules with most of the code that workers run."""
+
+_SILENT_SECONDS = 60.0
+"""After what time without an answer a worker with a task is said to be waited for: a chunk takes seconds, and the worker may be suspended."""
 
 _AHEAD = 3
 """How many chunks per worker may be queued or in progress."""
@@ -251,6 +255,9 @@ class _Worker:
         self._lost: WorkerLost | None = None
         """Why the worker cannot accept tasks any more; None: it can."""
 
+        self._owing_since = 0.0
+        """When it was given its first task, or sent its last answer."""
+
         self._lock = Lock()
         self._threads = [Thread(target=each, daemon=True) for each in (self._send, self._receive)]
 
@@ -263,8 +270,16 @@ class _Worker:
         else:
             for thread in self._threads:
                 thread.start()
+            WAITS.watch(self._waited_for)
         finally:
             self._theirs.close()
+
+    def _waited_for(self) -> tuple[str, None] | None:
+        """Return that an answer has been owed for long, as `waits.WaitedFor`."""
+        if self._lost is not None:
+            raise Gone
+        is_silent = self._asked and monotonic() - self._owing_since >= _SILENT_SECONDS
+        return (f"worker process {self._process.pid}, which does not answer", None) if is_silent else None
 
     @property
     def has_ended(self) -> bool:
@@ -283,6 +298,7 @@ class _Worker:
             if self._lost is not None:
                 future.set_exception(self._lost)
             else:
+                self._owing_since = self._owing_since if self._asked else monotonic()
                 self._asked.append(future)
                 self._tasks.put(block)
         return future
@@ -306,6 +322,7 @@ class _Worker:
                 is_done, result, events = False, error, ()
             for event in events:
                 WAITS.note(event)
+            self._owing_since = monotonic()
             future = self._asked.popleft()
             if is_done:
                 future.set_result(result)

@@ -25,8 +25,8 @@ class Wait:
     what: str
     """As an object of "waiting for": ``a primary``."""
 
-    limit: float
-    """After how many seconds it is aborted."""
+    limit: float | None
+    """After how many seconds it is aborted; None: it is not."""
 
     began: float = field(default_factory=monotonic)
 
@@ -40,7 +40,7 @@ class Gone(Exception):
     """What was watched does not exist any more."""
 
 
-WaitedFor = Callable[[], tuple[str, float] | None]
+WaitedFor = Callable[[], tuple[str, float | None] | None]
 """Returns what is waited for at this moment, and for how many seconds at most; raises `Gone` when that cannot happen any more."""
 
 
@@ -53,7 +53,7 @@ class Waits:
         self._watched: dict[WaitedFor, Wait | None] = {}
         self._events: deque[Event] = deque(maxlen=_KEPT_EVENTS)
 
-    def begin(self, what: str, limit: float) -> Wait:
+    def begin(self, what: str, limit: float | None) -> Wait:
         """Enter what is waited for from now on."""
         wait = Wait(what, limit)
         with self._lock:

@@ -7,6 +7,7 @@ from booking_migrate.reports.finalized import FinalizedReport
 from booking_migrate.reports.lifecycle import (
     AbortedReport,
     CutoverReport,
+    EarlierUndoneReport,
     FollowedReport,
     IndexesReport,
     KeptWindowReport,
@@ -80,10 +81,11 @@ def _undone(undone: UndoneReport, source: str) -> Verdict:
     if undone.since is not None:
         return _restored(undone.since)
     # A document that others changed may be kept by several runs.
-    most = max(undone.kept, *(run.kept for run in undone.earlier), 0)
-    if most:
-        kept = plural(most, undone.unit)
-        were, them = ("was", "it") if most == 1 else ("were", "them")
+    runs: Sequence[UndoneReport | EarlierUndoneReport] = (undone, *undone.earlier)
+    most = max(runs, key=lambda run: run.kept)
+    if most.kept:
+        kept = plural(most.kept, most.unit)
+        were, them = ("was", "it") if most.kept == 1 else ("were", "them")
         explanation = f"{kept} {were} kept, because others have changed {them} since; everything else is as before the run."
         return Verdict(Mood.CAUTION, f"Rolled back, but {kept} kept", explanation)
     if not undone.earlier:
@@ -114,12 +116,10 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
     if since is None and (undone.removed or not (undone.already or undone.restored)):
         yield Item(f"{plural(undone.removed, unit)} removed")
     if undone.restored:
-        before = ", first to what the earlier run had written" if undone.earlier else ""
+        before = ", first to what the earlier run had written" if undone.earlier and since is None else ""
         yield Item(f"{plural(undone.restored, unit)} restored{before}")
     for run in undone.earlier:
-        parts = f"{plural(run.removed, unit)} removed, {grouped(run.restored)} restored"
-        yield Item(f"earlier run {run.run_id}: {parts}")
-        yield from _listed(run.kept, unit, "kept there, changed by others", run.kept_ids)
+        yield from _earlier(run)
     if undone.index_removed:
         yield Item("unique index on clientId removed")
     if undone.target_dropped:
@@ -132,6 +132,15 @@ def _items(undone: UndoneReport) -> Iterator[Item]:
     yield from _listed(undone.kept, unit, "kept, changed by others", undone.kept_ids)
     if since is not None:
         yield from _since(since)
+
+
+def _earlier(run: EarlierUndoneReport) -> Iterator[Item]:
+    parts = f"{plural(run.removed, run.unit)} removed, {grouped(run.restored)} restored"
+    if run.restored and not run.removed:
+        # Such as bookings, of which none is removed.
+        parts = f"{plural(run.restored, run.unit)} restored"
+    yield Item(f"earlier run {run.run_id}: {parts}")
+    yield from _listed(run.kept, run.unit, "kept there, changed by others", run.kept_ids)
 
 
 def _stranded(fields: Sequence[StrandedReport]) -> Iterator[Item]:
@@ -260,10 +269,9 @@ def _finalize_page(report: LifeReport, finalized: FinalizedReport) -> Page:
     said = [f"{name} was dropped, too" for name in finalized.also_dropped]
     if finalized.deleted_sessions:
         deleted = plural(finalized.deleted_sessions, "session")
-        gone = "are gone for good" if finalized.dropped else "are still there"
-        said.append(
-            f"{deleted} deleted by the application, which --allow-deleted allows: the old bookings {gone}"
-        )
+        gone = "gone for good" if finalized.dropped else "still there"
+        theirs = "its old booking is" if finalized.deleted_sessions == 1 else "their old bookings are"
+        said.append(f"{deleted} deleted by the application, which --allow-deleted allows: {theirs} {gone}")
     said += [f"legacyBookingId removed from {plural(changed, 'client document')}"] if changed else []
     said += [
         f"index {name} was dropped: without these ids it finds nothing" for name in finalized.indexes_dropped

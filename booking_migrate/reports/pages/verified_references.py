@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from booking_migrate.quantities import grouped, moment, plural
+from booking_migrate.references.proof import SAMPLES
 from booking_migrate.reports.page import (
     Check,
     Figure,
@@ -36,7 +37,7 @@ _WORDS = {
     "count": "numbers of a rewrite's record that are not those of its notes",
 }
 _LISTED = {"rejected": "to rejected bookings", "dangling": "to nothing, which no rewrite wrote"}
-_SHOWN = 20
+_SHOWN = 10
 
 
 def verified_references_page(report: VerifiedReferencesReport) -> Page:
@@ -104,7 +105,10 @@ def _sections(report: VerifiedReferencesReport) -> Iterator[Section]:
     )
     head = ("Field", "New ids", "Kept or excluded", "Rejected", "Of nothing", "Mismatches")
     yield Section(title="Values", table=Table(head, rows, right=5, flagged=flagged) if rows else None)
-    yield Section(title="Mismatches", items=tuple(_mismatches(report)))
+    mismatches = tuple(_mismatches(report))
+    is_cut = any(each.count > len(each.details) for each in mismatches)
+    note = f"The first {SAMPLES} of each kind are in a JSON report: --report FILE.json" if is_cut else ""
+    yield Section(title="Mismatches", items=mismatches, note=note)
     yield Section(title="Left as they are", items=tuple(_listed(report)))
     yield Section(
         title="Documents with rewritten references",

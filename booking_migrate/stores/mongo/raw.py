@@ -98,7 +98,7 @@ def find_raw(
 
 
 def documents_in(cursor: Any, most_bytes: int | None = None) -> Iterator[bytes]:
-    """Yield the documents that a cursor of raw batches finds, up to the end of the batch with so many bytes; any trouble ends it."""
+    """Yield the documents that a cursor of raw batches finds, up to the end of the batch in which they exceed a size; any trouble ends it."""
     size = 0
     with cursor:
         # The driver's annotation says document; what comes is the bytes of a whole batch.

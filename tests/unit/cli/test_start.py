@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,8 @@ from importlib.abc import MetaPathFinder
 class Signalled(MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == wanted:
-            signal.raise_signal(signal.SIGINT)
-wanted = sys.argv.pop(1)
+            signal.raise_signal(number)
+wanted, number = sys.argv.pop(1), int(sys.argv.pop(1))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Signalled())
 from booking_migrate.cli.app import main
@@ -73,20 +74,30 @@ def test_a_small_migration_neither_collects_nor_loads_what_it_does_not_use(tmp_p
 
 
 @pytest.mark.parametrize(
+    ("number", "code", "named"),
+    [
+        (signal.SIGINT, 130, "interrupted"),
+        (signal.SIGTERM, 143, "terminated (SIGTERM)"),
+        (signal.SIGHUP, 129, "the terminal was closed (SIGHUP)"),
+    ],
+)
+@pytest.mark.parametrize(
     ("module", "said", "is_written"),
     [
-        ("booking_migrate.cli.migrate", "error: interrupted\nNothing was changed.\n", False),
+        ("booking_migrate.cli.migrate", "\nNothing was changed.\n", False),
         (
             "booking_migrate.reports.terminal",
-            "error: interrupted while the result was reported: the work itself had ended\n",
+            " while the result was reported: the work itself had ended\n",
             True,
         ),
     ],
     ids=["before its work", "behind its work"],
 )
-def test_ctrl_c_outside_of_the_work_is_said(tmp_path: Path, module: str, said: str, is_written: bool) -> None:
-    """While a command is loaded or its result is rendered, Ctrl-C ends the program with a line that says what it means."""
-    done = migrated(tmp_path, _INTERRUPTED, module)
+def test_a_signal_outside_of_the_work_is_said(
+    tmp_path: Path, module: str, said: str, number: signal.Signals, code: int, named: str, is_written: bool
+) -> None:
+    """While a command is loaded or its result is rendered, a signal ends the program with a line that says what it means."""
+    done = migrated(tmp_path, _INTERRUPTED, module, str(int(number)))
 
-    assert (130, said) == (done.returncode, done.stderr)
+    assert (code, f"error: {named}{said}") == (done.returncode, done.stderr)
     assert is_written == (tmp_path / "clients.jsonl").exists()

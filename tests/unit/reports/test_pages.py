@@ -14,7 +14,13 @@ from booking_migrate.quantities import plural, size
 from booking_migrate.reports import pages
 from booking_migrate.reports.files import render_report
 from booking_migrate.reports.html import FEWEST_COLUMNS, columns_of
-from booking_migrate.reports.lifecycle import LifeReport, ServiceIndex
+from booking_migrate.reports.lifecycle import (
+    EarlierUndoneReport,
+    LifeReport,
+    ServiceIndex,
+    SinceReport,
+    UndoneReport,
+)
 from booking_migrate.reports.lifecycle_outcomes import report_of_indexes
 from booking_migrate.reports.model import (
     ErrorReport,
@@ -250,3 +256,37 @@ def test_each_kind_of_report_has_a_builder() -> None:
 
     assert {each.__name__ for each in Report.__subclasses__()} == pages._BUILDERS.keys()
     assert all(callable(resolve_name(f"{pages.__name__}.{each}")) for each in pages._BUILDERS.values())
+
+
+def test_each_run_that_was_undone_has_its_own_unit() -> None:
+    """After a cut-over bookings come back, and what earlier runs into the target had written is client documents."""
+    since = SinceReport(
+        dropped=False, later=0, changed=0, changes=(), missing=0, missing_ids=(), lost=0, losses=()
+    )
+    earlier = (
+        EarlierUndoneReport(run_id="b", unit="client document", removed=4, restored=1, kept=1),
+        EarlierUndoneReport(run_id="a", unit="booking", removed=0, restored=1, kept=0),
+    )
+    undone = UndoneReport(
+        already=False,
+        unit="booking",
+        removed=0,
+        restored=8,
+        kept=0,
+        kept_ids=(),
+        index_removed=False,
+        target_dropped=False,
+        since=since,
+        earlier=earlier,
+    )
+    report = LifeReport(
+        command="rollback", run_id="c", source="bookings", target="clients", exit_code=3, undone=undone
+    )
+    (section,) = page_of(report).sections
+
+    assert [
+        "8 bookings restored",
+        "earlier run b: 4 client documents removed, 1 restored",
+        "1 client document kept there, changed by others:",
+        "earlier run a: 1 booking restored",
+    ] == [item.text for item in section.items]

@@ -17,6 +17,7 @@ import pytest
 
 from booking_migrate.errors import ExitCode, UnusablePlace, WorkerLost, exit_code_of
 from booking_migrate.events import Retried
+from booking_migrate.runs import workers as pools
 from booking_migrate.runs.workers import Preparation, WorkerPool
 from booking_migrate.stores.waits import WAITS
 from tests.support.crews import Ready
@@ -307,3 +308,35 @@ def test_nobody_outlives_who_is_served(tmp_path: Path, how: signal.Signals) -> N
 
     assert 0 != served.returncode
     assert all(map(_is_gone, others))
+
+
+def suspend_itself(sign: Path) -> int:
+    """Leave a sign, and stop as a process does that is suspended."""
+    sign.write_text(str(os.getpid()), encoding="utf-8")
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return os.getpid()
+
+
+def test_a_suspended_worker_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is said that it is waited for, with its process, until it works again."""
+    monkeypatch.setattr(pools, "_SILENT_SECONDS", 0.0)
+    with Ready(2) as pool:
+        future = pool.submit(suspend_itself, tmp_path / "sign")
+        process = int(_content(tmp_path / "sign"))
+        wait = WAITS.current()
+        os.kill(process, signal.SIGCONT)
+        assert process == future.result()
+        after = WAITS.current()
+
+    assert wait is not None
+    assert (f"worker process {process}, which does not answer", None) == (wait.what, wait.limit)
+    assert after is None
+
+
+def _content(sign: Path) -> str:
+    """The text of a sign, as soon as it is there."""
+    deadline = time.monotonic() + _PATIENCE
+    while not (sign.exists() and (text := sign.read_text(encoding="utf-8"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return text
