@@ -8,6 +8,7 @@ from typing import Any, cast
 import mongomock
 from bson import decode, encode
 from pymongo.database import Database
+from typing_extensions import override
 
 from booking_migrate.bson.document import CODEC
 from booking_migrate.stores.chunks import DocumentBlock, pack
@@ -60,13 +61,19 @@ def mongomock_reader(documents: Documents) -> DocumentReader:
     collection: Any = mongomock.MongoClient()["test"].create_collection("bookings")
     if documents:
         collection.insert_many([decode(raw) for raw in documents])
-    return MongoReader(
-        cast("DriverCollection", collection),
-        required=True,
-        fetch=_fetch_decoded,
-        fetch_packed=_fetch_packed,
-        exists=_is_listed,
-    )
+    return _Mocked(cast("DriverCollection", collection), required=True, fetch=_fetch_decoded)
+
+
+class _Mocked(MongoReader):
+    """Reads mongomock, which has no raw batches and no plans, and lists no collections with their options."""
+
+    @override
+    def _blocks(self) -> Iterator[DocumentBlock]:
+        return pack(map(ScannedDocument, _fetch_decoded(self._collection, {}, by_client=True)))
+
+    @override
+    def _exists(self) -> bool:
+        return self._collection.name in self._collection.database.list_collection_names()
 
 
 def _fetch_decoded(
@@ -81,14 +88,3 @@ def _fetch_decoded(
     cursor = collection.find(dict(decode(encode(condition))), projection)
     for document in cursor.sort([("clientId", 1)]) if by_client else cursor:
         yield encode(document)
-
-
-def _fetch_packed(
-    collection: DriverCollection, condition: Mapping[str, Any], *, sorts: bool = False
-) -> Iterator[DocumentBlock]:
-    assert not sorts, "mongomock does not have plans"
-    return pack(map(ScannedDocument, _fetch_decoded(collection, condition, by_client=True)))
-
-
-def _is_listed(collection: DriverCollection) -> bool:
-    return collection.name in collection.database.list_collection_names()

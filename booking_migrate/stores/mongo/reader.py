@@ -1,6 +1,6 @@
 """A collection as a `DocumentReader`, as a whole and in ranges of clients along its index on `clientId`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from bson.timestamp import Timestamp
@@ -49,7 +49,7 @@ CLIENT_DOCUMENT_FIELDS: Mapping[str, Any] = {
 
 
 class FindDocuments(Protocol):
-    """How documents are fetched; the conformance suite puts mongomock here, which has no raw batches."""
+    """How documents are fetched: all of them or some, as they are or as they were."""
 
     def __call__(
         self,
@@ -62,15 +62,6 @@ class FindDocuments(Protocol):
         """Yield the documents that meet a query, as `scan.find_documents` does."""
 
 
-class FindBlocks(Protocol):
-    """How all documents are fetched in client order; see `FindDocuments`."""
-
-    def __call__(
-        self, collection: DriverCollection, condition: Mapping[str, Any], *, sorts: bool = False
-    ) -> Iterator[DocumentBlock]:
-        """Yield the documents that meet a query, as `scan.find_blocks` does."""
-
-
 class MongoReader(ComparedReader, HoldsPeople):
     """Reads a collection or a view; see `DocumentReader` for the promises."""
 
@@ -80,10 +71,8 @@ class MongoReader(ComparedReader, HoldsPeople):
         *,
         required: bool,
         fetch: FindDocuments = find_documents,
-        fetch_packed: FindBlocks = find_blocks,
         address: Address | None = None,
         listener: Listener = _NULL_LISTENER,
-        exists: Callable[[DriverCollection], bool] = lambda collection: describe(collection) is not None,
     ) -> None:
         """Take the parts; nothing is sent to the server yet.
 
@@ -91,19 +80,15 @@ class MongoReader(ComparedReader, HoldsPeople):
             collection: what to read.
             required: whether it has to exist; if not, an absent one has no documents.
             fetch: how documents are fetched.
-            fetch_packed: how all of them are, in the order of `clientId`.
             address: where the collection is, for other processes; None: it is not known.
             listener: notified of how the collection is read in client order.
-            exists: how to ask whether the collection exists.
         """
         self._collection = collection
         self._required = required
         self._fetch = fetch
-        self._fetch_packed = fetch_packed
         self._address = address
         self._reading = Reading(collection, listener)
         self._parts: ClientRanges | None = None
-        self._exists = exists
         self._is_checked = False
         self._begun: BegunSort | None = None
         """The scan that has begun already."""
@@ -162,7 +147,7 @@ class MongoReader(ComparedReader, HoldsPeople):
         with reading(self._collection):
             begun, self._begun = self._begun, None
             if begun is None:
-                blocks = self._fetch_packed(self._collection, {}, sorts=self._sorts())
+                blocks = find_blocks(self._collection, {}, sorts=self._sorts())
             else:
                 blocks = find_sorted(self._collection, begun)
             try:
@@ -171,7 +156,7 @@ class MongoReader(ComparedReader, HoldsPeople):
             except OperationFailure as error:
                 if not self._reading.gives_up_sorting(error):
                     raise
-                blocks = self._fetch_packed(self._collection, {})
+                blocks = find_blocks(self._collection, {})
                 first = next(blocks, None)
             if first is not None:
                 yield first
@@ -227,7 +212,7 @@ class MongoReader(ComparedReader, HoldsPeople):
 
     @override
     def missing(self) -> str | None:
-        if self._required or self._exists(self._collection):
+        if self._required or self._exists():
             return None
         return self._collection.full_name
 
@@ -249,8 +234,11 @@ class MongoReader(ComparedReader, HoldsPeople):
         with reading(self._collection):
             yield from self._fetch(self._collection, condition, fields=fields, by_client=by_client)
 
+    def _exists(self) -> bool:
+        return describe(self._collection) is not None
+
     def _check_exists(self) -> None:
-        if self._required and not self._is_checked and not self._exists(self._collection):
+        if self._required and not self._is_checked and not self._exists():
             raise absent(self._collection)
         self._is_checked = True
 
