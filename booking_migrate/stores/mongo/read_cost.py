@@ -44,8 +44,6 @@ _SLOWER = 6.0
 _INSTANT = 1e-9
 _FIRST, _LAST = 0, (1 << 96) - 1
 
-Clock = Callable[[], float]
-
 
 @dataclass(frozen=True, slots=True)
 class _Size:
@@ -98,12 +96,8 @@ class Reading:
         self._listener.notify(chosen)
 
 
-def choose_reading(collection: DriverCollection, *, clock: Clock = perf_counter) -> ReadingChosen | None:
+def choose_reading(collection: DriverCollection) -> ReadingChosen | None:
     """Return how a collection is to be read in client order, and why; None if it is a view, or absent. It costs a few small reads.
-
-    Args:
-        collection: what is to be read.
-        clock: returns the time in seconds.
 
     Raises:
         NotPermitted: the collection may not be read.
@@ -118,11 +112,11 @@ def choose_reading(collection: DriverCollection, *, clock: Clock = perf_counter)
     if not index:
         reason = "it does not have an index that begins with clientId"
         return ReadingChosen(collection.name, ReadingWay.SORT, reason)
-    way, reason = _by_cost(collection, index, size, clock)
+    way, reason = _by_cost(collection, index, size)
     return ReadingChosen(collection.name, way, reason)
 
 
-def _by_cost(collection: DriverCollection, index: str, size: _Size, clock: Clock) -> tuple[ReadingWay, str]:
+def _by_cost(collection: DriverCollection, index: str, size: _Size) -> tuple[ReadingWay, str]:
     cache = _cache_of(collection)
     total = f"{_mib(size.data + size.index)} of data and index"
     if cache is not None and size.data + size.index <= _SHARE * cache:
@@ -134,7 +128,7 @@ def _by_cost(collection: DriverCollection, index: str, size: _Size, clock: Clock
     if cache is not None:
         beyond = f"along the index about {factor:,.0f} times the data would be read"
         return ReadingWay.SORT, f"{total} do not fit the server's cache of {_mib(cache)}: {beyond}"
-    times = _slowness_along_index(collection, index, places, clock)
+    times = _slowness_along_index(collection, index, places)
     measured = (
         f"a document takes {times:,.1f} times as long along the index; the size of the cache is not known"
     )
@@ -253,19 +247,17 @@ def _bytes_along_index(
     return size.data + share * size.documents * _PAGE
 
 
-def _slowness_along_index(
-    collection: DriverCollection, index: str, places: Sequence[ObjectId], clock: Clock
-) -> float:
+def _slowness_along_index(collection: DriverCollection, index: str, places: Sequence[ObjectId]) -> float:
     """Return how many times as long as in a scan a document takes along the index, as measured with a few of them."""
 
     def seconds(condition: Mapping[str, Any], hint: Any) -> float:
-        began = clock()
+        began = perf_counter()
         list(
             collection.find_raw_batches(
                 condition, hint=hint, collation=SIMPLE, limit=_ENTRIES, batch_size=_ENTRIES
             )
         )
-        return clock() - began
+        return perf_counter() - began
 
     with reading(collection):
         # One question for another, so that the way to the server counts on both sides.
