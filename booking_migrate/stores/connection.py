@@ -119,10 +119,11 @@ class Connection:
         Raises:
             ConnectionProblem: no server answers, or it does not accept the user.
         """
-        from booking_migrate.stores.mongo.connection import contact  # noqa: PLC0415
+        from booking_migrate.stores.mongo.failures import read  # noqa: PLC0415
 
         with before_start():
-            contact(self.collection(name))
+            collection = self.collection(name)
+            read(collection, lambda: collection.database.command("ping"), waits=False)
 
     def await_majority(self, name: str) -> None:
         """Wait until a majority of the replica set has everything that the primary has taken.

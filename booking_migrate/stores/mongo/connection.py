@@ -208,15 +208,6 @@ def check_member(client: MongoClient[Document]) -> None:
     raise NotThePrimary(asked["me"], state, asked["setName"], ",".join(asked.get("hosts", [asked["me"]])))
 
 
-def contact(collection: DriverCollection) -> None:
-    """Ping the server, without waiting for an election.
-
-    Raises:
-        ConnectionProblem: no server answers, or it does not accept the user.
-    """
-    read(collection, lambda: collection.database.command("ping"), waits=False)
-
-
 def describe(collection: DriverCollection, *, waits: bool = True) -> Mapping[str, Any] | None:
     """Return what the server lists about a collection or view (``type``, ``options``), or None if it does not exist.
 

@@ -264,14 +264,10 @@ class MongoJournal(RunJournal):
         write(self._ranges, lambda: build_index(self._ranges, [("documents.id", 1)]))
 
     def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
-        for noted in self._in_order(condition):
-            images = self._images_of(noted["_id"]) if has_images(noted) else {}
-            yield read_range(noted, images)
-
-    def _in_order(self, condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         # Few at a time: a range has thousands of notes.
         with reading(self._ranges):
-            yield from map(read_fields, scan_by_id(self._ranges, condition, at_once=_RANGES_AT_ONCE))
+            for noted in map(read_fields, scan_by_id(self._ranges, condition, at_once=_RANGES_AT_ONCE)):
+                yield read_range(noted, self._images_of(noted["_id"]) if has_images(noted) else {})
 
     def _images_of(self, name: str) -> Mapping[int, bytes]:
         """Return a range's documents as they were, by their positions among its notes."""
