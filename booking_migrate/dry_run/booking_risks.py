@@ -1,20 +1,25 @@
 """The risks of bookings that can be converted: dates out of range, bookings booked twice, overlaps of one expert.
 
 They are found here and nowhere else, column by column. Flat bookings come as columns of bytes, in worker processes too
-(`collect`); all others are decoded one by one, and `risks.RiskWatch` lines up the same columns.
+(`collect`); all others are decoded one by one, and `risks.RiskWatch` lines up the rows of the same columns (`row_of`).
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, compress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from bson.datetime_ms import DatetimeMS
+
+from booking_migrate.bson.document import Document
 from booking_migrate.bson.layout import Column, LayoutGroup, whole_numbers_of
+from booking_migrate.domain.contract import DEFAULT_STATUS
+from booking_migrate.domain.session import Session
 from booking_migrate.dry_run.outcome import DAY
 from booking_migrate.dry_run.risk_kinds import FIRST_DAY, LAST_DAY
 from booking_migrate.fastpath.flat import Collector, FlatBookings
-from booking_migrate.stores.scratch import AppointmentBlock, appointment_block
+from booking_migrate.stores.scratch import AppointmentBlock, appointment_block, mark_of
 
 _MINUTES_A_DAY = 24 * 60
 _CANCELLED = "cancelled"
@@ -25,17 +30,11 @@ _EARLIEST, _END = FIRST_DAY * DAY, (LAST_DAY + 1) * DAY
 
 
 class BookingColumns(NamedTuple):
-    """What the risks of bookings depend on: one value of each booking in every column."""
+    """What the risks of bookings depend on: one value of each booking in every column; of ids what `mark_of` makes of them."""
 
     ids: Sequence[bytes]
-    """Equal for bookings with the same `_id` only."""
-
     clients: Sequence[bytes]
-    """Equal for bookings of the same client only."""
-
     experts: Sequence[bytes]
-    """What `stores.scratch.mark_of` makes of `expertId`."""
-
     statuses: Sequence[str]
     starts: Sequence[str]
     ends: Sequence[str]
@@ -138,9 +137,9 @@ def collect(bookings: FlatBookings, declined: frozenset[int], size: int) -> Batc
     payments: Counter[str] = Counter()
     tables: list[BookingColumns] = []
     for group in bookings.groups:
-        column = _column_reader(group, declined)
+        column = column_reader(group, declined)
         payments.update(_texts(column("paymentStatus")))
-        tables.append(_columns(column))
+        tables.append(columns_of(column))
     columns = tables[0] if len(tables) == 1 else _joined(tables or [_NOTHING])
     risks = find_risks(columns)
     ids = columns.ids
@@ -162,7 +161,7 @@ _NOTHING = BookingColumns(*((),) * len(BookingColumns._fields))
 COLLECTOR = Collector(collect, frozenset({"expertId", "cancellationTime", "scheduledDate"}))
 
 
-def _column_reader(group: LayoutGroup, declined: frozenset[int]) -> Callable[[str], Column]:
+def column_reader(group: LayoutGroup, declined: frozenset[int]) -> Callable[[str], Column]:
     """Return what reads a field of the flat clients' bookings; of a field that the layout lacks no values."""
     fit = None if declined.isdisjoint(group.numbers) else [each not in declined for each in group.numbers]
 
@@ -174,7 +173,7 @@ def _column_reader(group: LayoutGroup, declined: frozenset[int]) -> Callable[[st
     return column
 
 
-def _columns(column: Callable[[str], Column]) -> BookingColumns:
+def columns_of(column: Callable[[str], Column]) -> BookingColumns:
     """Return the columns of bookings of one layout."""
     scheduled, cancelled = column("scheduledDate"), column("cancellationTime")
     # The value of null takes no bytes.
@@ -187,6 +186,28 @@ def _columns(column: Callable[[str], Column]) -> BookingColumns:
         _texts(column("startTime")),
         _texts(column("endTime")),
         *map(whole_numbers_of, (scheduled, column("createdAt"), column("updatedAt"), cancelled)),
+    )
+
+
+def row_of(session: Session, fields: Document) -> tuple[Any, ...]:
+    """Return the values of `BookingColumns` for one booking.
+
+    Args:
+        session: what it becomes.
+        fields: its fields, decoded.
+    """
+    scheduled, cancelled = int(fields["scheduledDate"]), fields.get("cancellationTime")
+    return (
+        mark_of(session.legacy_id),
+        mark_of(session.client_id),
+        mark_of(fields["expertId"]),
+        fields.get("status", DEFAULT_STATUS),
+        fields["startTime"],
+        fields["endTime"],
+        scheduled,
+        session.created_at,
+        session.updated_at,
+        int(cancelled) if type(cancelled) is DatetimeMS else scheduled,
     )
 
 

@@ -16,7 +16,6 @@ from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
 from booking_migrate.domain.client_document import totals_of
 from booking_migrate.domain.consolidate import Consolidation
-from booking_migrate.domain.contract import DEFAULT_STATUS
 from booking_migrate.domain.rejection import NOT_FOUND, Reason, Rejection
 from booking_migrate.domain.session import Session
 from booking_migrate.dry_run.booking_risks import (
@@ -25,6 +24,7 @@ from booking_migrate.dry_run.booking_risks import (
     BookingColumns,
     find_risks,
     is_date_in_range,
+    row_of,
 )
 from booking_migrate.dry_run.outcome import LargeClient, Statistics
 from booking_migrate.dry_run.risk_kinds import NEAR_PERCENT, RISKS, risk
@@ -32,7 +32,7 @@ from booking_migrate.dry_run.samples import SampleWatch
 from booking_migrate.fastpath.flat import Collector, FlatClient
 from booking_migrate.migrate.counts import SAMPLES, Observer, Samples
 from booking_migrate.runs.plan import Finding
-from booking_migrate.stores.scratch import Appointment, Scratchpad, mark_of
+from booking_migrate.stores.scratch import Appointment, Scratchpad
 
 LARGEST = 10
 """How many of the largest clients are named."""
@@ -80,23 +80,8 @@ class RiskWatch(Observer):
             return
         fields = result.fields or decoded(result.booking)
         self.statistics.on_booking(fields, len(result.booking))
-        scheduled = int(fields["scheduledDate"])
-        cancelled = fields.get("cancellationTime")
         self._ids.append(result.legacy_id)
-        self._rows.append(
-            (
-                sort_key(result.legacy_id),
-                sort_key(result.client_id),
-                mark_of(fields["expertId"]),
-                fields.get("status", DEFAULT_STATUS),
-                fields["startTime"],
-                fields["endTime"],
-                scheduled,
-                result.created_at,
-                result.updated_at,
-                int(cancelled) if type(cancelled) is DatetimeMS else scheduled,
-            )
-        )
+        self._rows.append(row_of(result, fields))
 
     def _on_rejection(self, rejection: Rejection) -> None:
         self.chosen.on_rejection(rejection)

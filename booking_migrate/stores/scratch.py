@@ -120,11 +120,11 @@ AppointmentBlock = Mapping[int, bytes]
 """Records, one behind the other, by bucket."""
 
 
-def mark_of(expert_id: Any) -> bytes:
-    """Return twelve bytes that identify an expert: those of an ObjectId, or a digest, which equals no ObjectId."""
-    if type(expert_id) is ObjectId:
-        return expert_id.binary
-    return sha256(sort_key(expert_id)).digest()[:12]
+def mark_of(value: Any) -> bytes:
+    """Return twelve bytes that identify an id, decoded: those of an ObjectId, or a digest, which equals no ObjectId."""
+    if type(value) is ObjectId:
+        return value.binary
+    return sha256(sort_key(value)).digest()[:12]
 
 
 def appointment_block(appointments: Iterable[tuple[bytes, int, int, bytes]]) -> AppointmentBlock:
