@@ -97,7 +97,7 @@ def recover(
         check_transition(run, RunState.CUT_OVER)
         if run.fence_time is not None:
             run = note_unread(run, stores, apply_tail(tail(run, lock), run.fence_time))
-        if run.cutover_options.get("no-guard") is None:
+        if run.is_guarded:
             live.guard(is_live=True)
         recreate_indexes(run, live)
         return stores.journal.save(run.run_id, state=RunState.CUT_OVER.value)

@@ -6,6 +6,7 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from booking_migrate.migrate.counts import SAMPLES
 from booking_migrate.quantities import grouped
 from booking_migrate.reports.page import Bar, Chart, Medium, Page, Section, shown_on
 from booking_migrate.reports.text import duration
@@ -14,7 +15,6 @@ FEWEST_COLUMNS = 6
 """Of fewer bars, a chart of time is drawn with bars that lie, like any other."""
 
 _MOST_BARS = 14
-_SAMPLES_SHOWN = 5
 _DETAILS_SHOWN = 10
 _LEAST_LENGTH = 0.6
 """The length of the shortest bar in percent: a few of many must still be seen."""
@@ -47,7 +47,7 @@ def render_html(page: Page) -> str:
         lengths_of=lengths_of,
         lengths_of_groups=lambda groups: _lengths([group.count for group in groups]),
         grouped=grouped,
-        samples_shown=_SAMPLES_SHOWN,
+        samples_shown=SAMPLES,
         details_shown=_DETAILS_SHOWN,
     )
 

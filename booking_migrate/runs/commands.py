@@ -324,10 +324,9 @@ def rollback_of(run: RunRecord) -> str:
 
 def which_application(run: RunRecord) -> str:
     """Return which application is to run after a cut-over, and what the other one does if it runs."""
-    is_guarded = run.cutover_options.get("no-guard") != str(True)
     inserts = (
         "Only its new bookings are refused"
-        if is_guarded
+        if run.is_guarded
         else "Not even its new bookings are refused (--no-guard)"
     )
     return (

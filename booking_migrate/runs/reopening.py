@@ -50,7 +50,7 @@ def reopen(
         if run.source == source and run.state is RunState.FINALIZING
     ]
     found = [(run, then) for run, then in before if then is not run]
-    if any(then.state is RunState.CUT_OVER and "no-guard" not in run.cutover_options for run, then in found):
+    if any(then.state is RunState.CUT_OVER and run.is_guarded for run, then in found):
         # First of all: recorded as cut over without it, the run would stay so.
         confirm()
         guard()

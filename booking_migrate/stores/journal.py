@@ -207,6 +207,11 @@ class RunRecord(BaseModel):
     control: Mapping[str, Any] = {}
     """Requests of other processes to its commands, and the processes that run these: `runs.control` reads and writes it."""
 
+    @property
+    def is_guarded(self) -> bool:
+        """Return whether its newest cut-over sets the guard."""
+        return "no-guard" not in self.cutover_options
+
 
 class NoteKind(StrEnum):
     """What a range of notes is about."""
