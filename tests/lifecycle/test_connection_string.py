@@ -100,7 +100,9 @@ def weaknesses(sent: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
 
 
 def _is_settled(collection: str, later: list[dict[str, Any]]) -> bool:
-    written = next((each for each in later if next(iter(each)) in WRITES), {})
+    writes = (each for each in later if next(iter(each)) in WRITES)
+    # Another thread may renew the lease in between.
+    written = next((each for each in writes if next(iter(each.items())) != DURABLE_LATER), {})
     return written.get("update") == collection and written["writeConcern"]["w"] == "majority"
 
 
