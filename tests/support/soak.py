@@ -26,8 +26,9 @@ from tests.support.bookings import a_booking
 Bookings = Collection[dict[str, Any]]
 PRICE = 20
 _FIRST_NOTES = a_booking()["notes"]
-_REST_SECONDS = 0.01
-"""How long a thread rests between two things that it does: if none did, the program would not get at the processors."""
+_REST_SECONDS = 0.03
+"""How long a thread rests between two things that it does: if none did, the program would not get at the processors.
+With a third of this a soak took three times as much of them: the longer it went on, the more there was to migrate."""
 
 _LONGEST_SECONDS = 90.0
 """No thread works longer, whatever happens."""
