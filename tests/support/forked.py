@@ -27,7 +27,7 @@ FORKING = get_context("forkserver")
 
 def prepare_forking() -> None:
     """Start the process that others are forked from, with what takes long to import; the program would start it with less."""
-    FORKING.set_forkserver_preload(["__main__", "tests.support.killed", *_NEEDED])
+    FORKING.set_forkserver_preload(["__main__", "tests.support.killed", *_NEEDED, "tests.support.warmed"])
     forkserver.ensure_running()
 
 
