@@ -99,9 +99,11 @@ def test_an_error_keeps_its_exit_code_without_standard_error(shell: Shell, redir
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
-def test_no_error_and_no_mismatch_is_hidden(shell: Shell, workspace: Path, redirection: str) -> None:
+def test_no_error_and_no_mismatch_is_hidden(
+    run: Run, shell: Shell, workspace: Path, redirection: str
+) -> None:
     """Mismatches stay 4 and a refusal 5, though the report on standard output is lost; rejected bookings make way for 6."""
-    assert 0 == shell("", *MIGRATE).returncode
+    assert 0 == run(*MIGRATE).exit_code
     with workspace.joinpath("in.jsonl").open("a", encoding="utf-8") as source:
         source.write(MIXED.splitlines(keepends=True)[-1])
     codes = {
@@ -257,10 +259,10 @@ def test_rejected_bookings_of_a_dry_run_on_a_full_disk(
 
 
 def test_mismatches_on_a_full_disk(
-    shell: Shell, workspace: Path, environment: dict[str, str], database: Database[dict[str, Any]]
+    run: Run, shell: Shell, workspace: Path, environment: dict[str, str], database: Database[dict[str, Any]]
 ) -> None:
     """The verification goes on to its end: exit code 4, the mismatches on the screen, and one line about the file."""
-    assert 0 == shell("", "migrate", env=environment).returncode
+    assert 0 == run("migrate", env=environment).exit_code
     database.bookings_consolidated.update_many({}, {"$set": {"sessions.$[].notes": "changed"}})
     ended = shell(
         "", "verify", "--recheck", "0", "--mismatches", "m.jsonl", before=TOO_SMALL, env=environment
@@ -274,10 +276,10 @@ def test_mismatches_on_a_full_disk(
 
 
 def test_a_question_without_standard_input(
-    shell: Shell, environment: dict[str, str], database: Database[dict[str, Any]]
+    run: Run, shell: Shell, environment: dict[str, str], database: Database[dict[str, Any]]
 ) -> None:
     """A step that asks first is not confirmed where standard input is closed."""
-    assert 0 == shell("", "migrate", env=environment).returncode
+    assert 0 == run("migrate", env=environment).exit_code
     ended = shell("0<&-", "rollback", env=environment)
 
     assert 5 == ended.returncode
