@@ -60,13 +60,17 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and item.get_closest_marker("each_value"):
             matrices[item.nodeid.partition("[")[0]].append(item)
     for cases in matrices.values():
-        seen: set[tuple[str, int]] = set()
         # In an order that is the same in every process and looks like chance, so that values meet others.
-        for case in sorted(cases, key=lambda each: (zlib.crc32(each.name.encode()), each.name)):
-            values = {(axis, id(value)) for axis, value in case.callspec.params.items()}
-            if values <= seen:
-                case.add_marker(pytest.mark.slow)
-            seen |= values
+        left = {
+            case: {(axis, id(value)) for axis, value in case.callspec.params.items()}
+            for case in sorted(cases, key=lambda each: (zlib.crc32(each.name.encode()), each.name))
+        }
+        unseen = set().union(*left.values())
+        while unseen:
+            # Of those that have the most values that no other one has yet, the first.
+            unseen -= left.pop(max(left, key=lambda each: len(left[each] & unseen)))
+        for case in left:
+            case.add_marker(pytest.mark.slow)
 
 
 def pytest_collection_finish() -> None:
