@@ -15,7 +15,6 @@ from hashlib import sha256
 from importlib import import_module
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Generic, NamedTuple, ParamSpec, Self, TypeVar
 
 import dask
@@ -135,12 +134,7 @@ class ClusterPool(Pool):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Have the workers forget what they were prepared with, and leave the cluster."""
         if not isinstance(error, ClusterLost):
             # Tasks in progress are completed before that returns; queued tasks are not begun.

@@ -6,7 +6,6 @@ renewed by its own thread and the changes of the source are read, so that nothin
 
 from collections.abc import Callable, Iterable
 from time import monotonic, sleep
-from types import TracebackType
 from typing import Self
 
 from booking_migrate.errors import LagNotMeasurable
@@ -79,12 +78,7 @@ class Regulator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Record that the command has ended, if nothing else says so."""
         if self._beats and self._run_id and error is None:
             self._record(over=True)

@@ -21,7 +21,6 @@ from queue import SimpleQueue
 from signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, signal
 from threading import Lock, Thread
 from time import monotonic
-from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar
 
 from typing_extensions import override
@@ -110,12 +109,7 @@ class WorkerPool(Pool):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
         """Shut the workers down; if the block raised, without waiting for their current work."""
         if self._group is not None:
             self._group.shutdown(at_once=error is not None)
