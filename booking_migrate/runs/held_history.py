@@ -103,10 +103,10 @@ class HeldHistory(PointHistory):
                 self._is_whole = self._read_all()
             if not self._is_whole:
                 self._read(missing - self._known.keys())
-        noted: dict[str, list[DocumentNote]] = {run: [] for run in self._runs}
+        noted: dict[str, list[DocumentNote]] = {run: [] for run in self.runs}
         for identity in identities & self._known.keys():
             self._known.move_to_end(identity)
-            for run, notes in zip(self._runs, self._known[identity], strict=True):
+            for run, notes in zip(self.runs, self._known[identity], strict=True):
                 noted[run] += notes
         self._forget()
         return {run: [RangeNote(NoteKind.DOCUMENTS, b"", b"", notes)] for run, notes in noted.items()}
@@ -114,7 +114,7 @@ class HeldHistory(PointHistory):
     def _read_all(self) -> bool:
         """Read all notes; return False if they are too many to be held."""
         self._drop(list(self._known))
-        for place, run in enumerate(self._runs):
+        for place, run in enumerate(self.runs):
             for part in self._journal.ranges(run, NoteKind.DOCUMENTS):
                 for note in part.notes:
                     known = self._known.get(note.identity)
@@ -135,7 +135,7 @@ class HeldHistory(PointHistory):
                     self._add(self._known[note.identity], self._place[run], note)
 
     def _nothing(self) -> _Notes:
-        return [()] * len(self._runs)
+        return [()] * len(self.runs)
 
     def _add(self, known: _Notes, place: int, note: DocumentNote) -> None:
         notes = known[place]

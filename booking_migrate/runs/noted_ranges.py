@@ -115,6 +115,6 @@ class SettledHistory(JournalHistory):
     def _known(self) -> Mapping[str, NotedRanges]:
         """Return the ranges of each run but the current one."""
         if self._ranges is None:
-            settled = [run for run in self._runs if run != self._current]
+            settled = [run for run in self.runs if run != self._current]
             self._ranges = {run: NotedRanges(self._journal, [run], NoteKind.DOCUMENTS) for run in settled}
         return self._ranges

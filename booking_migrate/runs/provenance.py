@@ -100,30 +100,25 @@ class JournalHistory(TargetHistory):
             current: the one of them that is being continued; None for a new run.
         """
         self._journal = journal
-        self._runs = runs
+        self.runs = runs
         self._current = current
-
-    @property
-    def runs(self) -> Sequence[str]:
-        """Return the ids of the runs whose documents are in the target, the oldest first."""
-        return self._runs
 
     @property
     @override
     def has_runs(self) -> bool:
-        return bool(self._runs)
+        return bool(self.runs)
 
     @override
     def trace(self, documents: Sequence[bytes]) -> Sequence[Trace]:
-        if not self._runs or not documents:
+        if not self.runs or not documents:
             return NoHistory().trace(documents)
         noted = self._noted(documents)
-        baselines = predecessors(part for run in self._runs for part in noted[run])
+        baselines = predecessors(part for run in self.runs for part in noted[run])
         founds = predecessors(noted[self._current]) if self._current is not None else {}
-        oldest = _oldest(part for run in self._runs for part in noted[run])
+        oldest = _oldest(part for run in self.runs for part in noted[run])
         # The version that is still there if the noted write was not carried out.
         images = (
-            note.before for run in self._runs for part in noted[run] for note in part.notes if note.before
+            note.before for run in self.runs for part in noted[run] for note in part.notes if note.before
         )
         replaced = {sha256(image).digest() for image in images}
         traces = []
@@ -147,7 +142,7 @@ class JournalHistory(TargetHistory):
     def _noted(self, documents: Sequence[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         """Return the notes of these documents, and perhaps of others, by run, in the order of noting."""
         keys = [client_key_of(raw) for raw in documents]
-        return {run: self._journal.between(run, min(keys), max(keys)) for run in self._runs}
+        return {run: self._journal.between(run, min(keys), max(keys)) for run in self.runs}
 
     def _noted_now(self, documents: Sequence[bytes], current: str) -> Sequence[RangeNote]:
         """Return the same notes, but of the current run only."""
@@ -160,7 +155,7 @@ class JournalHistory(TargetHistory):
         Unlike `trace` this does not check whether others have changed a document since a run wrote it: the caller derives
         what the document should be. Documents that no run wrote, or that did not exist before, are left out.
         """
-        if not self._runs or not documents:
+        if not self.runs or not documents:
             return {}
         noted = [part for parts in self._noted(documents).values() for part in parts]
         known, latest, oldest = predecessors(noted), _latest(noted), _oldest(noted)
@@ -225,7 +220,7 @@ class PointHistory(JournalHistory):
 
     def _from_journal(self, identities: set[bytes]) -> Mapping[str, Sequence[RangeNote]]:
         """Return the notes of documents, and perhaps of others, by run, in the order of noting."""
-        return {run: self._journal.of_documents([run], [*identities]) for run in self._runs}
+        return {run: self._journal.of_documents([run], [*identities]) for run in self.runs}
 
 
 class InPlaceHistory(JournalHistory):
@@ -234,7 +229,7 @@ class InPlaceHistory(JournalHistory):
     @override
     def baselines(self, documents: Sequence[bytes]) -> Mapping[bytes, Baseline]:
         # What the oldest note of each document says, even if it was changed since.
-        if not self._runs or not documents:
+        if not self.runs or not documents:
             return {}
         oldest = _oldest(part for parts in self._noted(documents).values() for part in parts)
         wanted = ((identity, oldest.get(identity)) for identity in map(identity_of, documents))
