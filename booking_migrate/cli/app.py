@@ -1,5 +1,6 @@
 """The program: its commands, what holds for all of them, and where it starts."""
 
+import re
 import sys
 from collections import UserDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -97,14 +98,26 @@ class CommandEntry:
     panel: str
     summary: str
     module: str = ""
-    """The module's name; empty: that of the function."""
+    """The module's name; empty: the command's, with that of its group, and with underscores."""
 
     help: str = "HELP"
     """The text in the module that follows the summary; a paragraph that begins with a backspace keeps its lines, for typer."""
 
+    @cache  # noqa: B019 - the entries are constants
     def load(self, name: str) -> TyperCommand:
-        """Import the command's module, and make the command; the name of one in a group has that of the group before it."""
-        return _made(self, name)
+        """Import the command's module, and make the command; the name of one in a group has that of the group before it.
+
+        Once in a process, since that takes 4 ms, and tests call the program thousands of times in one.
+        """
+        function, own_module = name.rpartition(" ")[2].replace("-", "_"), re.sub("[ -]", "_", name)
+        module = import_module(f"booking_migrate.cli.{self.module or own_module}")
+        text = f"{self.summary}\n\n{_filled(getattr(module, self.help))}"
+        single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+        single.command(name, cls=_Command, help=text, epilog=_EXIT_STATUS, rich_help_panel=self.panel)(
+            flatten_groups(getattr(module, function))
+        )
+        keep_loaded()
+        return cast(TyperCommand, typer.main.get_command(single))
 
 
 class _Command(TyperCommand):
@@ -125,20 +138,6 @@ class _Command(TyperCommand):
 
 def _is_narrow() -> bool:
     return get_terminal_size().columns < _WIDE
-
-
-@cache
-def _made(entry: CommandEntry, name: str) -> TyperCommand:
-    """Make a command: once in a process, since that takes 4 ms, and tests call the program thousands of times in one."""
-    function = name.rpartition(" ")[2].replace("-", "_")
-    module = import_module(f"booking_migrate.cli.{entry.module or function}")
-    text = f"{entry.summary}\n\n{_filled(getattr(module, entry.help))}"
-    single = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
-    single.command(name, cls=_Command, help=text, epilog=_EXIT_STATUS, rich_help_panel=entry.panel)(
-        flatten_groups(getattr(module, function))
-    )
-    keep_loaded()
-    return cast(TyperCommand, typer.main.get_command(single))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,24 +197,14 @@ COMMANDS: Mapping[str, CommandEntry | GroupEntry] = {
         "Find and follow ids of old bookings in other collections.",
         _REFERENCES,
         {
-            "find": CommandEntry(
-                _GO_LIVE, "Find the fields of other collections that hold ids of bookings.", "references_find"
-            ),
-            "map": CommandEntry(
-                _GO_LIVE, "Export where each old booking went, or will go.", "references_map"
-            ),
-            "keep": CommandEntry(
-                _GO_LIVE, "Keep the index by which old ids find their sessions.", "references_keep"
-            ),
+            "find": CommandEntry(_GO_LIVE, "Find the fields of other collections that hold ids of bookings."),
+            "map": CommandEntry(_GO_LIVE, "Export where each old booking went, or will go."),
+            "keep": CommandEntry(_GO_LIVE, "Keep the index by which old ids find their sessions."),
             "rewrite": CommandEntry(
-                _GO_LIVE,
-                "Write new ids in the place of old booking ids, beside the application.",
-                "references_rewrite",
+                _GO_LIVE, "Write new ids in the place of old booking ids, beside the application."
             ),
             "verify": CommandEntry(
-                _GO_LIVE,
-                "Prove that references resolve, and that a rewrite has changed nothing else.",
-                "references_verify",
+                _GO_LIVE, "Prove that references resolve, and that a rewrite has changed nothing else."
             ),
         },
     ),
