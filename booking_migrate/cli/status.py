@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from socket import gethostname
 
 import typer
 from rich.console import Group
@@ -39,7 +38,7 @@ from booking_migrate.stores.connection import (
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.files.atomic import Sidecar
 from booking_migrate.stores.journal import RunRecord, RunState
-from booking_migrate.stores.locks import HeldLockView, birth_of
+from booking_migrate.stores.locks import HeldLockView
 from booking_migrate.stores.open_follow import cluster_time_of, oldest_change
 from booking_migrate.stores.open_rewriting import open_reference_journal
 from booking_migrate.stores.places import FilePlace, parse_place
@@ -138,11 +137,7 @@ def _checked(report: LifeReport) -> LifeReport:
 
 def _status_of_file(place: FilePlace, own_id: str) -> LifeReport:
     record = Sidecar(place.path).read()
-    runs = [] if record is None else [record.run]
-    found = [
-        file_status(each, is_alive=is_here and bool(birth_of(each.pid)), is_here=is_here)
-        for each, is_here in ((each, each.host == gethostname()) for each in runs)
-    ]
+    found = [] if record is None else [file_status(record.run)]
     return report_of_status(found, run_id=own_id, target=place.name)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
 from booking_migrate.errors import CutOverAlready, OtherMode, TargetBusy, UnfinishedRun
@@ -31,7 +32,7 @@ from booking_migrate.runs.reopening import Exists, before_finalize
 from booking_migrate.runs.states import IN_EFFECT, LIVE, NOT_ENDED, RESUMABLE, WORKING, in_words
 from booking_migrate.stores.cutover import OldBookings
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
-from booking_migrate.stores.locks import HeldLockView, LockStore
+from booking_migrate.stores.locks import HeldLockView, LockStore, birth_of
 
 if TYPE_CHECKING:
     from booking_migrate.stores.mongo.cutover import MongoLive
@@ -174,9 +175,10 @@ def unfinished_run(journal: RunJournal, locks: LockStore, *, target: str) -> Fin
     return None
 
 
-def file_status(run: RunRecord, *, is_alive: bool, is_here: bool = True) -> RunStatus:
-    """Return the status of the run that wrote a target file."""
-    is_open = run.state in WORKING
+def file_status(run: RunRecord) -> RunStatus:
+    """Return the status of the run that wrote a target file; of a process on another machine nothing is known."""
+    is_here, is_open = run.host == gethostname(), run.state in WORKING
+    is_alive = is_here and bool(birth_of(run.pid))
     back = [PossibleCommand(UNDO, f"booking-migrate rollback {shlex.join(['--target', run.target])}")]
     possible = [*possible_commands(run, is_newest=False), *(back if run.state is RunState.DONE else [])]
     return RunStatus(
