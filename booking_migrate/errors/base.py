@@ -275,10 +275,10 @@ def beside(place: str) -> str:
     return re.sub(r"((?:\.[A-Za-z]+){0,2})$", r"_2\1", place, count=1)
 
 
-def another_or_overwrite(option: str, place: str) -> str:
+def another_or_overwrite(option: str, place: str, first: str = "Use another place, the usual choice") -> str:
     """Return the hint for an output that exists: another place is the usual choice, and replacing it loses what it holds."""
     return (
-        f"Use another place, the usual choice: {SAME_COMMAND} {option} {quote(beside(place))}\n"
+        f"{first}: {SAME_COMMAND} {option} {quote(beside(place))}\n"
         f"Only if nothing in {place} is needed any more, replace it, and what it holds is lost: {SAME_COMMAND} --overwrite"
     )
 

@@ -205,10 +205,7 @@ class OutputExists(Refused):
     @property
     def hint(self) -> str:
         used = f"Use it as it is: {self.use}\nOr write another file" if self.use else "Write another file"
-        return (
-            f"{used}: {SAME_COMMAND} --output {quote(beside(self.place))}\n"
-            f"Only if nothing in {self.place} is needed any more, replace it, and what it holds is lost: {SAME_COMMAND} --overwrite"
-        )
+        return another_or_overwrite("--output", self.place, used)
 
 
 class UnusablePlace(Refused):
