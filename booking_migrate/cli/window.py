@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from bson.timestamp import Timestamp
 
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.options import RULES
@@ -27,7 +26,6 @@ from booking_migrate.runs.lock import WINDOW_COMMAND, HeldLock
 from booking_migrate.runs.plan import Limits
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import newest_result
-from booking_migrate.stores.changes import ChangeFeed
 from booking_migrate.stores.connection import Connection, open_live, open_restored, open_undoable_target
 from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.open import open_reader, open_rejected_records
@@ -132,10 +130,6 @@ def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
     """Return what a reverse window of a run keeps ready, and what it is kept with. Nothing is read yet."""
     whole = restoration_places(connection, chosen, converts_later=True)
     names, kept = window_names(chosen.source, whole.restored.name), chosen.legacy or ""
-
-    def tail(begin: Timestamp) -> ChangeFeed:
-        return open_window_feed(connection, names, begin, is_tail=True)
-
     return WindowParts(
         places=open_window_places(
             connection,
@@ -148,7 +142,7 @@ def open_window(connection: Connection, chosen: RunRecord) -> WindowParts:
         whole=whole,
         feed=lambda begin: open_window_feed(connection, names, begin, kept=kept),
         live_feed=lambda begin: open_window_feed(connection, names, begin, kept=kept, has_restored=False),
-        tail=tail,
+        tail=lambda begin: open_window_feed(connection, names, begin, is_tail=True),
         store=window_dirty(connection, chosen.run_id),
         swap=open_swap(connection, names),
         late=open_undoable_target(connection, chosen.source, source_name=chosen.source),
