@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from booking_migrate.cli import run
 from booking_migrate.cli.config_file import contract_of, hooks_of
-from booking_migrate.cli.cutover_parts import open_following, open_tail, verification_against
+from booking_migrate.cli.cutover_parts import open_following, open_tail, verify_against
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.open import (
     OpenPlaces,
@@ -34,7 +35,6 @@ from booking_migrate.cli.parameters import only, option
 from booking_migrate.cli.references_config import references_of
 from booking_migrate.cli.references_look import look_for_references, warn_of_references
 from booking_migrate.cli.streams import confirm_by_name
-from booking_migrate.cli.verify_inputs import verification_plan
 from booking_migrate.cli.window import DEFAULT_OUTAGE, OutageOptions, check_window, keep_window, parse_window
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.plan import CutoverOutcome, CutoverPlaces, CutoverPlan
@@ -63,7 +63,6 @@ from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.open import open_target
 from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.stores.places import CollectionPlace, parse_place
-from booking_migrate.verify import VerificationOutcome
 
 HELP = f"""
 The target takes the source's name, after a clean and current verify of its newest run.
@@ -200,13 +199,11 @@ def _cutover(
     request = run_request("cutover", context.run_id, places, plan)
     with open_places(places, context.listener) as sides:
         stores = open_run_stores(sides.connection, target=places.target, source=places.source)
-        verification = verification_plan(contract, rules, places)
         follow = FollowContext(
             places=places,
             sides=sides,
             stores=stores,
             plan=plan,
-            verification=lambda: verification,
             listener=context.listener,
             signal_guard=context.signal_guard,
         )
@@ -222,22 +219,15 @@ def _cutover(
                 return keep_window(
                     follow, request, options.reverse_window, CutoverOutcome(known), context, is_new=False
                 )
-        verify_all = verification_against(places, rules, contract, sides, context.listener)
-        return _carry_out(follow, request, verify_all, options, context, yes=yes)
+        return _carry_out(follow, request, options, context, yes=yes)
 
 
 def _carry_out(
-    follow: FollowContext,
-    request: RunRequest,
-    verify_all: Callable[[str], VerificationOutcome],
-    options: CutoverOptions,
-    context: run.RunContext,
-    *,
-    yes: bool,
+    follow: FollowContext, request: RunRequest, options: CutoverOptions, context: run.RunContext, *, yes: bool
 ) -> Report:
     """Cut over, keep the reverse window if that was asked for, and make the report."""
     places, sides, stores = follow.places, follow.sides, follow.stores
-    following = _following(follow, options, verify_all)
+    following = _following(follow, options)
     referring: list[str] = []
 
     def confirm(chosen: RunRecord) -> None:
@@ -266,7 +256,7 @@ def _carry_out(
             migration=follow.plan,
             request=request,
             policy=options.policy,
-            places=_cutover_places(places, options, sides, verify_all),
+            places=_cutover_places(follow, options),
             stores=stores,
             listener=context.listener,
             signal_guard=context.signal_guard,
@@ -319,14 +309,9 @@ def _question(chosen: RunRecord, limits: Limits, *, is_followed: bool) -> str:
     return f"{what}; writes are refused {about}for {limit}; {STOP_THE_OLD}"
 
 
-def _cutover_places(
-    places: Places,
-    options: CutoverOptions,
-    sides: OpenPlaces,
-    verify: Callable[[str], VerificationOutcome],
-) -> CutoverPlaces:
+def _cutover_places(follow: FollowContext, options: CutoverOptions) -> CutoverPlaces:
     """Return what a cut-over reads and writes."""
-    connection = sides.connection
+    places, sides, connection = follow.places, follow.sides, follow.sides.connection
     return CutoverPlaces(
         source=sides.source,
         target=open_target(parse_place(places.target), connection, source_name=places.source),
@@ -338,12 +323,12 @@ def _cutover_places(
             target=places.target,
             block_all_writes=options.block_all_writes,
         ),
-        verify=verify,
+        verify=partial(verify_against, follow),
     )
 
 
 def _following(
-    follow: FollowContext, options: CutoverOptions, verify: Callable[[str], VerificationOutcome]
+    follow: FollowContext, options: CutoverOptions
 ) -> Callable[[RunRecord, HeldLock], Following] | None:
     """Return what opens the parts for following the application; None, with a warning, where that is not possible.
 
@@ -357,7 +342,7 @@ def _following(
         said = f"the application's writes cannot be followed ({reason}): they are refused until everything is read again"
         follow.listener.notify(Warned(said))
         return None
-    return open_following(follow, options.limits, verify)
+    return open_following(follow, options.limits)
 
 
 def _warn_of_options(places: Places, sides: OpenPlaces, listener: Listener) -> None:

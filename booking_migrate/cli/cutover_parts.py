@@ -5,13 +5,9 @@ from contextlib import closing
 from dataclasses import replace
 
 from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
-from booking_migrate.cli.open import OpenPlaces, Places
-from booking_migrate.cli.options import RuleOptions
-from booking_migrate.cli.verify_inputs import open_beside, verification_plan
+from booking_migrate.cli.verify_inputs import open_beside
 from booking_migrate.cutover.live import Following
 from booking_migrate.cutover.tail import TailParts
-from booking_migrate.domain.contract import Contract
-from booking_migrate.events import Listener
 from booking_migrate.runs.finished import FinishedRun
 from booking_migrate.runs.held_history import HeldHistory
 from booking_migrate.runs.lock import HeldLock
@@ -29,12 +25,8 @@ from booking_migrate.stores.places import CollectionPlace
 from booking_migrate.verify import VerificationOutcome
 
 
-def open_following(
-    context: FollowContext,
-    limits: Limits,
-    verify: Callable[[str], VerificationOutcome],
-) -> Callable[[RunRecord, HeldLock], Following]:
-    """Return a function that opens the parts for a live cut-over of a run; ``verify`` gets the name of the kept copy."""
+def open_following(context: FollowContext, limits: Limits) -> Callable[[RunRecord, HeldLock], Following]:
+    """Return a function that opens the parts for a live cut-over of a run."""
 
     def opened(run: RunRecord, lock: HeldLock) -> Following:
         connection, names = context.sides.connection, context.names
@@ -63,7 +55,7 @@ def open_following(
             now=places.now,
             save=lambda position: journal.annotate(run.run_id, follow={**kept, **position.saved()}),
             prepare=prepare,
-            verify=lambda: verify(copy),
+            verify=lambda: verify_against(context, copy),
             counts=lambda: count_bookings(connection, names, copy, run.counts),
             is_proven=is_proven(run) and not is_lost,
             limits=limits,
@@ -98,17 +90,10 @@ def _without_position(run: RunRecord) -> dict[str, object]:
     return {name: value for name, value in run.follow.items() if name == "unverified"}
 
 
-def verification_against(
-    places: Places, rules: RuleOptions, contract: Contract, sides: OpenPlaces, listener: Listener
-) -> Callable[[str], VerificationOutcome]:
-    """Return the verification of the target against a collection, by the rules of the run."""
-    plan = verification_plan(contract, rules, places)
-
-    def check(kept: str) -> VerificationOutcome:
-        with (
-            closing(open_reader(CollectionPlace(kept), sides.connection)) as source,
-            open_beside(places, sides, source) as inputs,
-        ):
-            return inputs.verify(plan, places, listener)
-
-    return check
+def verify_against(context: FollowContext, kept: str) -> VerificationOutcome:
+    """Verify the target against a collection, by the rules of the run."""
+    with (
+        closing(open_reader(CollectionPlace(kept), context.sides.connection)) as source,
+        open_beside(context.places, context.sides, source) as inputs,
+    ):
+        return inputs.verify(context.verification(), context.places, context.listener)

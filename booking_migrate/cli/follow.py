@@ -42,7 +42,7 @@ from booking_migrate.stores.open_follow import (
 )
 
 if TYPE_CHECKING:
-    from booking_migrate.verify import VerificationOutcome, VerificationPlan
+    from booking_migrate.verify import VerificationOutcome
 
 
 def background_reader(context: FollowContext, began: Timestamp, *, is_followed: bool) -> BackgroundReader:
@@ -193,11 +193,6 @@ class RunFollowing:
         listener.notify(Announced(f"{text}; {done.end.value.replace('-', ' ')}"))
         return done
 
-    def _verification(self) -> "VerificationPlan":
-        from booking_migrate.cli.behind import verification_of  # noqa: PLC0415
-
-        return verification_of(self._plan)
-
     def _opened(self) -> FollowContext:
         places = self._places
         return FollowContext(
@@ -205,7 +200,6 @@ class RunFollowing:
             sides=self._sides,
             stores=open_run_stores(self._sides.connection, target=places.target, source=places.source),
             plan=self._plan,
-            verification=self._verification,
             listener=self._context.listener,
             signal_guard=self._context.signal_guard,
         )

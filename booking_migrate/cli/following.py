@@ -1,6 +1,5 @@
 """From the options to the parts by which a run's source is followed."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,9 +47,14 @@ class FollowContext:
     sides: OpenPlaces
     stores: RunStores
     plan: MigrationPlan
-    verification: "Callable[[], VerificationPlan]"
     listener: Listener
     signal_guard: SignalGuard
+
+    def verification(self) -> "VerificationPlan":
+        """Return the strict verification of what the run wrote; most runs verify nothing, and do not import the verifier."""
+        from booking_migrate.cli.behind import verification_of  # noqa: PLC0415
+
+        return verification_of(self.plan)
 
     @property
     def names(self) -> FollowedNames:

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 
 from pydantic import ValidationError
 
-from booking_migrate.cli.behind import verification_of
 from booking_migrate.cli.cutover_parts import open_tail
 from booking_migrate.cli.following import FollowContext
 from booking_migrate.cli.open import Places, open_places
@@ -91,7 +90,6 @@ def recorded_tail(
             sides=stack.enter_context(open_places(places, listener)),
             stores=stores,
             plan=plan,
-            verification=lambda: verification_of(plan),
             listener=listener,
             signal_guard=signal_guard,
         )
