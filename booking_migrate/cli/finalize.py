@@ -134,26 +134,24 @@ def finalize(
         if swapped is not None and given.archive is not None:
             raise PartOfCutover(given.archive, swapped.run_id, command_of(swapped, "finalize"))
         unseen = _unseen(ctx, connection, given, swapped, context.listener)
-        if swapped is not None:
-            sides = Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
-            plan = verification_plan(
-                contract_of(ctx),
-                rules,
-                sides,
-                allow_deleted=given.allow_deleted,
-                recheck_seconds=RECHECK_SECONDS,
-            )
-            return _finalize_cut_over(swapped, sides, plan, given, context, unseen=unseen, yes=asking.yes)
-        checked = verification_plan(
+        is_in_place = swapped is None
+        sides = (
+            places
+            if swapped is None
+            else Places.of(ctx, PlaceOptions(source, swapped.target), people, connection)
+        )
+        plan = verification_plan(
             contract_of(ctx),
             rules,
-            places,
-            allow_later=True,
-            allow_changed=True,
+            sides,
+            allow_later=is_in_place,
+            allow_changed=is_in_place,
             allow_deleted=given.allow_deleted,
             recheck_seconds=RECHECK_SECONDS,
         )
-        return _finalize_in_place(places, archive, checked, given, context, unseen=unseen, yes=asking.yes)
+        if swapped is not None:
+            return _finalize_cut_over(swapped, sides, plan, given, context, unseen=unseen, yes=asking.yes)
+        return _finalize_in_place(places, archive, plan, given, context, unseen=unseen, yes=asking.yes)
 
     run.execute(run.Invocation.about(ctx, output, places), body)
 
