@@ -226,14 +226,10 @@ class Page:
     """What the reader must know before any figure."""
 
     @property
-    def places(self) -> str:
-        """From where to where, as far as the command has both: status may have neither."""
-        return " → ".join(filter(None, (self.report.source, self.report.target)))
-
-    @property
     def command_line(self) -> str:
-        """Return what ran, in one line."""
-        return f"{self.report.command} {self.places}".rstrip()
+        """Return what ran, and from where to where, in one line; status may have neither of the places."""
+        places = " → ".join(filter(None, (self.report.source, self.report.target)))
+        return f"{self.report.command} {places}".rstrip()
 
     @property
     def circumstances(self) -> tuple[Figure, ...]:
