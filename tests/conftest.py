@@ -7,7 +7,7 @@ import sys
 import uuid
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -41,6 +41,9 @@ gc.set_threshold(_COLLECTED_AFTER)
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# It takes as long as all that would come behind it: one process would work on it in the end, and the others wait.
+_LONGEST = ("simulation", "test_model.py")
+
 # Tests send these to programs that they start, which inherit what a shell has ignored for a command in the background.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -53,8 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Mark what `each_value` leaves out as slow: of a matrix, as many cases are kept as have every value of every axis."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest file first; mark as slow what `each_value` leaves out: enough of a matrix stays for every value of every axis."""
+    items.sort(key=lambda item: item.path.parts[-2:] != _LONGEST)
     matrices: defaultdict[str, list[pytest.Function]] = defaultdict(list)
     for item in items:
         if isinstance(item, pytest.Function) and item.get_closest_marker("each_value"):
