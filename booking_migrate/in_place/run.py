@@ -1,7 +1,7 @@
 """The run of a migration in place: pass after pass through the collection, until one finds nothing to convert."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -241,7 +241,9 @@ class _InPlace:
     ) -> InPlaceOutcome:
         progress = self.pool.progress
         moved, rejected = progress.counts, last.rejected
-        counts = moved.counts_with(rejected)
+        # Those of the application that came during the run count as there before.
+        there = max(0, self.collection.count_client_documents() - progress.written)
+        counts = replace(moved.counts_with(rejected), client_documents=there)
         self.session.finish(
             changed=changed, counts=asdict(counts), documents=self.documents, tally=progress.saved()
         )

@@ -229,14 +229,18 @@ class Counts:
 
 
 def all_rejected(counts: Mapping[str, int]) -> bool:
-    """Return whether every document of a source was rejected, as if it held no bookings; what conflicts with a session is one.
+    """Return whether every document of a source was rejected, as if it held no bookings.
+
+    What conflicts with a session is one, and where client documents are, bookings were migrated in place before.
 
     Args:
         counts: by the names in `Counts`.
     """
     scanned, rejected = counts.get("scanned", 0), counts.get("rejected", 0)
     # Both change while a run is followed, and not at once: what was migrated before shows that there are bookings.
-    return 0 < scanned <= rejected and not (counts.get("conflicts", 0) or counts.get("sessions", 0))
+    return 0 < scanned <= rejected and not any(
+        counts.get(each, 0) for each in ("conflicts", "sessions", "client_documents")
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,12 @@ def _verdict(report: Report) -> Verdict:
         return NOTHING_TO_MIGRATE
     if counts.are_all_rejected:
         return Verdict(Mood.BAD, "Done, but every document of the source was rejected", f"{WRONG_SOURCE}.")
+    if counts.client_documents and counts.scanned == counts.rejected and not counts.conflicts:
+        are = "is" if counts.rejected == 1 else "are"
+        headline = f"Nothing new: {plural(counts.rejected, 'booking')} {are} still rejected"
+        before = f"client documents that were there before: {grouped(counts.client_documents)}"
+        explanation = f"{accounted(counts)}; {before}."
+        return Verdict(Mood.CAUTION, headline, explanation)
     if counts.rejected:
         were = "was" if counts.rejected == 1 else "were"
         headline = f"Done, but {plural(counts.rejected, 'booking')} {were} rejected"

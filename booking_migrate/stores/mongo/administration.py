@@ -316,6 +316,11 @@ def has_claims(collection: DriverCollection) -> bool:
     return read(collection, lambda: collection.find_one(HAS_CLAIM, {"_id": 1})) is not None
 
 
+def count_client_documents(collection: DriverCollection) -> int:
+    """Return how many client documents a collection holds; the server reads all of it."""
+    return read(collection, lambda: collection.count_documents(_IS_CLIENT_DOCUMENT))
+
+
 def has_index(collection: DriverCollection, wanted: OwnIndex) -> bool:
     """Return whether an index of a collection does what this one does."""
     return any(wanted.is_served_by(index) for index in indexes_of(collection))

@@ -18,6 +18,7 @@ from booking_migrate.stores.mongo.administration import (
     EVERY_DOCUMENT,
     FOLLOWED,
     HAS_CLAIM,
+    count_client_documents,
     drop,
     has_claims,
     has_index,
@@ -106,6 +107,10 @@ class MongoInPlace:
     def estimate_count(self) -> int:
         """Return how many documents the collection holds, roughly and at once."""
         return read(self._collection, self._collection.estimated_document_count)
+
+    def count_client_documents(self) -> int:
+        """Return how many client documents the collection holds; the server reads all of it."""
+        return count_client_documents(self._collection)
 
     def estimate_archived(self) -> int:
         """Return how many documents the archive holds, roughly and at once."""

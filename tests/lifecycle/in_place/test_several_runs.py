@@ -139,3 +139,22 @@ def test_client_fields_are_derived_again(database: Db, command: Run) -> None:
 
     assert (0, "new@example.com") == (done.returncode, document["clientEmail"])
     assert 0 == command(*VERIFY).returncode
+
+
+def test_nothing_new_is_no_wrong_source(database: Db, command: Run) -> None:
+    """Where client documents are, bookings were there: that all others are rejected says nothing of the source."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, price=-5)])
+    command(*MIGRATE)
+    again = command("migrate", "--in-place")
+    report = json.loads(command(*MIGRATE).stdout)
+    looked = json.loads(command("dry-run", "--json", "--quiet").stdout)
+    verified = json.loads(command(*VERIFY).stdout)
+
+    assert 3 == again.returncode
+    assert "Nothing new: 1 booking is still rejected" in again.stdout
+    assert "client documents that were there before: 4" in " ".join(again.stdout.split())
+    assert (1, 0, 1, 4) == tuple(
+        report["counts"][each] for each in ("scanned", "migrated", "rejected", "client_documents")
+    )
+    for each in (report, looked, verified):
+        assert not [step for step in each["next_steps"] if "--source names" in step["text"]]
