@@ -24,7 +24,7 @@ from booking_migrate.runs.advice import (
     look_at,
     usually_right,
 )
-from booking_migrate.runs.commands import command_of, cutovers_of, going_back, rollback_of
+from booking_migrate.runs.commands import command_of, going_back, rollback_of
 from booking_migrate.runs.plan import all_rejected
 from booking_migrate.runs.session import RunRequest
 from booking_migrate.runs.states import differences, in_words
@@ -130,7 +130,7 @@ def check_ready(
     _check_options(run, request)
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
-        carry, leave = cutovers_of(run)
+        carry, leave = (f"{SAME_COMMAND} --rejected {decision}" for decision in RejectedPolicy)
         example = next(rejects(), None)
         kept_in = run.options.get("rejects") or REJECTS_COLLECTION
         find = find_rejected(kept_in, run.source, target)
@@ -159,7 +159,7 @@ def _which_source(run: RunRecord, request: RunRequest) -> str:
     if all_rejected(run.counts):
         said = _all_documents(run)
         return f"{said[0].upper()}{said[1:]} rejected, so {request.source} may be right. Usual: {undo}\n{migrate}"
-    own = f"If {run.source} is right: {command_of(run, 'cutover')}"
+    own = f"If {run.source} is right: {SAME_COMMAND} --source {shlex.quote(run.source)}"
     return f"{own}\nOr, only if {request.source} is right: {undo}\n{migrate}"
 
 
@@ -239,7 +239,17 @@ def _check_options(run: RunRecord, request: RunRequest) -> None:
     unlike = differences(run.options, _without_idle_policy(run, request.options))
     if unlike:
         problem = f"run {run.run_id} was made with other options: {'; '.join(unlike)}"
-        raise CutoverRefused(run.target, problem, f"Use the options of the run: {command_of(run, 'cutover')}")
+        raise CutoverRefused(
+            run.target, problem, f"Use the options of the run: {_with_options_of(run, request)}"
+        )
+
+
+def _with_options_of(run: RunRecord, request: RunRequest) -> str:
+    """Return the mark of the command that runs, with the options of a run in place of those that decide its result."""
+    _, _, *own = shlex.split(command_of(run.model_copy(update={"cutover_options": {}}), "cutover"))
+    others = [f"--{name}" for name in request.options if "." not in name]
+    without = [name for name in others if name not in own]
+    return f"{SAME_COMMAND} {shlex.join(own)} without {' '.join(without)}"
 
 
 def _advice(run: RunRecord) -> str:

@@ -1,6 +1,7 @@
 """A source that holds no bookings: nothing leads from it to a cut-over, and what leads back is named."""
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -134,8 +135,30 @@ def test_another_source_where_both_may_be_right(command: Command) -> None:
     )
     error = json.loads(command(*CUTOVER).stdout)["error"]
 
-    assert "cutover --source bookings" in error["hint"]
+    assert "cutover --target clients --yes --quiet --json --source bookings" in error["hint"]
     assert "migrate --source payments --target clients" in error["hint"]
+
+
+def test_what_was_typed_stays_in_the_cutover_that_is_suggested(platform: Db, command: Command) -> None:
+    """Another source or other rules than those of the run: the command beside the refusal succeeds, since nothing else of it is lost."""
+    platform.bookings.insert_one(booking(9, duration=5))
+    typed = ("--rejected", "carry", "--max-outage", "60s", "--yes", "--json", "--quiet")
+    assert [3, 0] == command.once(
+        ("migrate", *RIGHT, "--quiet"), ("verify", *RIGHT, "--recheck", "0", "--quiet")
+    )
+
+    def suggested(*line: str) -> list[str]:
+        hint = json.loads(command(*line).stdout)["error"]["hint"]
+        return shlex.split(hint.splitlines()[1].partition("booking-migrate ")[2])
+
+    other = suggested("cutover", *WRONG, *typed)
+    rules = suggested("cutover", *RIGHT, *typed, "--accept", "duration-too-short", "--users", "none")
+    undecided = json.loads(command("cutover", *RIGHT, *typed[2:]).stdout)["error"]["hint"].splitlines()
+    decided = next(line for line in undecided if "--rejected carry" in line)
+    for each in (other, rules, shlex.split(decided.partition("booking-migrate ")[2])):
+        assert {"--rejected", "--max-outage", "--yes"} <= set(each), each
+        assert not {"--accept", "--users"} & set(each), each
+    assert 0 == command(*rules).returncode
 
 
 @pytest.mark.usefixtures("platform")
