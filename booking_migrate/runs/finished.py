@@ -8,6 +8,7 @@ some twice, which says the same.
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from booking_migrate.runs.held_history import shared_with, weight_of
 from booking_migrate.runs.lock import HeldLock
 from booking_migrate.runs.provenance import JournalHistory, runs_in_effect
 from booking_migrate.runs.session import RunStores
@@ -64,10 +65,10 @@ class FinishedRun(Generic[History]):
 
 
 _AT_LEAST = 20_000
-"""With fewer notes than this, compaction does not pay."""
+"""With less noted than this, compaction does not pay; a note counts one, and more with an image (`weight_of`)."""
 
 _AT_MOST = 200_000
-"""How many notes are held in memory; what was noted before that stays as it is."""
+"""How much is held in memory, where the notes of a document share their image; what was noted before that stays as it is."""
 
 _LAST = 2
 """How many are kept of a document: if the last write is not carried out, the document is that of the one before."""
@@ -86,24 +87,27 @@ class NoteCompaction:
         self._notes: dict[bytes, list[DocumentNote]] = {}
         self._made = 0
         self._needed = 0
+        self._held = 0
 
     def add(self, names: Sequence[str], noted: RangeNote) -> None:
         """Add a note, with the names of its parts in the journal."""
         if noted.kind is not NoteKind.DOCUMENTS:
             return
         self._names += names
-        self._made += len(noted.notes)
         for note in noted.notes:
             notes = self._notes.setdefault(note.identity, [])
-            notes.append(note)
-            self._needed += 1
+            self._held -= weight_of(notes)
+            notes.append(shared_with(notes, note))
+            self._made += weight_of([note])
+            self._needed += weight_of([note])
             # If it was removed since, all of its notes are needed.
             if len(notes) > _LAST and all(
                 each.after is not None and each.before == note.before for each in notes
             ):
-                self._needed -= len(notes) - _LAST
+                self._needed -= sum(weight_of([each]) for each in notes[:-_LAST])
                 del notes[:-_LAST]
-        if self._needed > _AT_MOST:
+            self._held += weight_of(notes)
+        if self._held > _AT_MOST:
             self._forget()
 
     def compact(self, token: int, confirm: Callable[[], None]) -> None:
@@ -126,4 +130,4 @@ class NoteCompaction:
         self._journal.drop(old)
 
     def _forget(self) -> None:
-        self._names, self._notes, self._made, self._needed = [], {}, 0, 0
+        self._names, self._notes, self._made, self._needed, self._held = [], {}, 0, 0, 0

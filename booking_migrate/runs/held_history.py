@@ -16,7 +16,7 @@ from booking_migrate.runs.provenance import Authorship, PointHistory, Trace, tak
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote, RunJournal
 
 _AT_MOST = 200_000
-"""How much is held in memory: a note counts one, and one more for each `_IMAGE_BYTES` of the document that it holds."""
+"""How much is held in memory, as `weight_of` counts it."""
 
 _IMAGE_BYTES = 250
 
@@ -139,16 +139,13 @@ class HeldHistory(PointHistory):
 
     def _add(self, known: _Notes, place: int, note: DocumentNote) -> None:
         notes = known[place]
-        if notes:
-            # The same bytes as those of the note before are held once.
-            note = note._replace(identity=notes[0].identity)
-        notes = (*notes, note)
-        self.held += _weight(note)
+        self.held -= weight_of(notes)
+        notes = (*notes, shared_with(notes, note))
         if len(notes) > 1 + _LATEST and all(
             each.after is not None and each.before == note.before for each in notes
         ):
-            self.held -= _weight(notes[1])
             notes = (notes[0], *notes[2:])
+        self.held += weight_of(notes)
         known[place] = notes
 
     def _drop(self, identities: Iterable[bytes]) -> None:
@@ -157,7 +154,7 @@ class HeldHistory(PointHistory):
             self._is_whole = False
             for identity in identities:
                 known = self._known.pop(identity, ())
-                self.held -= sum(_weight(note) for notes in known for note in notes)
+                self.held -= sum(map(weight_of, known))
 
     def _forget(self) -> None:
         """Forget those that were not looked up for the longest time, beyond the limit."""
@@ -165,5 +162,21 @@ class HeldHistory(PointHistory):
             self._drop(list(islice(self._known, 1 + len(self._known) // 10)))
 
 
-def _weight(note: DocumentNote) -> int:
-    return 1 if note.before is None else 1 + len(note.before) // _IMAGE_BYTES
+def shared_with(notes: Sequence[DocumentNote], note: DocumentNote) -> DocumentNote:
+    """Return a further note of a document, which shares the bytes that are those of the first one."""
+    if not notes:
+        return note
+    first = notes[0]
+    return note._replace(
+        identity=first.identity, before=first.before if note.before == first.before else note.before
+    )
+
+
+def weight_of(notes: Sequence[DocumentNote]) -> int:
+    """Return how much memory the notes of a document take: one for each, and one for each `_IMAGE_BYTES` of an image that is not shared."""
+    if not notes:
+        return 0
+    shared = notes[0].before
+    images = len(shared) // _IMAGE_BYTES if shared is not None else 0
+    others = (note.before for note in notes if note.before is not None and note.before is not shared)
+    return len(notes) + images + sum(len(image) // _IMAGE_BYTES for image in others)

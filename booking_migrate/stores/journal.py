@@ -348,9 +348,9 @@ class RunJournal(Protocol):
         """Return the progress that each concurrent worker of a run has recorded with its work."""
 
     def of_documents(self, run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
-        """Return the ranges of client documents of some runs that have a note of one of these ``{_id}``, oldest run first.
+        """Return the ranges of client documents of some runs that have a note of one of these ``{_id}``, with those notes only.
 
-        It is quick after `prepare_lookup`; notes of other documents may be included.
+        The oldest run's come first. It is quick after `prepare_lookup`.
         """
 
     def prepare_lookup(self) -> None:

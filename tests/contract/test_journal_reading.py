@@ -4,7 +4,12 @@ from typing import Any
 
 from bson.objectid import ObjectId
 from pymongo.database import Database
-from pymongo.monitoring import CommandStartedEvent
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
 from booking_migrate.bson.document import write_fields
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
@@ -30,6 +35,25 @@ class Questions(SentCommands):
             self.sizes.append(event.command["batchSize"])
 
 
+class Replies(CommandListener):
+    """Counts the images that the server returns."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Do nothing."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Do nothing."""
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Count those of one reply."""
+        cursor = event.reply.get("cursor", {})
+        if cursor.get("ns", "").endswith(BEFORE):
+            self.images += len(cursor.get("firstBatch", cursor.get("nextBatch")))
+
+
 def test_few_ranges_come_at_a_time(server: Server, database: Database[dict[str, Any]]) -> None:
     """However many ranges a run has, a few are in memory at a time, and all of them come in their order."""
     questions = Questions()
@@ -47,3 +71,30 @@ def test_few_ranges_come_at_a_time(server: Server, database: Database[dict[str, 
     assert identities == found
     assert len(questions.sizes) >= 400 / FEW
     assert max(questions.sizes) <= FEW
+
+
+def test_the_notes_of_a_document_come_without_those_beside_it(
+    server: Server, database: Database[dict[str, Any]]
+) -> None:
+    """What is noted of a document is found without the images of others in its ranges; repeated images are held once."""
+    identities = [write_fields({"_id": ObjectId(f"{number:024x}")}) for number in range(100)]
+    images = [write_fields({"_id": ObjectId(f"{number:024x}"), "text": "a" * 1000}) for number in range(100)]
+    replies = Replies()
+    with server.client(event_listeners=[replies]) as client:
+        journal = MongoJournal(
+            *(open_collection(client, database.name, name) for name in (RUNS, RANGES, BEFORE))
+        )
+        for number in range(3):
+            notes = [
+                DocumentNote(identity, bytes([number] * 32), image)
+                for identity, image in zip(identities, images, strict=True)
+            ]
+            journal.note("run", 1, RangeNote(NoteKind.DOCUMENTS, identities[0], identities[-1], notes))
+        replies.images = 0
+        found = [note for noted in journal.of_documents(["run"], identities[7:8]) for note in noted.notes]
+
+    assert [(identities[7], bytes([number] * 32), images[7]) for number in range(3)] == [
+        (note.identity, note.after, note.before) for note in found
+    ]
+    assert {id(found[0].before)} == {id(note.before) for note in found}
+    assert 3 == replies.images

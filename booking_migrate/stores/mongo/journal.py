@@ -4,7 +4,7 @@
 ``booking_migrate_before`` the documents as they were, in parts that fit into a document of their own.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -33,7 +33,6 @@ from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.journal_notes import (
     WrittenRange,
     cut_key,
-    has_images,
     read_range,
     written_ranges,
 )
@@ -210,7 +209,7 @@ class MongoJournal(RunJournal):
             "documents.id": {"$in": list(identities)},
             "kind": NoteKind.DOCUMENTS.value,
         }
-        return list(self._find(condition))
+        return list(self._find(condition, frozenset(identities)))
 
     @override
     def spans(self, run_id: str, kind: NoteKind) -> Iterator[Span]:
@@ -263,17 +262,32 @@ class MongoJournal(RunJournal):
     def prepare_lookup(self) -> None:
         write(self._ranges, lambda: build_index(self._ranges, [("documents.id", 1)]))
 
-    def _find(self, condition: Mapping[str, Any]) -> Iterator[RangeNote]:
+    def _find(
+        self, condition: Mapping[str, Any], wanted: Container[bytes] | None = None
+    ) -> Iterator[RangeNote]:
+        shared: dict[bytes, bytes] = {}
         # Few at a time: a range has thousands of notes.
         with reading(self._ranges):
             for noted in map(read_fields, scan_by_id(self._ranges, condition, at_once=_RANGES_AT_ONCE)):
-                yield read_range(noted, self._images_of(noted["_id"]) if has_images(noted) else {})
+                found = read_range(noted, partial(self._images, noted["_id"], wanted is None), wanted)
+                if wanted is None:
+                    yield found
+                    continue
+                # While a result is followed, each note of a document repeats its image.
+                notes = [
+                    note
+                    if note.before is None
+                    else note._replace(before=shared.setdefault(note.before, note.before))
+                    for note in found.notes
+                ]
+                yield found._replace(notes=notes)
 
-    def _images_of(self, name: str) -> Mapping[int, bytes]:
-        """Return a range's documents as they were, by their positions among its notes."""
+    def _images(self, name: str, is_whole: bool, positions: Sequence[int]) -> Mapping[int, bytes]:
+        """Return a range's documents as they were, all or those at these positions, by their positions among its notes."""
         images: dict[int, bytes] = {}
-        # "0" follows "/": all parts of this range, in their order by the index on `_id`.
-        condition = {"_id": {"$gt": f"{name}/", "$lt": f"{name}0"}}
+        # "0" follows "/": all parts of this range, or of one document, in their order by the index on `_id`.
+        prefixes = [name] if is_whole else [f"{name}/{position:06d}" for position in positions]
+        condition = {"$or": [{"_id": {"$gt": f"{each}/", "$lt": f"{each}0"}} for each in prefixes]}
         for part in read(self._before, lambda: list(self._before.find(condition).sort("_id", 1))):
             position = int(part["_id"].rsplit("/", 2)[1])
             images[position] = images.get(position, b"") + part["bytes"]

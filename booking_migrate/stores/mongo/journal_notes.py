@@ -4,7 +4,7 @@ Moved bookings are many, and all that is noted of one is its `_id`; nearly alway
 one value then, twelve bytes each.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from booking_migrate.stores.journal import DocumentNote, NoteKind, RangeNote
@@ -65,19 +65,31 @@ def written_ranges(run_id: str, names: Iterator[str], noted: RangeNote) -> Itera
         yield WrittenRange(fields, () if is_packed else _images(run_id, name, part))
 
 
-def has_images(fields: Mapping[str, Any]) -> bool:
-    """Return whether a range has documents as they were."""
-    return any(document["image"] for document in fields["documents"])
+def read_range(
+    fields: Mapping[str, Any],
+    images_of: Callable[[Sequence[int]], Mapping[int, bytes]],
+    wanted: Container[bytes] | None = None,
+) -> RangeNote:
+    """Return the note that a document of a range stands for.
 
-
-def read_range(fields: Mapping[str, Any], images: Mapping[int, bytes]) -> RangeNote:
-    """Return the note that a document of a range stands for; ``images`` are its documents as they were, by their positions among its notes."""
+    Args:
+        fields: the document of the range.
+        images_of: returns the range's documents as they were, at these positions among its notes; it is not asked for none.
+        wanted: the BSON of the ``{_id}`` of each document whose notes are read; None: all.
+    """
     packed = fields.get(_PACKED, b"")
     ids = (packed[start : start + 12] for start in range(0, len(packed), 12))
     notes = [DocumentNote(b"%b%b\x00" % (_IDENTITY_HEAD, each), None, None) for each in ids]
+    described = [
+        (position, document)
+        for position, document in enumerate(fields["documents"])
+        if wanted is None or document["id"] in wanted
+    ]
+    kept = [position for position, document in described if document["image"]]
+    images = images_of(kept) if kept else {}
     notes += [
         DocumentNote(document["id"], document["after"], images[position] if document["image"] else None)
-        for position, document in enumerate(fields["documents"])
+        for position, document in described
     ]
     first, last = (bytes.fromhex(fields[name]) for name in ("first", "last"))
     return RangeNote(

@@ -19,6 +19,7 @@ Run = Command
 PLACES = ("--source", "bookings", "--target", "clients")
 THEIRS = {"_id": 1, "clientId": client(2), "sessions": [], "by": "the application"}
 CLIENTS, ROUNDS = 4, 20
+LARGE = 300_000
 
 
 @pytest.fixture
@@ -49,6 +50,26 @@ def follow(database: Db, command: Run, monkeypatch: pytest.MonkeyPatch) -> Calla
             return command("migrate", *PLACES, "--follow", "--quiet")
 
     return run
+
+
+def test_repeated_images_are_dropped(
+    database: Db, command: Run, follow: Callable[[], Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where documents of an earlier run are followed, their images count: few large ones are dropped like many notes."""
+    monkeypatch.setattr(finished, "_AT_LEAST", 20_000)
+    database.bookings.update_many({}, {"$set": {"theirs": "a" * LARGE}})
+    assert 0 == command("migrate", *PLACES, "--quiet").returncode
+    # Another run, which finds documents of the one before.
+    database.bookings.update_many({}, {"$set": {"price": 1}})
+
+    followed = follow()
+
+    assert 0 == followed.returncode, followed.stderr
+    size = sum(len(each["bytes"]) for each in database.booking_migrate_before.find())
+    # Without that it would be one for each client and round.
+    assert size < CLIENTS * ROUNDS * LARGE
+    assert 0 == command("verify", *PLACES, "--quiet").returncode
+    check_undone(database, command)
 
 
 def noted(database: Db) -> int:
