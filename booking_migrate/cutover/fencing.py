@@ -14,8 +14,9 @@ from bson.timestamp import Timestamp
 from booking_migrate.cutover.refusal import LIFTED_BY_OTHERS, Refusal, backoff, confirm_fence
 from booking_migrate.cutover.tail import TailChanges
 from booking_migrate.errors import BookingMigrateError, FenceBlocked, TooSlow
-from booking_migrate.events import Advanced, Listener, PhaseEnded, PhaseStarted, Warned
-from booking_migrate.follow.follower import Drained, Follower
+from booking_migrate.events import Advanced, Announced, Listener, PhaseEnded, PhaseStarted, Warned
+from booking_migrate.follow.follower import Drained, Follower, Round
+from booking_migrate.quantities import plural
 from booking_migrate.runs.plan import Limits
 
 _ROUNDS = 100
@@ -241,6 +242,14 @@ class Fencing:
             f"the limit is {round(limits.outage * 1000)} ms; writes are accepted"
         )
 
+    def _still_long(self, done: Round) -> str:
+        limit = round(self._parts.limits.outage * 1000)
+        return (
+            f"the last {plural(done.changes, 'change')} took {round(done.seconds * 1000)} ms to bring in, and about as many have come "
+            f"meanwhile: writes are accepted until that takes less than the limit of {limit} ms, which it does at once if the "
+            "application is stopped"
+        )
+
     def _too_long(self, refused: float, left: int) -> str:
         limits, outage = self._parts.limits, self.report.outage
         outage.settle = max(0.0, min(outage.settle, refused - outage.fence - outage.drain))
@@ -267,7 +276,7 @@ class Fencing:
         parts = self._parts
         attempt = f"attempt {self.report.attempts} of {parts.limits.attempts}"
         parts.listener.notify(PhaseStarted(f"{attempt}, bringing in the last changes", None, "change"))
-        seconds = 0.0
+        seconds, is_said = 0.0, False
         last: deque[float] = deque(maxlen=_STEADY_ROUNDS)
         for _ in range(_ROUNDS):
             done = self._follower.round(0.0)
@@ -276,6 +285,10 @@ class Fencing:
             parts.listener.notify(Advanced(done.changes))
             if seconds <= _SHORT_SECONDS or self._has_converged(seconds, last):
                 break
+            # The first round has what came before it, too: only the next ones show whether the application is faster.
+            if last and not is_said and seconds >= parts.limits.outage:
+                is_said = True
+                parts.listener.notify(Announced(self._still_long(done)))
             last.append(seconds)
         parts.listener.notify(PhaseEnded())
         return seconds

@@ -68,7 +68,7 @@ class Progress:
     """The progress of following."""
 
     changes: int = 0
-    """How many changes were read."""
+    """How many changes were read, without those of the copy."""
 
     events: Counter[str] = field(default_factory=Counter)
     """How many changes of the source, by kind."""
@@ -255,7 +255,8 @@ class Follower:
         return self._handle(replace(dirty, clients=clients), self._now()).clients
 
     def _count(self, batch: ChangeBatch) -> None:
-        self.progress.changes += len(batch.changes)
+        # Those of the copy are nearly all this program's own.
+        self.progress.changes += sum(change.role is not Role.COPY for change in batch.changes)
         for change in batch.changes:
             if change.is_end and change.role is Role.COPY:
                 self._on_wrong(Handled(differing=(None,)))
