@@ -1,7 +1,7 @@
 """From the options to what separates differences of time from mismatches: the verification of a database in use."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -9,6 +9,7 @@ from bson.timestamp import Timestamp
 
 from booking_migrate.cli.following import names_of, position_of
 from booking_migrate.cli.open import Places
+from booking_migrate.domain.rules import PeopleFields
 from booking_migrate.errors import HistoryLost, JournalTooNew, NotPermitted
 from booking_migrate.events import Announced, Listener, Warned
 from booking_migrate.runs.plan import MigrationPlan
@@ -80,15 +81,11 @@ def plan_in_use(
         return plan
     reason = following_unavailable(connection, places.source)
     if reason is None:
-        feed = open_feed(connection, names_of(places, plan.people), begin)
         try:
-            feed.check()
+            known = _changed_since(run, history, places, plan.people, connection)
         except HistoryLost:
             reason = "the oplog no longer has them"
         else:
-            now = partial(_cluster_time, connection, places)
-            after = None if isinstance(begin, Position) else begin
-            known = BehindClients(feed, now, history, open_dirty(connection, run.run_id).scan, after=after)
             return replace(plan, behind=known, recheck=RecheckWay.CHANGES)
     plan = _reading_twice(plan, places, connection)
     said = f"the changes since the run cannot be read ({reason})"
@@ -110,6 +107,51 @@ def plan_in_use(
             plan.both_sides, began, history, open_dirty(connection, run.run_id).scan, on_lost=on_lost
         ),
     )
+
+
+@contextmanager
+def read_while_following(
+    plan: VerificationPlan, places: Places, connection: Connection
+) -> Iterator[VerificationPlan]:
+    """Yield the plan of a verification beside which its own process follows the changes, and handles none until it has ended.
+
+    A round derives whole clients as of a later time than that up to which it has read the changes, and brings only the bookings
+    of these changes into the kept copy: the target has the others earlier. Their clients are behind.
+
+    Raises:
+        HistoryLost: the oplog no longer has the changes.
+    """
+    run, history = _derived(places, connection)
+    if run is None:
+        raise RuntimeError("a run that is followed has a record")
+    with closing(_changed_since(run, history, places, plan.people, connection)) as known:
+        yield replace(plan, behind=known)
+
+
+def _changed_since(
+    run: RunRecord,
+    history: PointHistory | None,
+    places: Places,
+    people: PeopleFields,
+    connection: Connection,
+) -> BehindClients:
+    """Return what knows the clients that changed since a run derived them.
+
+    Raises:
+        HistoryLost: the oplog no longer has the changes.
+    """
+    begin = position_of(run)
+    if begin is None:
+        raise RuntimeError("the record of a run that is followed has its position")
+    feed = open_feed(connection, names_of(places, people), begin)
+    try:
+        feed.check()
+    except BaseException:
+        feed.close()
+        raise
+    now = partial(_cluster_time, connection, places)
+    after = None if isinstance(begin, Position) else begin
+    return BehindClients(feed, now, history, open_dirty(connection, run.run_id).scan, after=after)
 
 
 def _derived(places: Places, connection: Connection) -> tuple[RunRecord | None, PointHistory | None]:

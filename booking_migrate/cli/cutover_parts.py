@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 
+from booking_migrate.cli.behind import read_while_following
 from booking_migrate.cli.following import FollowContext, is_proven, whole_pass
 from booking_migrate.cli.verify_inputs import open_beside
 from booking_migrate.cutover.live import Following
@@ -22,7 +23,7 @@ from booking_migrate.stores.open_follow import (
     open_swap,
 )
 from booking_migrate.stores.places import CollectionPlace
-from booking_migrate.verify import VerificationOutcome
+from booking_migrate.verify import VerificationOutcome, VerificationPlan
 
 
 def open_following(context: FollowContext, limits: Limits) -> Callable[[RunRecord, HeldLock], Following]:
@@ -55,7 +56,7 @@ def open_following(context: FollowContext, limits: Limits) -> Callable[[RunRecor
             now=places.now,
             save=lambda position: journal.annotate(run.run_id, follow={**kept, **position.saved()}),
             prepare=prepare,
-            verify=lambda: verify_against(context, copy),
+            verify=lambda: _verify_beside(context, copy),
             counts=lambda: count_bookings(connection, names, copy, run.counts),
             is_proven=is_proven(run) and not is_lost,
             limits=limits,
@@ -90,10 +91,19 @@ def _without_position(run: RunRecord) -> dict[str, object]:
     return {name: value for name, value in run.follow.items() if name == "unverified"}
 
 
-def verify_against(context: FollowContext, kept: str) -> VerificationOutcome:
-    """Verify the target against a collection, by the rules of the run."""
+def _verify_beside(context: FollowContext, kept: str) -> VerificationOutcome:
+    """Verify the target against the kept copy while the application writes; what the next round derives is behind."""
+    plan = context.verification()
+    with read_while_following(plan, context.places, context.sides.connection) as complete:
+        return verify_against(context, kept, complete)
+
+
+def verify_against(
+    context: FollowContext, kept: str, plan: VerificationPlan | None = None
+) -> VerificationOutcome:
+    """Verify the target against a collection, by the rules of the run, or by a plan that knows more."""
     with (
         closing(open_reader(CollectionPlace(kept), context.sides.connection)) as source,
         open_beside(context.places, context.sides, source) as inputs,
     ):
-        return inputs.verify(context.verification(), context.places, context.listener)
+        return inputs.verify(plan or context.verification(), context.places, context.listener)

@@ -56,7 +56,7 @@ class Following:
     """Creates the indexes by which single clients are looked up."""
 
     verify: Callable[[], VerificationOutcome]
-    """Verifies the whole target against the kept copy."""
+    """Verifies the whole target against the kept copy; clients that changed since the saved position are behind."""
 
     counts: Callable[[], Mapping[str, int]]
     """Returns how many bookings there are, were rejected, and conflict, by the names in a run's counts."""
@@ -192,7 +192,7 @@ class LivePreparation:
     def _prove(self) -> None:
         """Verify the whole target against the kept copy.
 
-        Only this process changes them, so a difference is never due to timing.
+        Only this process changes them, and not meanwhile. What the next rounds derive is behind, and they verify it.
         """
         outcome = self._meanwhile(self._parts.verify)
         if outcome.mismatch_count:
