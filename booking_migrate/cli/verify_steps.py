@@ -253,7 +253,9 @@ def _lacking(ctx: typer.Context, run: RunRecord) -> Sequence[str]:
     unset = {
         parameter.opts[0] for parameter in ctx.command.params if is_from(ctx, parameter.name or "", "DEFAULT")
     }
-    return [each for each in dict.fromkeys(named) if each in unset - _PLACES]
+    # Another archive than that of the run is refused, so in place this is what was read.
+    read = _PLACES | ({"--archive"} if ctx.params["in_place"] else set())
+    return [each for each in dict.fromkeys(named) if each in unset - read]
 
 
 _PLACES = frozenset({"--source", "--target"})

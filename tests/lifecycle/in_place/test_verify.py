@@ -165,3 +165,14 @@ def test_what_came_in_several_passes(
     assert 1 == changed.matched_count
     assert 0 == proven.returncode, proven.stdout
     assert 1 == json.loads(proven.stdout)["verification"]["changed_sessions"]
+
+
+def test_the_default_archive_is_not_lacking(database: Db, command: Run) -> None:
+    """It was read, although the command does not name it: no other command can be all that is wrong."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command(*MIGRATE)
+    database.bookings.update_one({"clientId": client(1)}, {"$set": {"sessions.0.price": 21}})
+    report = json.loads(command(*VERIFY).stdout)
+
+    assert 4 == report["exit_code"]
+    assert not [each for each in report["next_steps"] if "verification lacks" in each["text"]]
