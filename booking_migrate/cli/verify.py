@@ -29,6 +29,7 @@ from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.verify_inputs import (
     RECHECK_SECONDS,
     VerifyInputs,
+    booking_to_explain,
     check_own_archive,
     newest_run,
     nothing_migrated,
@@ -206,6 +207,7 @@ def _verify(
         failure = listed.failure if listed else None
         source, target = inputs.names(places)
         made_by = newest_run(places, inputs.connection) if outcome.mismatch_count else None
+        booking_id = booking_to_explain(places, inputs, outcome) if outcome.mismatch_count else None
     report = report_of_verification(
         outcome,
         run_id=context.run_id,
@@ -216,6 +218,8 @@ def _verify(
                 outcome,
                 context.asked.ctx,
                 made_by,
+                booking_id,
+                archive=places.archive,
                 listed=listed is not None and failure is None,
                 is_live=inputs.cut_over is not None,
                 can_cut_over=places.archive is None and inputs.cut_over is None and _is_whole(places, plan),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.cli.open import OpenPlaces, Places, is_same_place, open_places
 from booking_migrate.cli.options import RuleOptions
 from booking_migrate.domain.contract import Contract
@@ -39,6 +40,7 @@ from booking_migrate.stores.places import CollectionPlace, FilePlace, parse_plac
 from booking_migrate.stores.ports import Baseline, ComparedReader, DocumentReader, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, VerificationRules
+from booking_migrate.verify.mismatch import Kind
 from booking_migrate.verify.run import ignore, verify
 
 RECHECK_SECONDS = 1.0
@@ -341,6 +343,26 @@ def check_own_archive(places: Places, connection: Connection) -> None:
     except NotPermitted:
         # Without the journal the comparison itself has to show it; `VerifyInputs.verify` says that it cannot be read.
         return
+
+
+def booking_to_explain(places: Places, inputs: VerifyInputs, outcome: VerificationOutcome) -> Any:
+    """Return the `_id` of an old booking of a mismatch that `explain` finds; None if no mismatch shown is about one.
+
+    A session that the application has made is named after its `sessionId`. In place, `explain` finds what is in the archive.
+    """
+    examples = (each for result in outcome.results for each in result.examples)
+    ids = [
+        each.booking_id for each in examples if each.booking_id is not None and each.kind is not Kind.EXTRA
+    ]
+    if places.archive is not None:
+        collection = open_in_place(inputs.connection, source=places.source, archive=places.archive)
+        there = map(id_key, collection.archived(ids))
+    elif places.in_database:
+        there = map(id_key, inputs.source.find(ids))
+    else:
+        return next(iter(ids), None)
+    known = set(there)
+    return next((each for each in ids if sort_key(each) in known), None)
 
 
 def _baselines(

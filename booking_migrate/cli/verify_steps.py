@@ -4,6 +4,8 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from shlex import quote
+from typing import Any
 
 import typer
 
@@ -35,7 +37,9 @@ def steps_after_verify(
     outcome: VerificationOutcome,
     ctx: typer.Context,
     run: RunRecord | None,
+    booking_id: Any,
     *,
+    archive: str | None,
     listed: bool,
     is_live: bool,
     can_cut_over: bool,
@@ -46,6 +50,8 @@ def steps_after_verify(
         outcome: what the verification found.
         ctx: has the options for the commands to name.
         run: the run that wrote the target, whose options the commands take then; None: not known.
+        booking_id: the `_id` of an old booking that has a mismatch; None: no mismatch is known to be about one.
+        archive: where the old bookings are, in place; None: side by side.
         listed: whether every mismatch is in a file already.
         is_live: whether the target is the live collection since a cut-over.
         can_cut_over: whether a cut-over may take this verification as a proof.
@@ -69,20 +75,9 @@ def steps_after_verify(
             command=command_of(run, "verify"),
         )
     found = [each for result in outcome.results for each in result.examples]
-    ids = [each.booking_id for each in found if each.booking_id is not None]
-    booking_id = display_id(ids[0]) if ids else "BOOKING_ID"
-    in_collections = all(
-        isinstance(parse_place(str(ctx.params[each])), CollectionPlace) for each in ("source", "target")
-    )
     # In place, the client documents are among the live ones from the beginning.
-    beside = in_collections and not is_live and not ctx.params["in_place"]
-    source = ctx.params["source"]
-    is_of_run = beside and run is not None and run.source == source
-    urgency = f"Nothing is urgent: {source} is live as before, and unchanged by the migration. "
-    yield NextStep(
-        text=f"{urgency if is_of_run else ''}First look at one booking and its session, which changes nothing:",
-        command=explaining(booking_id, similar_command(ctx, "explain").partition(" explain")[2].lstrip()),
-    )
+    beside = not is_live and not ctx.params["in_place"] and _are_collections(ctx)
+    yield from _first_look(ctx, booking_id, archive, is_live_as_before=beside and _is_of(ctx, run))
     repair = _Repair(ctx, run, tuple(found), knows_behind=outcome.knows_behind, beside=beside)
     if not is_live:
         yield from repair.safe()
@@ -96,6 +91,34 @@ def steps_after_verify(
         yield NextStep(text="After a correction, verify again:", command=_again(ctx, run))
     else:
         yield from repair.decided()
+
+
+def _are_collections(ctx: typer.Context) -> bool:
+    return all(
+        isinstance(parse_place(str(ctx.params[each])), CollectionPlace) for each in ("source", "target")
+    )
+
+
+def _is_of(ctx: typer.Context, run: RunRecord | None) -> bool:
+    return run is not None and run.source == ctx.params["source"]
+
+
+def _first_look(
+    ctx: typer.Context, booking_id: Any, archive: str | None, *, is_live_as_before: bool
+) -> Iterator[NextStep]:
+    """Yield how to look at one booking, if a mismatch is about one."""
+    source = ctx.params["source"]
+    urgency = f"Nothing is urgent: {source} is live as before, and unchanged by the migration."
+    if booking_id is not None:
+        look = "First look at one booking and its session, which changes nothing:"
+        moved = () if archive is None else ("--source", quote(archive), "--target", quote(source))
+        options = similar_command(ctx, "explain", *moved).partition(" explain")[2].lstrip()
+        yield NextStep(
+            text=f"{urgency} {look}" if is_live_as_before else look,
+            command=explaining(display_id(booking_id), options),
+        )
+    elif is_live_as_before:
+        yield NextStep(text=urgency)
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,3 +176,39 @@ def test_the_default_archive_is_not_lacking(database: Db, command: Run) -> None:
 
     assert 4 == report["exit_code"]
     assert not [each for each in report["next_steps"] if "verification lacks" in each["text"]]
+
+
+def _explaining(report: dict[str, Any]) -> list[str]:
+    commands = [each["command"] or "" for each in report["next_steps"]]
+    return [each for each in commands if each.startswith("booking-migrate explain")]
+
+
+def test_only_a_booking_is_explained(database: Db, command: Run) -> None:
+    """A session of the application names no old booking; one that was migrated is in the archive."""
+    ours = {"sessionId": ObjectId(), "price": 5, "status": "pending", "updatedAt": DatetimeMS(LATER)}
+    database.bookings.insert_many(
+        [{"_id": 7, "clientId": client(0), "sessions": [ours]}, *map(booking, range(8))]
+    )
+    command(*MIGRATE)
+    database.bookings.update_one({"_id": 7}, {"$pull": {"sessions": {"sessionId": ours["sessionId"]}}})
+    of_the_application = json.loads(command(*VERIFY).stdout)
+    gone = booking(1)["_id"]
+    database.bookings.update_one({"clientId": client(1)}, {"$pull": {"sessions": {"legacyBookingId": gone}}})
+    (line,) = _explaining(json.loads(command(*VERIFY).stdout))
+    explained = command(*line.split()[1:])
+
+    assert [] == _explaining(of_the_application)
+    assert f"explain {gone} --source bookings_legacy --target bookings" in line
+    assert 4 == explained.returncode, explained.stderr
+
+
+def test_a_session_that_is_no_booking_is_not_explained(database: Db, command: Run) -> None:
+    """Side by side, a session that the application has added claims no booking."""
+    database.bookings.insert_many(map(booking, range(8)))
+    command("migrate", "--quiet")
+    added = {"sessionId": ObjectId(), "price": 5, "updatedAt": DatetimeMS(LATER)}
+    database.bookings_consolidated.update_one({"clientId": client(1)}, {"$push": {"sessions": added}})
+    report = json.loads(command("verify", "--json", "--quiet", "--recheck", "0").stdout)
+
+    assert 4 == report["exit_code"]
+    assert [] == _explaining(report)
