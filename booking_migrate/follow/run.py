@@ -288,7 +288,7 @@ class _Following:
         if self._is_held_back:
             return "it is paused; what changes meanwhile is kept, and a cut-over brings that in first"
         if not self._follower.is_verified:
-            return "the whole target is not verified yet"
+            return "this process has not verified the whole target itself yet, which a verify beside it does not replace"
         if not self._is_small():
             return waits_until_short("cut-over", self._plan.outage)
         return None

@@ -90,13 +90,17 @@ def test_terminal_text(name: str, width: int, check_golden: Check) -> None:
 def test_bookings_of_clients_that_are_behind_are_not_accounted_for() -> None:
     """A verification beside an application speaks only of the clients that it compared."""
     whole = page_of(proven())
-    live = page_of(proven().model_copy(update={"behind": 127}))
+    live = page_of(proven().model_copy(update={"behind": 12}))
 
     assert whole.verdict.explanation.startswith("All 403 bookings of the source are accounted for")
     assert live.verdict.explanation.startswith(
         "403 bookings of the clients that are not behind are accounted for"
     )
     assert (
-        "127 clients are behind, which cutover will bring up to date, without another migrate"
+        "12 clients are behind, and nothing about them is proven yet; cutover will bring them up to date and verify them, without another migrate"
         in live.verdict.explanation
+    )
+    assert ("Proven", "Proven so far: 28 of 40 clients; 12 are behind") == (
+        whole.verdict.headline,
+        live.verdict.headline,
     )

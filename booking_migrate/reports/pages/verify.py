@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from booking_migrate.domain.contract import RESERVED
 from booking_migrate.domain.session import DROPPED
-from booking_migrate.quantities import grouped, moment, plural
+from booking_migrate.quantities import agreed, grouped, moment, plural
 from booking_migrate.reports.model import (
     CountsReport,
     ExplainedField,
@@ -83,17 +83,34 @@ def _verdict(report: Report, verification: VerificationReport, counts: CountsRep
         explanation = "Source and target are both empty. Are they the right places?"
         return Verdict(Mood.CAUTION, "Nothing was compared", explanation)
     if verification.sampled:
-        explanation = f"{checked} of {grouped(verification.clients_seen)} checked, chosen at random; the others were not checked."
+        explanation = f"{checked} of {grouped(verification.clients_seen)} checked, chosen at random; the others were not checked{_behind(report)}."
         return Verdict(Mood.CAUTION, "No mismatch in the sample", explanation)
     explanation = f"{_accounted(report, counts)}, byte for byte"
     if counts.rejected:
         explanation += f"; {grouped(counts.rejected)} rejected for a verified reason and kept unchanged"
     if report.cluster_time is not None:
         explanation += f"; as of the cluster time {moment(report.cluster_time)}"
+    explanation += f"{_behind(report)}."
+    mood, headline = (Mood.GOOD, "Proven")
     if report.behind:
-        are = "client is" if report.behind == 1 else "clients are"
-        explanation += f"; {grouped(report.behind)} {are} behind, which cutover will bring up to date, without another migrate"
-    return Verdict(Mood.GOOD, "Proven", f"{explanation}.")
+        mood, headline = Mood.CAUTION, _so_far(report.behind, verification)
+    return Verdict(mood, headline, explanation)
+
+
+def _so_far(behind: int, verification: VerificationReport) -> str:
+    """Return the headline of a verification that could not compare every client."""
+    compared = max(verification.clients_checked - behind, 0)
+    known = f"{grouped(compared)} of {plural(compared + behind, 'client')}"
+    return agreed(f"Proven so far: {known}; {grouped(behind)} {{is|are}} behind", behind)
+
+
+def _behind(report: Report) -> str:
+    """Return what is said about the clients that are behind, which were not compared; empty without any."""
+    if not report.behind:
+        return ""
+    later = "cutover will bring {it|them} up to date and verify {it|them}, without another migrate"
+    said = f"{{client is|clients are}} behind, and nothing about {{it|them}} is proven yet; {later}"
+    return agreed(f"; {grouped(report.behind)} {said}", report.behind)
 
 
 def _accounted(report: Report, counts: CountsReport) -> str:

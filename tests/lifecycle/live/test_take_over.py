@@ -232,7 +232,7 @@ def test_a_cutover_takes_over_from_a_verification(
         _, said = follower.communicate(timeout=PATIENCE)
 
     assert (0, 0) == (done.returncode, follower.returncode), done.stderr + said
-    assert "not ready to cut over: the whole target is not verified yet" in shown
+    assert "not ready to cut over: this process has not verified the whole target itself yet" in shown
     assert "handed over to cutover" in " ".join(said.split())
     assert "meanwhile" == notes_of(bookings, "bookings", 0)
 
