@@ -21,6 +21,7 @@ from booking_migrate.runs.control import (
     Setting,
     commands_of,
     in_force,
+    limits_given,
     requests_of,
     running_beside,
     worker_of,
@@ -184,8 +185,8 @@ def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) 
     if setting is not Setting.WORKERS or value is None or MIGRATE not in chosen.commands:
         return ""
     follow = " --follow" if chosen.is_followed else ""
-    options, limits = _limits(chosen.run)
-    command = f"{command_of(chosen.run, MIGRATE)}{follow}{options} --workers {value:g}"
+    limits = _limits(chosen.run)
+    command = f"{command_of(chosen.run, MIGRATE)}{follow} --workers {value:g}"
     alone = "It works in one process"
     differs = f"the number of processes may differ when a run is continued, and {limits}"
     if not chosen.is_alive:
@@ -199,20 +200,16 @@ def _continuation(chosen: Chosen, setting: Setting, value: float | bool | None) 
     )
 
 
-def _limits(run: RunRecord) -> tuple[str, str]:
-    """Return the options that set the limits of migrate again, and what holds for limits when it is continued."""
-    worker = worker_of(run.control, MIGRATE)
-    if worker is None or worker.limits is None:
-        return "", "you have to add --max-rate and --max-lag if you had given them"
-    requested = {each.setting.value: each for each in requests_of(run.control, MIGRATE)}
-    given = {name: limit for name, limit in worker.limits.items() if name not in requested}
+def _limits(run: RunRecord) -> str:
+    """Return what holds for the limits of migrate when it is continued by `command_of`."""
+    given = limits_given(run, MIGRATE)
+    if given is None:
+        return "you have to add --max-rate and --max-lag if you had given them"
     stays = [
         f"{each.setting.value} {each.value:g}" for each in in_force(run, [MIGRATE]) if each.setting in NUMBERS
     ]
     said = [f"--{name} is as before" for name in given] + [f"{each}, set by control, stays" for each in stays]
-    return "".join(f" --{name} {limit:g}" for name, limit in given.items()), " and ".join(
-        said
-    ) or "no limits are in force"
+    return " and ".join(said) or "no limits are in force"
 
 
 def _taken(run: RunRecord, command: str) -> Collection[Setting]:

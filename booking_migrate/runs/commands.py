@@ -16,6 +16,7 @@ from booking_migrate.runs.advice import (
     UNDO,
     UNREADY,
 )
+from booking_migrate.runs.control import MIGRATE, limits_given
 from booking_migrate.runs.plan import MigrationPlan, all_rejected
 from booking_migrate.runs.states import options_as_text
 from booking_migrate.stores.journal import RunRecord, RunState
@@ -353,7 +354,7 @@ def going_back(run: RunRecord, when: str = "misbehaves") -> PossibleCommand:
 
 
 def command_of(run: RunRecord, name: str) -> str:
-    """Return a command for a run: its places, and those of its options that differ from the defaults.
+    """Return a command for a run: its places, those of its options that differ from the defaults, and its limits.
 
     A contract that the config file changed cannot be written as an option, so the file has to be named. For a cut-over or a
     finalize that has begun, its own options are included too.
@@ -373,6 +374,12 @@ def command_of(run: RunRecord, name: str) -> str:
     for option, value in run.options.items():
         if option in _TAKEN[name] and value not in ("", defaults.get(option)):
             words += _words(option, value)
+    if name == MIGRATE:
+        words += [
+            word
+            for option, limit in (limits_given(run, MIGRATE) or {}).items()
+            for word in _words(option, f"{limit:.15g}")
+        ]
     contract = {option: value for option, value in run.options.items() if option.startswith("contract.")}
     if run.config is not None:
         words += ["--config", run.config]

@@ -195,6 +195,15 @@ def _unfinished_of_references(run: RunRecord) -> str | None:
     return None if worker.is_over else command
 
 
+def limits_given(run: RunRecord, command: str) -> Mapping[str, float] | None:
+    """Return the limits that a command was started with and that nothing else was asked for since; None: not recorded."""
+    worker = worker_of(run.control, command)
+    if worker is None or worker.limits is None:
+        return None
+    asked = {each.setting.value for each in requests_of(run.control, command)}
+    return {name: limit for name, limit in worker.limits.items() if name not in asked}
+
+
 def in_force(run: RunRecord, commands: Sequence[str]) -> Sequence[Request]:
     """Return the requests to some commands that have an effect."""
     asked = [request for command in commands for request in requests_of(run.control, command)]

@@ -118,3 +118,18 @@ def test_ended_late(database: Db, command: Run, environment: dict[str, str], tmp
     assert [0, 0] == [each.returncode for each in ended], [each.stderr for each in ended]
     assert 130 == sleeper.returncode
     assert ["finalized"] == database.booking_migrate_runs.distinct("state")
+
+
+@pytest.mark.usefixtures("bookings")
+@pytest.mark.parametrize("mode", [("--in-place",), ()], ids=["in place", "side by side"])
+def test_printed_continuation_repeats_the_limits(command: Run, killed: Killed, mode: tuple[str, ...]) -> None:
+    """The command that continues a run works as slowly, unless another limit was asked for since."""
+    assert -9 == killed(Step.BATCH_WRITTEN.value, 1, "migrate", *mode, "--max-rate", "1500.5", "--quiet")
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+    refused = command("finalize", "--yes").stderr
+    command("control", "set", "max-rate=none")
+    (asked,) = json.loads(command("status", "--json").stdout)["runs"]
+
+    assert "--max-rate 1500.5" in run["possible"][0]
+    assert not mode or "--max-rate 1500.5" in refused
+    assert "--max-rate" not in asked["possible"][0]
