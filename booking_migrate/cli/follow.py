@@ -226,4 +226,5 @@ def steps_after_following(done: FollowOutcome, places: Places, sides: OpenPlaces
     text = f"Cut over, which brings in what has changed since; {STOP_THE_OLD}{carrying}:"
     yield NextStep(text=text, command=first)
     yield from (NextStep(text=f"{LEAVING}:", command=command) for command in leaving)
-    yield NextStep(text="Continue following:", command=f"{command_of(followed, 'migrate')} --follow")
+    text = "Continue following, which a cut-over does not need; it reads the source once more first:"
+    yield NextStep(text=text, command=f"{command_of(followed, 'migrate')} --follow")
