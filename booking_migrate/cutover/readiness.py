@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -26,9 +27,9 @@ from booking_migrate.runs.advice import (
 )
 from booking_migrate.runs.commands import command_of, going_back, rollback_of
 from booking_migrate.runs.plan import all_rejected
-from booking_migrate.runs.session import RunRequest
-from booking_migrate.runs.states import differences, in_words
-from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.runs.session import RunRequest, RunStores
+from booking_migrate.runs.states import IN_EFFECT, differences, in_words
+from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.own_collections import REJECTS_COLLECTION, kept_copy
 from booking_migrate.stores.rejects import find_rejected, rejection_in_words
 
@@ -84,7 +85,7 @@ def check_ready(
     request: RunRequest,
     policy: RejectedPolicy | None,
     live: "MongoLive",
-    rejects: Callable[[], Iterator[bytes]],
+    stores: RunStores,
 ) -> RunRecord:
     """Check that a run may be cut over, without changing anything; the first of the rejected records serves as an example.
 
@@ -98,10 +99,7 @@ def check_ready(
         return CutoverRefused(target, problem, advice)
 
     if run is None:
-        places = shlex.join(["--source", request.source, "--target", target])
-        raise refuse(
-            "no run has written to this target", f"Migrate and verify first: booking-migrate migrate {places}"
-        )
+        raise refuse("no run has written to this target", _about_target(request, stores.journal))
     if run.state is not RunState.DONE:
         raise refuse(f"run {run.run_id} is {in_words(run.state)}", _advice(run))
     if run.source != request.source:
@@ -131,7 +129,7 @@ def check_ready(
     rejected = run.counts.get("rejected", 0)
     if rejected and policy is None:
         carry, leave = (f"{SAME_COMMAND} --rejected {decision}" for decision in RejectedPolicy)
-        example = next(rejects(), None)
+        example = next(stores.target.rejects(), None)
         kept_in = run.options.get("rejects") or REJECTS_COLLECTION
         find = find_rejected(kept_in, run.source, target)
         advice = (
@@ -148,6 +146,24 @@ def check_ready(
         such = "" if example is None else f", such as {rejection_in_words(example)}"
         raise refuse(f"{plural(rejected, 'booking was', 'bookings were')} rejected{such}", advice)
     return run
+
+
+def _about_target(request: RunRequest, journal: RunJournal) -> str:
+    """Return the advice for a target that no run has written to: those that can be meant, the nearest name first, or a migration."""
+    places = shlex.join(["--source", request.source, "--target", request.target])
+    migrate = f"migrate and verify first: booking-migrate migrate {places}"
+    runs = [run for run in journal.runs() if run.archive is None and run.state in IN_EFFECT]
+    known = list(dict.fromkeys(run.target for run in runs))
+    if not known:
+        return f"{migrate[0].upper()}{migrate[1:]}"
+    near = get_close_matches(request.target, known, n=1)
+    if near or len(known) == 1:
+        (meant,) = near or known
+        asked = f"Did you mean {meant}?" if near else f"There is a run into {meant}. If that is meant:"
+        first = f"{asked} {SAME_COMMAND} --target {shlex.quote(meant)}"
+    else:
+        first = f"There are runs into {', '.join(known)}. To see each: booking-migrate status"
+    return f"{first}\nOr, if {request.target} is right, {migrate}"
 
 
 def _which_source(run: RunRecord, request: RunRequest) -> str:

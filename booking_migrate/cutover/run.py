@@ -65,7 +65,7 @@ def _confirmed_before(plan: CutoverPlan) -> str | None:
     known = newest_result(stores.journal, request.target)
     if known is not None and known.state is RunState.CUTTING_OVER:
         return None
-    run = check_ready(known, request, plan.policy, plan.places.live, stores.target.rejects)
+    run = check_ready(known, request, plan.policy, plan.places.live, stores)
     plan.confirm(run)
     return run.run_id
 
@@ -92,7 +92,7 @@ def _cut_over(plan: CutoverPlan, lock: HeldLock, confirmed: str | None) -> Cutov
             )
         accepting = f"The interrupted cut-over was undone: {run.source} accepts writes again."
     try:
-        run = check_ready(run, plan.request, plan.policy, live, plan.stores.target.rejects)
+        run = check_ready(run, plan.request, plan.policy, live, plan.stores)
         if run.run_id != confirmed:
             plan.confirm(run)
         plan.before(run)

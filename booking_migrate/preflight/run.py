@@ -323,7 +323,7 @@ def _run(plan: PreflightPlan, command: str) -> Check:
         return _run_to_migrate(plan, is_in_place=command == IN_PLACE)
     newest = newest_result(journal, request.target)
     if command == "cutover":
-        ready = check_ready(newest, request, plan.policy, plan.live, plan.stores.target.rejects)
+        ready = check_ready(newest, request, plan.policy, plan.live, plan.stores)
         gone = check_result(command, ready, plan.inspector, journal, plan.archive)
         return gone or Check("runs", State.FINE, f"run {ready.run_id} is verified")
     in_place = newest_result(journal, request.source)

@@ -10,9 +10,9 @@ from booking_migrate.errors import ExitCode
 from booking_migrate.reports.missing_sessions import steps_about_missing
 from booking_migrate.reports.model import AnyPart, NextStep, facts_of_run, part_of, step_after_hand_over
 from booking_migrate.reports.rewrite_status import StrandedReport, UnseenReport
-from booking_migrate.runs.advice import STOP_THE_NEW, STOP_THE_OLD
+from booking_migrate.runs.advice import ANY_SOURCE, RIGHT_NAME, STOP_THE_NEW, STOP_THE_OLD
 from booking_migrate.runs.commands import command_of, converting, going_back, rollback_of, which_application
-from booking_migrate.runs.plan import Counts
+from booking_migrate.runs.plan import Counts, all_rejected
 from booking_migrate.stores.connection import Shape
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.own_collections import records_pattern
@@ -151,8 +151,18 @@ def _steps_after_rollback(outcome: "UndoOutcome") -> Iterator[NextStep]:
         )
     yield from _left_out(outcome.indexes)
     if since is None and not (outcome.was_rolled_back or outcome.remaining or outcome.kept):
-        text = "To migrate again, for example with other options:"
-        yield NextStep(text=text, command=command_of(outcome.run, "migrate"))
+        yield _again(outcome.run)
+
+
+def _again(run: RunRecord) -> NextStep:
+    """Return the next migration after one that was undone: one that rejected every document was probably of a wrong source."""
+    if all_rejected(run.counts):
+        right = run.model_copy(update={"source": ANY_SOURCE})
+        text = f"Every document of {run.source} had been rejected. To migrate, {RIGHT_NAME}:"
+        return NextStep(text=text, command=command_of(right, "migrate"))
+    return NextStep(
+        text="To migrate again, for example with other options:", command=command_of(run, "migrate")
+    )
 
 
 def _left_out(notes: "Sequence[IndexNote]") -> Iterator[NextStep]:

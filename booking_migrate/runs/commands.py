@@ -121,7 +121,8 @@ def possible_commands(
         case RunState.ROLLING_BACK:
             found = [_completed(back)]
         case RunState.PLANNED | RunState.UNCHANGED | RunState.ROLLED_BACK:
-            found = [_migrate(run)]
+            # One with a wrong source was undone to migrate another one.
+            found = [] if all_rejected(run.counts) else [_migrate(run)]
     return found
 
 

@@ -108,6 +108,45 @@ def test_status_does_not_lead_to_a_cutover(command: Command) -> None:
     assert any("rollback" in each for each in run["possible"])
 
 
+@pytest.mark.usefixtures("platform")
+def test_a_run_that_was_undone_is_not_offered_again(command: Command) -> None:
+    """Neither the rollback nor status leads back to the wrong source."""
+    assert [3] == command.once(MIGRATE)
+    undone = json.loads(command("rollback", "--target", "clients", "--yes", "--quiet", "--json").stdout)
+    (run,) = json.loads(command("status", "--json").stdout)["runs"]
+
+    (step,) = undone["next_steps"]
+    assert "migrate --source SOURCE --target clients" in step["command"]
+    assert "right name" in step["text"]
+    assert [] == run["possible"]
+
+
+@pytest.mark.usefixtures("platform")
+def test_a_target_without_a_run_is_compared_with_those_that_have_one(command: Command) -> None:
+    """A typo is named, and what was typed stays; one run that is not near is named too; only without any, migrate is all there is."""
+
+    def refused(target: str) -> list[str]:
+        done = command(
+            "cutover", "--source", "bookings", "--target", target, "--rejected", "carry", "--yes", "--json"
+        )
+        assert 5 == done.returncode
+        hint: list[str] = json.loads(done.stdout)["error"]["hint"].splitlines()[1:]
+        return hint
+
+    (first,) = refused("cleints")
+    assert [0] == command.once(("migrate", *RIGHT, "--quiet"))
+    typo, other = refused("cleints"), refused("somewhere")
+    assert [0] == command.once(("migrate", *RIGHT[:3], "sessions", "--quiet"))
+
+    assert first.startswith("Migrate and verify first: ")
+    assert typo[0].startswith("Did you mean clients? booking-migrate cutover ")
+    assert {"--rejected", "carry", "--yes", "clients"} <= set(typo[0].split())
+    assert "cleints" not in typo[0]
+    assert typo[1].startswith("Or, if cleints is right, migrate and verify first: ")
+    assert other[0].startswith("There is a run into clients. If that is meant: ")
+    assert "runs into sessions, clients" in refused("somewhere")[0]
+
+
 def test_an_empty_source_is_not_a_wrong_one(database: Db, command: Command) -> None:
     """What holds nothing is cut over as before."""
     database.create_collection("payments")
