@@ -206,6 +206,9 @@ class Heartbeat:
 
     def _line(self, seconds: float) -> str:
         total, unit = self._phase.total, self._phase.unit
+        if total is not None and self._done > total:
+            # It was less than there is, so that it says nothing any more.
+            total = None
         done = plural(self._done, unit) if total is None else grouped(self._done)
         line = f"{self._phase.label}: {done}"
         line += "" if total is None else f" of about {plural(total, unit)}"

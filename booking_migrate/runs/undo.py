@@ -196,8 +196,11 @@ class _Undo:
             self._target.drop_client_index()
             self.outcome.index_removed = True
         self._target.drop_followed_index()
-        clients = self._run.counts.get("clients")
-        self._listener.notify(PhaseStarted(f"rolling back {self._run.target}", clients, "client document"))
+        # What is counted are notes. Following writes one each time that it derives a client again.
+        total, unit = self._run.counts.get("clients"), "client document"
+        if self._run.follow:
+            total, unit = None, "change"
+        self._listener.notify(PhaseStarted(f"rolling back {self._run.target}", total, unit))
         for documents, undone in self._undo_ranges():
             self._count(undone)
             self._listener.notify(Advanced(documents))

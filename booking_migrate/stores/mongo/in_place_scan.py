@@ -241,8 +241,9 @@ class _Both(ComparedReader):
         """Return None: two collections at a time are not cut."""
 
     def estimate_count(self) -> int | None:
-        """Return how many the first holds: the second is hardly anything but client documents."""
-        return self._sides[0].estimate_count()
+        """Return how many both hold: the second, too, has old bookings for as long as a run is not finished."""
+        counts = [side.estimate_count() for side in self._sides]
+        return None if None in counts else sum(filter(None, counts))
 
     @override
     def scan_by_client(self) -> Iterator[ScannedDocument]:

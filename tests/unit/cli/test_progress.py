@@ -60,6 +60,17 @@ def test_heartbeat_speaks_every_half_minute(clock: Clock) -> None:
     ]
 
 
+def test_heartbeat_past_its_total(clock: Clock) -> None:
+    """More than was expected: the total says nothing any more, as with a bar."""
+    stream = StringIO()
+    heartbeat = Heartbeat(stream, redact, clock)
+    heartbeat.notify(PhaseStarted("verifying", 3_495))
+    clock.now += 30
+    heartbeat.notify(Advanced(30_000))
+
+    assert ["verifying: 30,000 bookings, 1,000/s"] == stream.getvalue().splitlines()
+
+
 def test_heartbeat_without_total(clock: Clock) -> None:
     """Without a total there is no time left to tell; what is counted is called what it is."""
     stream = StringIO()
