@@ -335,4 +335,4 @@ def _target_findings(plan: MigrationPlan, places: Places, sides: OpenPlaces) -> 
         experts=sides.experts,
     )
     refuse_unfit(places.target, found)
-    return tuple(findings_of(places.target, found))
+    return tuple(findings_of(places.target, found, is_over=True))

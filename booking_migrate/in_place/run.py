@@ -319,7 +319,7 @@ def _examined(plan: MigrationPlan, collection: "MongoInPlace", directory: Direct
     documents = sample_documents(plan, collection.ends(SAMPLE), directory)
     found = collection.examine(documents)
     refuse_unfit(collection.name, found, in_place=True)
-    return tuple(findings_of(collection.name, found))
+    return tuple(findings_of(collection.name, found, is_over=True))
 
 
 def _remaining(last: Pass, *, is_complete: bool) -> Sequence[Finding]:

@@ -188,14 +188,14 @@ def examine_target(
     return examine(target, documents, in_place=False)
 
 
-def findings_of(place: str, found: Sequence[PlaceFinding]) -> Iterator[Finding]:
-    """Yield findings about a collection that do not refuse it."""
+def findings_of(place: str, found: Sequence[PlaceFinding], *, is_over: bool = False) -> Iterator[Finding]:
+    """Yield findings about a collection that do not refuse it; ``is_over``: as the report of a migration that has ended shows them."""
     for finding in found:
-        if not finding.is_refused:
+        if not (finding.is_refused or (is_over and finding.is_untested)):
             yield Finding(
                 kind=finding.kind,
                 title=f"{place}: {finding.text}",
                 count=1,
                 sample_ids=(finding.name,),
-                advice=f"If that is not wanted, first: {finding.remedy}",
+                advice=f"If that is not wanted{'' if is_over else ', first'}: {finding.remedy}",
             )

@@ -137,6 +137,9 @@ class PlaceFinding:
     later: str = ""
     """The command that takes the remedy back; empty if that has no point."""
 
+    is_untested: bool = False
+    """Whether it refuses documents, and which ones could not be tried out: after a migration it has refused none."""
+
     @property
     def text(self) -> str:
         """Return all of it in one line."""
@@ -321,6 +324,7 @@ def validator_finding(
         remedy=validator_off(place),
         is_refused=is_enforced and verdict is not None,
         later=validator_on(place, level),
+        is_untested=is_enforced and verdict is None,
     )
 
 

@@ -296,6 +296,22 @@ def test_a_validator_that_client_documents_meet_is_kept(database: Db, command: R
     assert "logs 1 of 1 client documents" in finding["title"]
 
 
+def test_a_validator_is_no_finding_after_the_end(database: Db, command: Run) -> None:
+    """One that no sample could test has passed every client document that was written: nothing is to be done first any more."""
+    database.create_collection("bookings", validator={"$or": [{"sessions": {"$type": "array"}}, SCHEMA]})
+    database.bookings.insert_many(booking(number, price=-5) for number in range(400))
+    database.bookings.insert_many(booking(number) for number in range(400, 404))
+    database.bookings.insert_many(booking(number, price=-5) for number in range(404, 804))
+    done = command(*MIGRATE)
+    database.command("collMod", "bookings", validator=SCHEMA, validationAction="warn")
+    warned = command(*MIGRATE)
+
+    assert (3, 3) == (done.returncode, warned.returncode), done.stderr
+    assert [] == json.loads(done.stdout)["findings"]
+    (finding,) = json.loads(warned.stdout)["findings"]
+    assert finding["advice"].startswith("If that is not wanted: db.")
+
+
 def test_a_document_that_a_validator_refuses_later_is_named(database: Db, command: Run) -> None:
     """What no sample shows is an error that names document and field, and no value."""
     schema = {"$jsonSchema": {"properties": {"totalSpent": {"maximum": 2000}}}}
