@@ -304,9 +304,9 @@ class RestoredGroup:
         is_counted_next = self._options.counts_for_earlier_runs and client.has_earlier
         if is_counted_next and not self._options.discards_changes:
             missing = {each: value for each, value in missing.items() if each in own}
-            plan.since.add(missing=missing.values(), lost=lost)
         else:
-            plan.since.add(changes=others, missing=missing.values(), lost=lost, later=reversal.later)
+            plan.since.add(changes=others, later=reversal.later, staying=reversal.staying)
+        plan.since.add(missing=missing.values(), lost=lost)
 
     def _restore_booking(
         self, original: bytes, carried: bytes, changes: Sequence[Change], plan: RestorePlan
@@ -349,7 +349,8 @@ class RestoredGroup:
             return
         is_ours = self._noted.has_created(now)
         if is_ours and rest.sessions:
-            plan.since.add(later=len(rest.sessions))
+            staying = [session.fields.get("sessionId") for session in rest.sessions]
+            plan.since.add(later=len(staying), staying=staying)
         is_dropped = is_ours and (self._options.discards_changes or not rest.sessions)
         self._replace_document(now, () if is_dropped else (rest.raw,), plan)
 

@@ -97,6 +97,7 @@ def test_what_happened_since_is_kept(database: Db, command: Run) -> None:
     assert 2 == len(earlier["sessions"])
     assert before.keys() - {changed, 7} == after.keys() - {kept["_id"], 7}
     assert all(after[each] == before[each] for each in before.keys() - {changed, 7})
+    assert [str(added["sessionId"])] * 2 == report["undone"]["since"]["staying_ids"]
     assert (2, 1, [f"{changed} status: string 'pending' -> string 'confirmed'"]) == tuple(
         report["undone"]["since"][name] for name in ("later", "changed", "changes")
     )
