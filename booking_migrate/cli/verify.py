@@ -29,7 +29,6 @@ from booking_migrate.cli.parameters import Group, only, option
 from booking_migrate.cli.verify_inputs import (
     RECHECK_SECONDS,
     VerifyInputs,
-    booking_to_explain,
     check_own_archive,
     newest_run,
     nothing_migrated,
@@ -38,7 +37,7 @@ from booking_migrate.cli.verify_inputs import (
     unfinished_findings,
     verification_plan,
 )
-from booking_migrate.cli.verify_steps import steps_after_verify
+from booking_migrate.cli.verify_steps import booking_to_explain, steps_after_verify
 from booking_migrate.domain.contract import Contract
 from booking_migrate.errors import BadConfiguration, OutputFailed
 from booking_migrate.events import Announced, Warned

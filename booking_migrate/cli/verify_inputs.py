@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.cli.open import OpenPlaces, Places, is_same_place, open_places
 from booking_migrate.cli.options import RuleOptions
 from booking_migrate.domain.contract import Contract
@@ -36,11 +35,11 @@ from booking_migrate.stores.in_place import Proof, open_cut_over_proof, open_in_
 from booking_migrate.stores.journal import RunRecord, RunState
 from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.open import open_reader, open_rejected_records
+from booking_migrate.stores.own_collections import default_archive
 from booking_migrate.stores.places import CollectionPlace, FilePlace, parse_place
 from booking_migrate.stores.ports import Baseline, ComparedReader, DocumentReader, stores_any_bson
 from booking_migrate.stores.rejects import RejectedRecords
 from booking_migrate.verify import Mismatch, VerificationOutcome, VerificationPlan, VerificationRules
-from booking_migrate.verify.mismatch import Kind
 from booking_migrate.verify.run import ignore, verify
 
 RECHECK_SECONDS = 1.0
@@ -180,6 +179,12 @@ def open_verify_inputs(places: Places, listener: Listener, *, workers: int = 1) 
         try:
             yield inputs
         except (PlaceNotFound, BookingNotFound) as error:
+            if (
+                isinstance(error, PlaceNotFound)
+                and places.archive is not None
+                and error.place == places.archive
+            ):
+                raise _before_any_run(error, places) from None
             if isinstance(place, CollectionPlace) and places.archive is None and run is None:
                 _refuse_finalized(error, places, connection)
                 _name_cut_over(error, places, connection)
@@ -326,6 +331,18 @@ def _name_migrate(error: BookingMigrateError, places: Places, connection: Connec
         )
 
 
+def _before_any_run(error: PlaceNotFound, places: Places) -> PlaceNotFound:
+    """Return an error that an archive does not exist that names no other collection, but the migration that makes it."""
+    command = shlex.join(["--source", places.source])
+    if places.archive is not None and places.archive != default_archive(places.source):
+        command += f" {shlex.join(['--archive', places.archive])}"
+    unmeant = replace(error, near="")
+    unmeant.add_note(
+        f"If nothing was migrated yet within {places.source}: booking-migrate migrate --in-place {command}"
+    )
+    return unmeant
+
+
 def check_own_archive(places: Places, connection: Connection) -> None:
     """Refuse to compare with an archive that was dropped, or that is another collection of the same name.
 
@@ -343,26 +360,6 @@ def check_own_archive(places: Places, connection: Connection) -> None:
     except NotPermitted:
         # Without the journal the comparison itself has to show it; `VerifyInputs.verify` says that it cannot be read.
         return
-
-
-def booking_to_explain(places: Places, inputs: VerifyInputs, outcome: VerificationOutcome) -> Any:
-    """Return the `_id` of an old booking of a mismatch that `explain` finds; None if no mismatch shown is about one.
-
-    A session that the application has made is named after its `sessionId`. In place, `explain` finds what is in the archive.
-    """
-    examples = (each for result in outcome.results for each in result.examples)
-    ids = [
-        each.booking_id for each in examples if each.booking_id is not None and each.kind is not Kind.EXTRA
-    ]
-    if places.archive is not None:
-        collection = open_in_place(inputs.connection, source=places.source, archive=places.archive)
-        there = map(id_key, collection.archived(ids))
-    elif places.in_database:
-        there = map(id_key, inputs.source.find(ids))
-    else:
-        return next(iter(ids), None)
-    known = set(there)
-    return next((each for each in ids if sort_key(each) in known), None)
 
 
 def _baselines(

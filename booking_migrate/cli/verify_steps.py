@@ -10,9 +10,12 @@ from typing import Any
 import typer
 
 from booking_migrate.bson.format import display_id, in_mongosh
+from booking_migrate.bson.order import id_key, sort_key
 from booking_migrate.cli.migrate_steps import steps_about_source
 from booking_migrate.cli.next_steps import same_command, similar_command
+from booking_migrate.cli.open import Places
 from booking_migrate.cli.parameters import is_from
+from booking_migrate.cli.verify_inputs import VerifyInputs
 from booking_migrate.domain.rejection import ConflictPolicy
 from booking_migrate.domain.rules import DEFAULT_RULES
 from booking_migrate.reports.missing_sessions import steps_about_missing
@@ -21,6 +24,7 @@ from booking_migrate.reports.text import explaining
 from booking_migrate.runs.advice import CARRYING, LEAVING, STOP_THE_OLD, usually_right
 from booking_migrate.runs.commands import command_of
 from booking_migrate.runs.status import RUN_IS_WRITING, UNFINISHED
+from booking_migrate.stores.in_place import open_in_place
 from booking_migrate.stores.journal import RunRecord
 from booking_migrate.stores.places import CollectionPlace, parse_place
 from booking_migrate.verify import VerificationOutcome
@@ -119,6 +123,26 @@ def _first_look(
         )
     elif is_live_as_before:
         yield NextStep(text=urgency)
+
+
+def booking_to_explain(places: Places, inputs: VerifyInputs, outcome: VerificationOutcome) -> Any:
+    """Return the `_id` of an old booking of a mismatch that `explain` finds; None if no mismatch shown is about one.
+
+    A session that the application has made is named after its `sessionId`. In place, `explain` finds what is in the archive.
+    """
+    examples = (each for result in outcome.results for each in result.examples)
+    ids = [
+        each.booking_id for each in examples if each.booking_id is not None and each.kind is not Kind.EXTRA
+    ]
+    if places.archive is not None:
+        collection = open_in_place(inputs.connection, source=places.source, archive=places.archive)
+        there = map(id_key, collection.archived(ids))
+    elif places.in_database:
+        there = map(id_key, inputs.source.find(ids))
+    else:
+        return next(iter(ids), None)
+    known = set(there)
+    return next((each for each in ids if sort_key(each) in known), None)
 
 
 @dataclass(frozen=True, slots=True)

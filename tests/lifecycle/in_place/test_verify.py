@@ -118,10 +118,15 @@ def test_harm_is_found(database: Db, command: Run, harm: str) -> None:
 def test_nothing_was_migrated(database: Db, command: Run) -> None:
     """Without an archive there is nothing to prove: refused."""
     database.bookings.insert_one(booking(1))
-    refused = command(*VERIFY)
+    refused = command("verify", "--in-place")
+    database.create_collection("bookings_legacy_2")
+    named = command("verify", "--in-place", "--archive", "old ones")
 
-    assert 5 == refused.returncode
+    assert (5, 5) == (refused.returncode, named.returncode)
     assert "bookings_legacy does not exist" in refused.stderr
+    assert "Did you mean" not in refused.stderr
+    assert "booking-migrate migrate --in-place --source bookings\n" in refused.stderr
+    assert "booking-migrate migrate --in-place --source bookings --archive 'old ones'\n" in named.stderr
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
