@@ -371,6 +371,11 @@ class Attempt:
         )
 
     def _mismatched(self, outcome: VerificationOutcome) -> CutoverFailed:
+        if self._follow is not None:
+            # Deletes do not cause them, as at rest: what `status` advises goes by that, and so does the next cut-over.
+            self._lock.confirm()
+            journal = self._stores.journal
+            journal.annotate(self._run.run_id, verified_at=journal.now(), verified_clean=False)
         examples = [each for result in outcome.results for each in result.examples][:_EXAMPLES]
         failure = self._failure(
             f"the target does not match the source, mismatches: {grouped(outcome.mismatch_count)}",

@@ -300,11 +300,12 @@ class Feed:
         begin: Position | Timestamp,
         *,
         is_whole: bool = False,
+        is_prompt: bool = False,
         copy: str | None = None,
         roles: Mapping[str, Role] = _ROLES,
     ) -> None:
-        """Take the world, where to begin, and the kept copy if that is watched; a cluster time is inclusive."""
-        self._world, self._is_whole = world, is_whole
+        """Take the world, where to begin, whether it is never behind, and the kept copy if that is watched; a time is inclusive."""
+        self._world, self._is_whole, self._is_prompt = world, is_whole, is_prompt
         self._roles = roles if copy is None else {**roles, copy: Role.COPY}
         if isinstance(begin, Position):
             self._next = int(begin.token["_data"])
@@ -324,7 +325,7 @@ class Feed:
         last = len(world.oplog)
         if seconds and self._next == last:
             world.tick()  # The server writes an entry without meaning when nothing else is written.
-        if not world.is_calm and last > self._next:
+        if not world.is_calm and not self._is_prompt and last > self._next:
             last = world.random.randint(self._next, last)
         some = world.oplog[self._next : last]
         self._next = last

@@ -215,6 +215,10 @@ MUTANTS = {
         "documents of the kept copy that others wrote stop the cut-over",
         [(Follower, "_concerns", _concerns_without_copies)],
     ),
+    "PROOF_WITHOUT_CHANGES": Mutant(
+        "clients that changed since the saved position are no mismatches",
+        [(Process, "behind", lambda _self: None)],
+    ),
     "LATER_CHANGES_SETTLED": Mutant(
         "a change of the target is not looked at only if its document was verified as of a later time",
         [(ProvenDocuments, "covers", _covers_later_changes)],

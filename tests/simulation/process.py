@@ -39,7 +39,9 @@ from booking_migrate.stores.journal import RunJournal, RunRecord, RunState
 from booking_migrate.stores.locks import Holder
 from booking_migrate.stores.own_collections import kept_copy
 from booking_migrate.verify import VerificationOutcome, VerificationPlan
+from booking_migrate.verify import behind as verify_behind
 from booking_migrate.verify import run as verify_run
+from booking_migrate.verify.behind import BehindClients
 from booking_migrate.verify.fastpath import FastPath
 from booking_migrate.verify.run import verify
 from tests.simulation.adapters import Feed, Places, Reader, Rejected, Store
@@ -180,6 +182,7 @@ def simulated() -> Iterator[None]:
         patch.object(LivePreparation, "_meanwhile", _meanwhile),
         # It compiles the contract, and keeps nothing of what it checks.
         patch.object(verify_run, "FastPath", _FAST_PATH),
+        patch.object(verify_behind, "_AT_MOST_EVERY", 0.0),
         patch.multiple(follower, _ENTRIES_PER_GROUP=2, _BEHIND_FENCE=1),
         patch.object(backlog, "_IN_MEMORY", 3),
         patch.object(engine, "_CLIENTS_AT_ONCE", 2),
@@ -238,19 +241,29 @@ class Process:
                 RUN, follow={**_without_position(run), **position.saved()}
             ),
             prepare=places.prepare,
-            verify=lambda: self.verify(copy),
+            verify=lambda: self.verify(copy, behind=self.behind()),
             counts=lambda: {"conflicts": 0, "rejected": len(self.world.rejects)},
             is_proven=is_proven(run),
             limits=Limits(attempts=3),
             listener=_LISTENER,
         )
 
-    def verify(self, copy: str, target: str = TARGET) -> VerificationOutcome:
+    def behind(self) -> BehindClients:
+        """Return what knows the clients that changed since the position in the run's record."""
+        history = PointHistory(cast("RunJournal", self.journal), [RUN])
+        begin = position_of(self.world.runs[RUN])
+        assert begin is not None
+        # What a majority had when the documents were read, the server's stream has too.
+        feed = Feed(self.world, begin, is_prompt=True)
+        return BehindClients(feed, Places(self.world).now, history, Store(self.world).scan)
+
+    def verify(
+        self, copy: str, target: str = TARGET, behind: BehindClients | None = None
+    ) -> VerificationOutcome:
         """Verify the whole target, under one of its names, against the kept copy."""
         rejected = Rejected(self.world.rejects.values)
-        plan = VerificationPlan(
-            baselines=JournalHistory(cast("RunJournal", self.journal), [RUN], RUN).baselines
-        )
+        baselines = JournalHistory(cast("RunJournal", self.journal), [RUN], RUN).baselines
+        plan = VerificationPlan(baselines=baselines, behind=behind)
         old, new = (Reader(self.world, name, lambda: None) for name in (copy, target))
         return verify(plan, old, new, rejected)
 

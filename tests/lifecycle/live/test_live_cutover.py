@@ -238,13 +238,17 @@ def test_a_booking_that_was_corrected_by_a_session_of_others(
 def test_a_run_that_finds_nothing_to_change_behind_others(
     database: Db, command: Run, changed: dict[str, Any]
 ) -> None:
-    """What others wrote to the target before it does not go live on the verification from before that."""
+    """What others wrote to the target before it does not go live on the verification from before that; `status` does not advise it."""
     database.clients.update_one({"clientId": client(1)}, {"$set": changed})
     migrated = command("migrate", *PLACES, "--quiet")
     refused = command(*CUTOVER)
+    runs = json.loads(command("status", "--json").stdout)["runs"]
+    (run,) = (each for each in runs if each["state"] == "done")
 
     assert (0, 5) == (migrated.returncode, refused.returncode), refused.stdout
     assert "the target does not match the source, mismatches" in " ".join(refused.stderr.split())
+    assert not run["verified_clean"]
+    assert ["verify", "rollback"] == [each.split()[1] for each in run["possible"]]
     assert 300 == database.bookings.count_documents({"sessions": {"$exists": False}})
 
 
