@@ -18,7 +18,7 @@ _NAMES_SHOWN = 8
 """How many names a hint lists."""
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
     more = len(names) - len(names[:_NAMES_SHOWN])
     return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more else "")
@@ -90,7 +90,7 @@ class MissingUri(UsageProblem):
 
     @property
     def there(self) -> str:
-        return f" The server has {_listed(self.databases)}." if self.databases else ""
+        return f" The server has {listed(self.databases)}." if self.databases else ""
 
     @property
     def again(self) -> str:
@@ -140,6 +140,9 @@ class PlaceNotFound(Refused):
     near_database: str = ""
     """The database that was probably meant; this one has no collections."""
 
+    databases: Sequence[str] = ()
+    """All that this user sees, if this one has no collections."""
+
     message = either(
         "database",
         "collection {place} does not exist in database {database} at {hosts}",
@@ -152,9 +155,16 @@ class PlaceNotFound(Refused):
             return "Check the path."
         if self.near_database:
             return f"This user sees no collection in {self.database}. By its name, the database {self.near_database} may be meant; only if you know that it is:"
+        if self.databases:
+            return f"This user sees no collection in {self.database}. {self.those}"
         if self.near:
             return f"Did you mean {self.near}?"
         return "Check the names of the collection and of the database (--db or the connection string)."
+
+    @property
+    def those(self) -> str:
+        """Return which databases there are, and where one is named."""
+        return f"The server has {listed(self.databases)}: name the right one with --db or in the connection string."
 
 
 class NoBookings(Refused):
@@ -181,7 +191,7 @@ class NoBookings(Refused):
     @property
     def hint(self) -> str:
         there = (
-            f"Other databases of this server: {_listed(self.others)}."
+            f"Other databases of this server: {listed(self.others)}."
             if self.others
             else "This server shows this user no other database."
         )

@@ -3,6 +3,8 @@
 The processes that a run's work is assigned to are among them: local ones and the workers of a Dask cluster.
 """
 
+from collections.abc import Sequence
+from shlex import quote
 from urllib.parse import quote_plus
 
 from booking_migrate.errors.base import (
@@ -14,6 +16,7 @@ from booking_migrate.errors.base import (
     Unexpected,
     either,
 )
+from booking_migrate.errors.places import listed
 
 
 class NotReady(RefusedUnchanged):
@@ -253,11 +256,24 @@ class NotPermitted(Refused):
     user_database: str = ""
     """Where that user was created."""
 
+    databases: Sequence[str] = ()
+    """Those that the user sees, the nearest name first; empty if that in use is one of them."""
+
     whom = either("user", " to user {user}")
     message = "the server does not permit {command} on {database}.{place}{whom}: {problem}"
 
     @property
     def hint(self) -> str:
+        if not self.databases:
+            return self._granting()
+        first = self.databases[0]
+        return (
+            f"This user sees no database {self.database}, but {listed(self.databases)}. If {first} is meant: {SAME_COMMAND} --db {quote(first)}\n"
+            f"Or, only if the name {self.database} is right: {self._granting()}"
+        )
+
+    def _granting(self) -> str:
+        """Return which roles are needed, and how they are granted."""
         role = _ROLES.get(self.command, "readWrite")
         where = "admin" if role in _CLUSTER_ROLES else self.database
         needed = f"It needs {role} on {where}; all commands together need readWrite and dbAdmin on {self.database}."

@@ -198,8 +198,14 @@ def _lag(plan: PreflightPlan) -> Check:
 def _source(plan: PreflightPlan) -> Check:
     facts = plan.around.source
     if facts is None:
-        found = f"collection {plan.request.source} does not exist"
-        return Check("source", State.OBSTACLE, found, "Name it with --source.")
+        absent = plan.inspector.absent(plan.request.source)
+        found = f"collection {absent.place} does not exist"
+        if absent.databases:
+            found += f": database {absent.database} does not exist, or has no collection that this user sees"
+            meant = f"Did you mean {absent.near_database}? " if absent.near_database else ""
+            return Check("source", State.OBSTACLE, found, f"{meant}{absent.those}")
+        near = f"Did you mean {absent.near}? " if absent.near else ""
+        return Check("source", State.OBSTACLE, found, f"{near}Name it with --source.")
     if facts.kind != "collection":
         return Check("source", State.CAUTION, f"{facts.name} is a {facts.kind}")
     has_index = any(index.keys[:1] == ("clientId",) and not index.is_partial for index in facts.indexes)

@@ -41,6 +41,7 @@ _READS = {
     *(
         "killCursors",
         "listCollections",
+        "listDatabases",
         "listIndexes",
         "ping",
         "saslContinue",
@@ -185,3 +186,24 @@ def test_who_may_only_read_gets_a_verification(
     assert ("read" in roles) == (1 == done.stderr.count("warning:"))
     assert "cutover will not know" not in by_writer.stderr
     assert {"findAndModify"} == set(sent.names)
+
+
+def test_a_database_that_the_user_does_not_see(guarded: Server, run_process: RunProcess) -> None:
+    """A typo is more likely than a lacking role: the database that there is comes first, the role only if the name is right."""
+    done = run_process("dry-run", "--db", "platfrom", env={"MONGODB_URI": uri_of(guarded, "reader")})
+    hint = done.stderr.partition("hint: ")[2].splitlines()
+
+    assert 5 == done.returncode
+    assert "This user sees no database platfrom, but platform. If platform is meant:" == hint[0]
+    assert "booking-migrate dry-run --db platform" == hint[1].strip()
+    assert hint[2].startswith("Or, only if the name platfrom is right: It needs read on platfrom;")
+
+
+def test_preflight_of_a_database_that_does_not_exist(guarded: Server, run_process: RunProcess) -> None:
+    """An administrator is told that there is none of this name, and which there are."""
+    admin = guarded.uri.replace("/?", "/platfrom?")
+    done = run_process("preflight", "--role", env={"MONGODB_URI": admin})
+    said = " ".join(done.stdout.split())
+
+    assert "database platfrom does not exist, or has no collection that this user sees" in said
+    assert "Did you mean platform? The server has platform: name the right one with --db" in said

@@ -147,7 +147,8 @@ def _refused_operation(
     if error.code in NOT_PERMITTED:
         command = _COMMAND.search(str((error.details or {}).get("errmsg", "")))
         name = command[1] if command else "this"
-        return NotPermitted(place, server_text(error), collection.database.name, name, *logged_in(collection))
+        database, user = collection.database.name, logged_in(collection)
+        return NotPermitted(place, server_text(error), database, name, *user, databases_instead(collection))
     if isinstance(error, BulkWriteError):
         return _write_failure(collection, error, otherwise)
     if error.code in (DUPLICATE_KEY, INVALID_DOCUMENT):
@@ -220,19 +221,32 @@ SYSTEM_DATABASES = frozenset({"admin", "config", "local"})
 def absent(collection: Collection[Any]) -> PlaceNotFound:
     """Return our error for a collection that does not exist, with names that are near to it."""
     database = collection.database
-    near: list[str] = []
-    near_databases: list[str] = []
+    names, near = ["?"], []
     # A user who may not list names gets the same message without a suggestion.
     with suppress(PyMongoError):
         names = database.list_collection_names(authorizedCollections=True)
         near = get_close_matches(collection.name, [each for each in names if not is_own(each)], n=1)
-        if not names:
-            others = set(database.client.list_database_names()) - SYSTEM_DATABASES
-            near_databases = get_close_matches(database.name, sorted(others), n=1)
+    others = [] if names else databases_instead(collection)
+    near_databases = get_close_matches(database.name, others, n=1)
     return PlaceNotFound(
-        collection.name, database.name, hosts_of(collection), *_first(near), *_first(near_databases)
+        collection.name,
+        database.name,
+        hosts_of(collection),
+        _first(near),
+        _first(near_databases),
+        others,
     )
 
 
-def _first(found: list[str]) -> list[str]:
-    return found[:1] or [""]
+def databases_instead(collection: Collection[Any]) -> Sequence[str]:
+    """Return the databases that this user sees, the nearest name first; empty if the one in use is among them, or none is known."""
+    name = collection.database.name
+    with suppress(PyMongoError), pymongo.timeout(_ASKING_SECONDS):
+        names = sorted(set(collection.database.client.list_database_names()) - SYSTEM_DATABASES)
+        near = get_close_matches(name, names, n=1)
+        return [] if name in names else [*near, *(each for each in names if each not in near)]
+    return []
+
+
+def _first(found: Sequence[str]) -> str:
+    return next(iter(found), "")

@@ -10,7 +10,7 @@ from pymongo.errors import OperationFailure
 
 from booking_migrate.bson.document import Document
 from booking_migrate.bson.order import id_key, sort_key
-from booking_migrate.errors import Refused
+from booking_migrate.errors import PlaceNotFound, Refused
 from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.destination import (
     CollectionFacts,
@@ -24,7 +24,7 @@ from booking_migrate.stores.mongo.booking_map import is_map
 from booking_migrate.stores.mongo.change_feed import unavailable_reason
 from booking_migrate.stores.mongo.codes import UNAUTHORIZED, UNRECOGNIZED_STAGE
 from booking_migrate.stores.mongo.connection import APP_NAME, DECODED, DriverCollection, describe
-from booking_migrate.stores.mongo.failures import logged_in, read, reading
+from booking_migrate.stores.mongo.failures import absent, logged_in, read, reading
 from booking_migrate.stores.mongo.raw import any_of, as_driver_document, documents_in, find_raw
 from booking_migrate.stores.mongo.referring import MongoReferring
 from booking_migrate.stores.mongo.retry import is_transient, with_retry
@@ -68,6 +68,10 @@ class MongoInspector:
         if hello.get("msg") == "isdbgrid":
             return ServerFacts(version, Topology.SHARDED)
         return ServerFacts(version, Topology.REPLICA_SET if "setName" in hello else Topology.STANDALONE)
+
+    def absent(self, name: str) -> PlaceNotFound:
+        """Return the error for a collection that does not exist, which has the names that are near to it."""
+        return absent(self._database[name])
 
     def collection(self, name: str) -> CollectionFacts | None:
         """Return what the server says about a collection; None if it does not exist."""
