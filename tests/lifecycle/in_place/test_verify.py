@@ -217,3 +217,22 @@ def test_a_session_that_is_no_booking_is_not_explained(database: Db, command: Ru
 
     assert 4 == report["exit_code"]
     assert [] == _explaining(report)
+
+
+def test_a_rejected_booking_that_changes_has_two_mismatches_until_the_next_run(
+    database: Db, command: Run
+) -> None:
+    """Its record is of its earlier content, and it has none itself; to migrate again settles both."""
+    database.bookings.insert_many([*map(booking, range(8)), booking(8, price=-5), booking(9, price=-5)])
+    command(*MIGRATE)
+    database.bookings.update_one({"_id": booking(8)["_id"]}, {"$set": {"notes": "called"}})
+    database.bookings.update_one({"_id": booking(9)["_id"]}, {"$set": {"price": 5}})
+    found = json.loads(command(*VERIFY).stdout)
+    again, proven = command(*MIGRATE), command(*VERIFY)
+
+    for number in (8, 9):
+        kinds = [
+            each["kind"] for each in found["mismatches"] if each["booking_id"] == str(booking(number)["_id"])
+        ]
+        assert ["extra", "missing"] == sorted(kinds)
+    assert (3, 0) == (again.returncode, proven.returncode), proven.stdout
