@@ -35,7 +35,7 @@ from booking_migrate.rollback.restore import RollbackPlan
 from booking_migrate.rollback.restored_clients import assess_changes
 from booking_migrate.rollback.run import choose_runs, remaining_runs, roll_back
 from booking_migrate.rollback.window_parts import changes_in
-from booking_migrate.runs.advice import NEEDS_REST, STOP_THE_NEW
+from booking_migrate.runs.advice import NEEDS_REST, STOP_THE_NEW_AFTER
 from booking_migrate.runs.commands import needs_rest
 from booking_migrate.runs.privileges import BEHIND_GUARD
 from booking_migrate.runs.states import LIVE, UNDOABLE, in_words
@@ -284,7 +284,7 @@ def _refusal(newest: RunRecord, discard: DiscardOptions) -> str:
         return ""
     if newest.window.get("built"):
         limit = outage(discard.limits.outage)
-        return f"writes are refused for at most {limit} an attempt (--max-outage); right after it, {STOP_THE_NEW}"
+        return f"writes are refused for at most {limit} an attempt (--max-outage); {STOP_THE_NEW_AFTER}"
     return "stop the new application first; writes are refused until all old bookings are restored and verified; then start the old application"
 
 

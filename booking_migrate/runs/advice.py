@@ -32,6 +32,12 @@ STOP_THE_OLD = (
 STOP_THE_NEW = "stop the new application, if it still runs, and start the old one"
 """The same about the rollback of a cut-over."""
 
+STOP_THE_NEW_AFTER = (
+    "stop the new application right after it, since what it writes then is lost or lands among the old bookings, and start the old one; "
+    "stopping the new one before is safe, too, if a downtime until the old one has started is acceptable"
+)
+"""The same where a reverse window has it ready beside the new application."""
+
 NOT_READY_YET = "Nothing is urgent: leave it as it is until the new application is ready to start, then"
 """When a proven result is made live."""
 

@@ -12,6 +12,7 @@ from booking_migrate.runs.advice import (
     NOT_READY_YET,
     STOP_IT_TOO,
     STOP_THE_NEW,
+    STOP_THE_NEW_AFTER,
     STOP_THE_OLD,
     UNDO,
     UNREADY,
@@ -347,10 +348,9 @@ def going_back(run: RunRecord, when: str = "misbehaves") -> PossibleCommand:
     if run.state is RunState.RESTORING:
         return PossibleCommand(f"Complete the rollback; {STOP_THE_NEW} when that is done", rollback_of(run))
     live = f"make the old bookings live again as {run.source}, which keeps what was booked since"
+    order = f"stop it, then {live}; start the old application when that is done"
     if run.window.get("built"):
-        order = f"{live}; {STOP_THE_NEW} when that is done"
-    else:
-        order = f"stop it, then {live}; start the old application when that is done"
+        order = f"{live}; {STOP_THE_NEW_AFTER}"
     return PossibleCommand(f"If the new application {when}: {order}", rollback_of(run))
 
 

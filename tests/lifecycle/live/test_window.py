@@ -207,7 +207,8 @@ def test_ctrl_c_and_the_same_command(ready: Db, environment: dict[str, str], com
     back = command(*ROLLBACK)
 
     assert (0, 0) == (code, again), said
-    assert "start the old one when that is done: booking-migrate rollback" in said
+    assert "stop the new application right after it, since" in said
+    assert "if a downtime until the old one has started is acceptable: booking-migrate rollback" in said
     assert (False, "interrupted") == (stopped["alive"], stopped["window"]["state"])
     assert ["verify", "cutover", "rollback", "finalize"] == [each.split()[1] for each in stopped["possible"]]
     assert opened["window"]["ends_at"] == resumed["window"]["ends_at"]
