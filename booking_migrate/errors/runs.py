@@ -206,7 +206,11 @@ class TargetBusy(Locked):
         else:
             ended = "When it has ended"
             if self.holder.startswith("migrate "):
-                ended = "If it ends well, verify is next, and status prints it: booking-migrate status\nIf it ends otherwise"
+                # While it still reads, one that will follow is like any other.
+                ended = (
+                    "If it was started with --follow, it ends only at Ctrl-C in its terminal, or when a cutover takes over.\n"
+                    "If it ends well, verify is next, and status prints it: booking-migrate status\nIf it ends otherwise"
+                )
             return f"See its progress: booking-migrate status --watch\n{ended}, {again}"
         return f"{end} When it has ended, {again}"
 

@@ -85,6 +85,13 @@ def test_who_hands_over_a_lock(command: str) -> None:
     assert "takes over" in TargetBusy("clients", f"{command} RUN by Ann").hint
 
 
+def test_a_migration_that_still_reads_may_follow() -> None:
+    """Its lock does not say yet whether it will: the hint does not promise an end."""
+    hint = TargetBusy("clients", "migrate RUN by Ann").hint
+
+    assert "If it was started with --follow, it ends only at Ctrl-C" in hint
+
+
 @pytest.mark.parametrize(
     ("lease", "said"), [(30.0, "after half a minute:"), (45.0, "after 45 s:"), (0.0, "")]
 )
