@@ -127,6 +127,10 @@ class LoadedReader(ComparedReader):
                     documents[id_key(raw)] = (NO_CLIENT, raw)
         self._documents = [raw for _, raw in sorted(documents.values(), key=_FIRST)]
 
+    def add(self, documents: Iterable[bytes]) -> None:
+        """Add documents of other clients, of whom nothing else has to be known."""
+        self._documents = sorted([*self._documents, *documents], key=client_key)
+
     def of(self, keys: Container[bytes]) -> list[bytes]:
         """Return the documents whose `_id` has one of these sort keys."""
         return [raw for raw in self._documents if id_key(raw) in keys]

@@ -80,6 +80,9 @@ class RestoredClient:
     key: bytes = b""
     """The sort key of the client's id; of documents without a client, one of their own."""
 
+    relocated: bytes | None = None
+    """The sort key of the booking, if it is about one that has a session in another client's document, or none."""
+
     before: Sequence[bytes] = ()
     """The documents of the client as they were at the cut-over."""
 
@@ -302,7 +305,7 @@ class _Restoring:
 def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[RestoredClient]:
     """Restore the relocated bookings: with their session's client, or because the session was deleted."""
     for absent, found in relocations.absent():
-        client = RestoredClient(key=_owner(absent.original, absent.original))
+        client = RestoredClient(key=_owner(absent.original, absent.original), relocated=absent.key)
         if not found:
             client.documents = [absent.original]
             client.missing = [id_of(absent.original)] if absent.is_listed else []
@@ -319,7 +322,9 @@ def _settled(places: RestorationPlaces, relocations: Relocations) -> Iterator[Re
             client.lost += _carried(absent.original, other) if other != last else []
         yield client
     for original, copy in relocations.copies():
-        yield RestoredClient(key=_owner(copy.client, original), lost=_carried(original, copy))
+        yield RestoredClient(
+            key=_owner(copy.client, original), relocated=id_key(original), lost=_carried(original, copy)
+        )
 
 
 def _key_of(pair: ClientPair) -> bytes:

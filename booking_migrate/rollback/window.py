@@ -268,7 +268,11 @@ class Window:
         position = follower.position
         begin = copied if position is None else min(copied, position.time)
         follower.watch_copy(parts.feed(begin), copied)
-        follower.round()
+        position = None
+        # A follower that continues here must not see earlier events of the restored collection, such as that one before it was dropped.
+        while position is None or position.time < copied:
+            follower.round()
+            position = follower.position
         self._listener.notify(PhaseEnded())
         self._window.update(built=True, restored=restored.identity(), replaced=False)
         self._save_state(FOLLOWING)

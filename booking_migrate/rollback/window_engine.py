@@ -1,8 +1,7 @@
 """Derive what a rollback would restore for a few clients, while the application writes.
 
-The clients that are derived together are a closed set: if a document belongs to different clients on the two sides, or did
-when it was derived last, all of them are included. So `restored_clients` gives the same result for them as for the whole
-collection.
+They are derived with what other clients have of the bookings that they share (`window_group`). So `restored_clients` gives the
+same result for them, and for these bookings, as for the whole collection.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,20 +14,27 @@ from typing import Any
 from bson.objectid import ObjectId
 from bson.timestamp import Timestamp
 
-from booking_migrate.bson.document import value_in
 from booking_migrate.bson.format import display_id
 from booking_migrate.bson.order import sort_key
-from booking_migrate.domain.carried_changes import ChangesSince, document_with_sessions
+from booking_migrate.domain.carried_changes import ChangesSince
 from booking_migrate.domain.ids import booking_of_session, client_of_document
 from booking_migrate.domain.kinds import is_client_id
 from booking_migrate.errors import DuplicateKeys, WindowStopped, WriteFailed
 from booking_migrate.follow.engine import Handled
 from booking_migrate.follow.part import Kept
-from booking_migrate.follow.selection import LoadedReader, Selection, groups
+from booking_migrate.follow.selection import LoadedReader, Selection, client_key, groups
 from booking_migrate.rollback.relocations import id_key, id_of
-from booking_migrate.rollback.restored_clients import NO_CLIENT, RestorationPlaces, restored_clients
+from booking_migrate.rollback.restored_clients import (
+    NO_CLIENT,
+    RestorationPlaces,
+    RestoredClient,
+    restored_clients,
+)
+from booking_migrate.rollback.window_group import Group, client_of, documents_of, load_group, sessions_held
 from booking_migrate.stores.changes import Change, Dirty
 from booking_migrate.stores.open_window import Related, WindowPlaces
+
+_RELOCATED = b"\x00relocated/"
 
 _KNOWN = 100_000
 """For how many documents the digest of the last write is kept. Others are derived again when the feed shows that write."""
@@ -38,26 +44,24 @@ _ATTEMPTS = 5
 
 
 @dataclass(slots=True)
-class _Group:
-    """Clients that are derived together, with their documents of both sides."""
-
-    selection: Selection
-    kept: LoadedReader
-    current: LoadedReader
-
-
-@dataclass(slots=True)
 class _Derived:
     """What a rollback restores for a group."""
 
     documents: dict[bytes, bytes] = field(default_factory=dict)
     """By the sort key of `_id`."""
 
+    others: set[bytes] = field(default_factory=set)
+    """The sort keys of shared bookings that come from a client of which only a part is loaded: they are left as they are."""
+
     since: dict[bytes, ChangesSince] = field(default_factory=dict)
-    """The changes, by the client's key."""
+    """The changes, by the key under which they are noted."""
 
     staying: dict[bytes, tuple[Any, dict[bytes, Any]]] = field(default_factory=dict)
     """The `_id` that sessions booked since would have as old bookings, and their clients; another document may have it."""
+
+    def has_no(self, key: bytes) -> bool:
+        """Return whether a rollback restores no document of this key."""
+        return key not in self.documents and key not in self.others
 
 
 class WindowEngine:
@@ -102,18 +106,37 @@ class WindowEngine:
         selection = self._selected(dirty, self._foreign(dirty))
         if not (selection.clients or selection.bookings):
             return Handled()
+        shared: dict[bytes, Any] = {}
+        for some in groups(selection.bookings.values()):
+            shared.update((sort_key(value), value) for value in self._places.notes.bookings_of(some))
         while True:
-            group = self._closed(selection)
+            group = load_group(self._places, selection, shared)
             derived = self._derive(group)
             there = self._there(group, derived)
-            # A session that became a booking may have come from another client. If it no longer becomes one, a session of
-            # another client may take its `_id`.
-            gone = [id_of(raw) for key, raw in there.items() if key not in derived.documents]
-            found = chain(map(_client, there.values()), self._places.notes.clients_of(gone) if gone else ())
-            before = len(selection.clients)
-            selection.clients.update((sort_key(value), value) for value in found if is_client_id(value))
-            if before == len(selection.clients):
+            if not self._has_more(group, derived, there, shared):
                 return self._write(group, derived, there, verified=verified)
+
+    def _has_more(
+        self, group: Group, derived: _Derived, there: Mapping[bytes, bytes], shared: dict[bytes, Any]
+    ) -> bool:
+        """Add clients and bookings that have to be derived, too, because of what is there; return whether there were any."""
+        notes, clients = self._places.notes, group.selection.clients
+        gone = [id_of(raw) for key, raw in there.items() if derived.has_no(key)]
+        # A session that became a booking may have come from another client. If it no longer becomes one, a session of
+        # another client may take its `_id`.
+        differing = (
+            client_of(raw)
+            for key, raw in there.items()
+            if key not in group.shared and derived.documents.get(key) != raw
+        )
+        before = len(clients), len(shared)
+        found = chain(differing, notes.clients_of(gone) if gone else ())
+        clients.update((sort_key(value), value) for value in found if is_client_id(value))
+        # A booking that was restored with a session of one of these clients, and is not any more.
+        left = [value for value in gone if sort_key(value) not in group.shared]
+        for some in groups(left):
+            shared.update((id_key(raw), id_of(raw)) for raw in self._places.kept.find(some))
+        return before != (len(clients), len(shared))
 
     def _foreign(self, dirty: Dirty) -> dict[bytes, Any]:
         """Return the changed documents of the restored collection that differ from the last write of this program."""
@@ -133,50 +156,20 @@ class WindowEngine:
         for some in groups(selection.bookings.values()):
             documents = chain(places.current.find(some), places.kept.find(some), places.restored.find(some))
             own = (client_of_document(value) for value in some if type(value) is ObjectId)
-            found = chain(map(_client, documents), own, places.notes.clients_of(some))
+            found = chain(map(client_of, documents), own, places.notes.clients_of(some))
             selection.clients.update((sort_key(value), value) for value in found if is_client_id(value))
         return selection
 
-    def _closed(self, selection: Selection) -> _Group:
-        """Load both sides of some clients, and of the clients that have to be derived with them."""
-        places = self._places
-        while True:
-            group = _Group(
-                selection,
-                LoadedReader(places.kept, selection, selection.bookings),
-                LoadedReader(places.current, selection, selection.bookings),
-            )
-            before = len(selection.clients), len(selection.bookings)
-            for raw in self._belonging(group):
-                client = _client(raw)
-                if is_client_id(client):
-                    selection.clients[sort_key(client)] = client
-                else:
-                    selection.bookings[id_key(raw)] = id_of(raw)
-            if before == (len(selection.clients), len(selection.bookings)):
-                return group
-
-    def _belonging(self, group: _Group) -> Iterator[bytes]:
-        """Yield the documents of the other side that belong to another client there."""
-        kept = {id_key(raw): id_of(raw) for raw in _documents(group.kept)}
-        current: dict[bytes, Any] = {}
-        for raw in _documents(group.current):
-            current.update(_held(raw))
-        foreign = [value for key, value in current.items() if key not in kept]
-        absent = [value for key, value in kept.items() if key not in current]
-        for some in groups(foreign):
-            yield from self._places.kept.find(some)
-        for some in groups(absent):
-            yield from self._places.current.find(some)
-            yield from self._places.links.documents_of_bookings(some)
-
-    def _derive(self, group: _Group) -> _Derived:
-        ids = [id_of(raw) for raw in _documents(group.kept)]
+    def _derive(self, group: Group) -> _Derived:
         derived = _Derived()
-        with closing(self._places.rejected_of(ids)) as rejected:
+        with closing(self._places.rejected_of(list(group.kept.ids().values()))) as rejected:
             places = replace(self._whole, kept=group.kept, current=group.current, rejected=rejected)
             for client in restored_clients(places):
-                client.count_in(derived.since.setdefault(client.key, ChangesSince()))
+                noted = _noted_as(client, group)
+                if noted is None:
+                    derived.others.update(group.shared.keys() & set(map(id_key, client.documents)))
+                    continue
+                client.count_in(derived.since.setdefault(noted, ChangesSince()))
                 owner = group.selection.clients.get(client.key)
                 for value in client.staying if owner is not None else ():
                     if type(value) is ObjectId:
@@ -190,35 +183,35 @@ class WindowEngine:
                         raise WindowStopped(f"several documents would have the _id {shown}")
         return derived
 
-    def _there(self, group: _Group, derived: _Derived) -> dict[bytes, bytes]:
+    def _there(self, group: Group, derived: _Derived) -> dict[bytes, bytes]:
         """Return the documents of the restored collection for a group, and those with an `_id` that it needs."""
         places = self._places
         loaded = LoadedReader(places.restored, group.selection, group.selection.bookings)
-        there = {id_key(raw): raw for raw in _documents(loaded)}
+        there = {id_key(raw): raw for raw in documents_of(loaded)}
         for some in groups(id_of(raw) for key, raw in derived.documents.items() if key not in there):
             there.update((id_key(raw), raw) for raw in places.restored.find(some))
         return there
 
     def _write(
-        self, group: _Group, derived: _Derived, there: dict[bytes, bytes], *, verified: bool
+        self, group: Group, derived: _Derived, there: dict[bytes, bytes], *, verified: bool
     ) -> Handled:
         places, clients = self._places, group.selection.clients
         changed = [raw for key, raw in derived.documents.items() if there.get(key) != raw]
-        gone = [id_of(raw) for key, raw in there.items() if key not in derived.documents]
+        gone = [id_of(raw) for key, raw in there.items() if derived.has_no(key)]
         ids = [*map(id_of, changed), *gone]
         self._confirm()
         # First: the relations must be known if the document changes again before this is complete.
         waiting = [Related(value, list(owners.values())) for value, owners in derived.staying.values()]
         # If others delete an old booking that the kept copy does not have, only this note says whose it was.
-        before = {id_key(raw) for raw in _documents(group.kept)}
-        new = [(id_of(raw), _client(raw)) for raw in changed if id_key(raw) not in before]
+        before = set(group.kept.keys())
+        new = [(id_of(raw), client_of(raw)) for raw in changed if id_key(raw) not in before]
         owned = [Related(value, [client], client) for value, client in new if is_client_id(client)]
         places.notes.relate([*self._relations(group), *waiting, *owned])
         differing = self._written_and_checked(ids, changed, verified=verified) if ids else ()
         self._note_written(changed, gone)
         facts = {key: asdict(each) for key, each in derived.since.items() if not each.is_nothing}
         unowned = (NO_CLIENT + key for key in group.selection.bookings)
-        places.notes.count([*clients, *unowned], facts)
+        places.notes.count([*clients, *unowned, *map(noted_of_booking, group.shared)], facts)
         return Handled(frozenset(clients), len(ids), differing=tuple(differing))
 
     def _written_and_checked(
@@ -243,32 +236,30 @@ class WindowEngine:
         self._written.update((sort_key(value), None) for value in gone)
 
     @staticmethod
-    def _relations(group: _Group) -> Iterator[Related]:
-        """Yield the clients that each live document affects, unless its `_id` implies them."""
-        owners = {id_key(raw): _client(raw) for raw in _documents(group.kept)}
-        for raw in _documents(group.current):
-            value, own = id_of(raw), _client(raw)
-            found = [own, *(owners[key] for key in _held(raw) if key in owners)]
-            clients = {sort_key(each): each for each in found if is_client_id(each)}
+    def _relations(group: Group) -> Iterator[Related]:
+        """Yield the client of each live document, unless its `_id` implies it, and the bookings of others that it holds."""
+        owners = {id_key(raw): client_key(raw) for raw in documents_of(group.kept)}
+        for raw in group.mine:
+            value, own = id_of(raw), client_of(raw)
+            # Empty for a document of no client, to which no booking belongs.
+            mine = client_key(raw)
+            held = [each for key, each in sessions_held(raw).items() if not mine or owners.get(key) != mine]
             implied = client_of_document(value) if type(value) is ObjectId else None
-            if clients and clients.keys() != {sort_key(implied)}:
-                yield Related(value, list(clients.values()), own if is_client_id(own) else None)
+            clients = [own] if is_client_id(own) else []
+            if held or (clients and sort_key(own) != sort_key(implied)):
+                yield Related(value, clients, own if clients else None, held)
 
 
-def _documents(reader: LoadedReader) -> Iterator[bytes]:
-    return (scanned.raw for scanned in reader.scan_by_client())
+def noted_of_booking(key: bytes) -> bytes:
+    """Return the key under which the changes to a relocated booking are noted."""
+    return _RELOCATED + key
 
 
-def _client(raw: bytes) -> Any:
-    return value_in(raw, b"clientId")
-
-
-def _held(raw: bytes) -> dict[bytes, Any]:
-    """Return the `_id` of a live document, and those of the bookings of its sessions, by sort key."""
-    document = document_with_sessions(raw)
-    held = [
-        session.fields["legacyBookingId"]
-        for session in (document.sessions if document else ())
-        if session.legacy_key
-    ]
-    return {sort_key(value): value for value in (id_of(raw), *held)}
+def _noted_as(client: RestoredClient, group: Group) -> bytes | None:
+    """Return the key under which changes are noted; None if they are of another client, of which only a part is loaded."""
+    if client.relocated is not None:
+        return noted_of_booking(client.relocated) if client.relocated in group.shared else None
+    is_whole = client.key in group.selection.clients or (
+        client.key[:1] == NO_CLIENT and client.key[1:] in group.selection.bookings
+    )
+    return client.key if is_whole else None

@@ -25,7 +25,7 @@ from booking_migrate.errors import HistoryLost, TargetChanged, WindowStopped
 from booking_migrate.events import Listener, Warned
 from booking_migrate.follow.selection import LoadedReader, Selection, groups
 from booking_migrate.rollback.relocations import id_key, id_of
-from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.rollback.window_engine import WindowEngine, noted_of_booking
 from booking_migrate.rollback.window_parts import WindowParts
 from booking_migrate.stores.changes import ChangeFeed, Dirty, Links, Role
 from booking_migrate.stores.open_window import Related
@@ -146,12 +146,12 @@ class _AffectedClients:
         found = chain(implied, noted, now)
         self.clients = frozenset(sort_key(client) for client in found if is_client_id(client))
         sessions = (session for raw in documents for session in _sessions(raw))
-        self._bookings = frozenset((*document_ids, *filter(None, map(_booking_key, sessions))))
+        self.bookings = frozenset((*document_ids, *filter(None, map(_booking_key, sessions))))
 
     def holds(self, raw: bytes) -> bool:
         """Return whether late changes may affect a document of the old collection."""
         owner = value_in(raw, b"clientId")
-        return id_key(raw) in self._bookings or (is_client_id(owner) and sort_key(owner) in self.clients)
+        return id_key(raw) in self.bookings or (is_client_id(owner) and sort_key(owner) in self.clients)
 
 
 def _sessions(raw: bytes) -> Sequence[StoredSession]:
@@ -178,12 +178,16 @@ class _LateNotes:
         """Yield the clients that were related to documents."""
         return self._notes.clients_of(document_ids)
 
+    def bookings_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the bookings of other clients of which documents held a session."""
+        return self._notes.bookings_of(document_ids)
+
     def relate(self, _related: Sequence[Related]) -> None:
         """Do nothing: the documents are gone, and a process that continues needs their earlier relations."""
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
         """Replace the counted changes of the affected clients."""
-        of = self._affected.clients
+        of = self._affected.clients | frozenset(map(noted_of_booking, self._affected.bookings))
         self._notes.count(
             [key for key in clients if key in of], {key: each for key, each in facts.items() if key in of}
         )

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 
 
 class Related(NamedTuple):
-    """A live document, and the clients in whose documents it has a part."""
+    """A live document, and what of others it has a part in."""
 
     document_id: Any
     clients: Collection[Any]
+    """Those that have to be derived with it."""
+
     own: Any = None
     """Its own `clientId`; None: it names no client."""
+
+    bookings: Collection[Any] = ()
+    """The bookings of other clients of which it holds a session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,7 @@ from typing import Any
 from bson.timestamp import Timestamp
 
 from booking_migrate.follow.follower import Follower
-from booking_migrate.rollback import from_window
-from booking_migrate.rollback.window_engine import WindowEngine
+from booking_migrate.rollback import from_window, window_group
 from booking_migrate.rollback.window_tail import _AffectedClients, _UnwrittenDocuments
 from booking_migrate.stores.changes import ChangeFeed, Role
 from booking_migrate.stores.ports import Replacement
@@ -62,8 +61,8 @@ MUTANTS = {
         "it is known in whose documents a deleted or changed one had a part", [(Notes, "relate", _nothing)]
     ),
     "GROUP_NOT_CLOSED": Mutant(
-        "clients are derived with those where their bookings stand now",
-        [(WindowEngine, "_belonging", lambda _self, _group: iter(()))],
+        "clients are derived with what others have of their bookings",
+        [(window_group, "_add_others", _nothing)],
     ),
     "FOREIGN_LEFT": Mutant(
         "what others write to what is kept ready is put right",

@@ -121,7 +121,7 @@ class WindowLive(Live):
         stored = self._world.collections[SOURCE]
         return json.dumps({"uuid": stored.uuid, "validator": stored.validator})
 
-    def raise_fence(self) -> None:
+    def raise_fence(self, _seconds: float) -> None:
         """Refuse: what is kept ready is there, so nothing has to be restored behind a fence.
 
         Raises:
@@ -219,6 +219,14 @@ class Notes:
             there = self._world.related.setdefault(key, {})
             there.update((sort_key(client), client) for client in each.clients)
             self._world.owners[key] = each.own
+            held = self._world.held.setdefault(key, {})
+            held.update((sort_key(booking), booking) for booking in each.bookings)
+
+    def bookings_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the bookings of other clients of which these have held a session."""
+        self._world.step("read held")
+        for value in document_ids:
+            yield from list(self._world.held.get(sort_key(value), {}).values())
 
     def owners_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
         """Yield the clients whose own documents these were."""
@@ -249,6 +257,7 @@ class Notes:
         self._world.step("clear notes")
         self._world.related.clear()
         self._world.owners.clear()
+        self._world.held.clear()
         self._world.facts.clear()
 
     def drop_if_empty(self) -> None:

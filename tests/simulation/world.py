@@ -179,6 +179,9 @@ class World:
     related: dict[bytes, dict[bytes, Any]] = field(default_factory=dict)
     """In a reverse window: the clients in whose documents a live document has ever had a part; keys are sort keys."""
 
+    held: dict[bytes, dict[bytes, Any]] = field(default_factory=dict)
+    """The bookings of other clients of which live documents have held a session, by the key of the document's `_id`."""
+
     owners: dict[bytes, Any] = field(default_factory=dict)
     """The clients whose own documents these are."""
 

@@ -18,6 +18,9 @@ from booking_migrate.stores.mongo.failures import read, reading
 from booking_migrate.stores.mongo.raw import RAW_OPTIONS, SIMPLE
 from booking_migrate.stores.open_window import Related
 
+_NAMES_PER_DELETE = 10_000
+"""A command's document is limited to 16 MiB."""
+
 
 class MongoWindowNotes:
     """The notes of one run."""
@@ -27,7 +30,7 @@ class MongoWindowNotes:
         self._collection = self._entries.collection
 
     def relate(self, related: Sequence[Related]) -> None:
-        """Add clients to those whose documents a live document has ever had a part in.
+        """Add to the clients, and bookings of others, that a live document has ever had a part in.
 
         A deleted document does not say whose it was, nor a changed one whose sessions it has lost.
         """
@@ -36,7 +39,10 @@ class MongoWindowNotes:
                 UpdateOne(
                     {"_id": self._entries.name("document", sort_key(each.document_id))},
                     {
-                        "$addToSet": {"clients": {"$each": [_packed(client) for client in each.clients]}},
+                        "$addToSet": {
+                            "clients": {"$each": [_packed(client) for client in each.clients]},
+                            "bookings": {"$each": [_packed(value) for value in each.bookings]},
+                        },
                         "$set": {"own": _packed(each.own)},
                     },
                     upsert=True,
@@ -50,6 +56,11 @@ class MongoWindowNotes:
         for entry in self._documents(document_ids):
             yield from map(_unpacked, entry["clients"])
 
+    def bookings_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
+        """Yield the bookings of other clients of which live documents have held a session; at most a few thousand documents."""
+        for entry in self._documents(document_ids):
+            yield from map(_unpacked, entry.get("bookings", ()))
+
     def owners_of(self, document_ids: Sequence[Any]) -> Iterator[Any]:
         """Yield the clients whose own documents these were when they were related last; at most a few thousand."""
         for entry in self._documents(document_ids):
@@ -60,11 +71,14 @@ class MongoWindowNotes:
         return read(self._collection, lambda: list(self._collection.find({"_id": {"$in": names}})))
 
     def count(self, clients: Iterable[bytes], facts: Mapping[bytes, Mapping[str, Any]]) -> None:
-        """Replace the counted changes of some clients, by their keys; those that are left out of ``facts`` have none."""
+        """Replace the counted changes of some clients and relocated bookings, by their keys; those that are left out of ``facts`` have none."""
         nothing = [self._entries.name("client", key) for key in clients if key not in facts]
         self._entries.write(
             [
-                *([DeleteMany({"_id": {"$in": nothing}})] if nothing else []),
+                *(
+                    DeleteMany({"_id": {"$in": nothing[start : start + _NAMES_PER_DELETE]}})
+                    for start in range(0, len(nothing), _NAMES_PER_DELETE)
+                ),
                 *(
                     UpdateOne(
                         {"_id": self._entries.name("client", key)}, {"$set": {"facts": each}}, upsert=True

@@ -55,3 +55,24 @@ def test_own_writes_are_no_changes(database: Db, follower: Follower) -> None:
     follower.round()
     follower.round()
     assert CLIENTS == follower.progress.changes - before
+
+
+def move(database: Db, number: int) -> None:
+    """Reassign the session of a booking to the next client."""
+    key = booking(number)["_id"]
+    one = database.bookings.find_one({"sessions.legacyBookingId": key})
+    assert one is not None
+    (moved,) = (each for each in one["sessions"] if each["legacyBookingId"] == key)
+    database.bookings.update_one({"_id": one["_id"]}, {"$pull": {"sessions": {"legacyBookingId": key}}})
+    database.bookings.update_one({"clientId": client((number + 1) % CLIENTS)}, {"$push": {"sessions": moved}})
+
+
+def test_clients_whose_sessions_moved(database: Db, follower: Follower) -> None:
+    """Sessions that moved relate every client to every other one; a change of one of them is still about a few."""
+    for number in range(CLIENTS):
+        move(database, number)
+    assert CLIENTS == follower.round().clients
+    key = booking(2 * CLIENTS + 7)["_id"]
+    of_booking = {"sessions.legacyBookingId": key}
+    database.bookings.update_one(of_booking, {"$set": {"sessions.$.notes": "changed"}})
+    assert 5 > follower.round().clients
