@@ -218,11 +218,20 @@ class _FromWindow:
         if fenced is not None:
             late = WindowTailParts(parts, self._lock.confirm, plan.listener)
             self._report.take(apply_window_tail(late, fenced))
+        else:
+            # An earlier process has handled them, and dropped what that takes.
+            self._report.late_deletes, self._report.late_writes = run.undone.get("late", (0, 0))
         outcome.restored = run.counts.get("scanned", 0)
         outcome.since = since = self._since()
         with plan.signal_guard.critical_section():
             self._lock.confirm()
-            self._journal.annotate(run.run_id, undone={**run.undone, "since": asdict(since)})
+            undone = {
+                **run.undone,
+                "since": asdict(since),
+                "late": [self._report.late_deletes, self._report.late_writes],
+            }
+            # Without the kept copy, what passed the fence would be derived again from nothing.
+            self._journal.annotate(run.run_id, undone=undone, fence_time=None)
             parts.places.finish()
             clear_notes(run, parts, self._journal)
             parts.store.clear()

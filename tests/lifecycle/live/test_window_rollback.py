@@ -23,7 +23,8 @@ from booking_migrate.rollback.restored_clients import restored_clients
 from booking_migrate.rollback.window import Window
 from booking_migrate.rollback.window_parts import WindowParts, begin_of, changes_in, follower_of
 from booking_migrate.stores.connection import Connection, open_journal
-from booking_migrate.stores.journal import RunRecord
+from booking_migrate.stores.journal import RunRecord, RunState
+from booking_migrate.stores.mongo.journal import MongoJournal
 from booking_migrate.stores.mongo.live_swap import LiveSwap
 from tests.lifecycle.conftest import Command
 from tests.lifecycle.live.random_application import RandomApplication
@@ -186,6 +187,36 @@ def test_what_passes_the_fence(window: Db, command: Run, monkeypatch: pytest.Mon
     assert booking(6)["notes"] == there[booking(6)["_id"]]["notes"]
     assert booking(500)["_id"] in there
     assert {booking(number)["_id"] for number in range(BOOKINGS)} < there.keys()
+
+
+def test_what_passed_the_fence_is_handled_before_anything_is_dropped(
+    window: Db, command: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollback that ends when the kept copy is dropped is continued without deriving what passed the fence again, from nothing."""
+    swap, save = LiveSwap.swap, MongoJournal.save
+
+    def act(self: LiveSwap, seconds: float) -> Any:
+        window.bookings.delete_one({"clientId": client(2), "sessions": {"$type": 4}})
+        return swap(self, seconds)
+
+    def end(self: MongoJournal, run_id: str, **changes: Any) -> RunRecord:
+        if changes.get("state") == RunState.ROLLED_BACK.value:
+            raise MemoryError
+        return save(self, run_id, **changes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LiveSwap, "swap", act)
+        patch.setattr(MongoJournal, "save", end)
+        killed = command(*ROLLBACK)
+    there = list(window.bookings.find().sort("_id"))
+    done = command(*ROLLBACK)
+
+    assert 1 == killed.returncode
+    assert {booking(number)["_id"] for number in range(BOOKINGS)} == {each["_id"] for each in there}
+    assert 0 == done.returncode, done.stderr
+    assert 1 == json.loads(done.stdout)["undone"]["followed"]["late_deletes"]
+    assert there == list(window.bookings.find().sort("_id"))
+    assert {"bookings"} == own(window)
 
 
 def test_what_passes_the_fence_is_not_about_what_stands_with_others(
