@@ -7,6 +7,7 @@ from bson.objectid import ObjectId
 
 from booking_migrate.bson.document import element_of
 from booking_migrate.references.changes import Planned
+from booking_migrate.stores.chunks import by_size
 from booking_migrate.stores.reference_journal import ABSENT
 
 _NOTE_BYTES = 8 * 1024 * 1024
@@ -22,19 +23,12 @@ _DOCUMENT_BYTES = 120
 
 def noted_together(planned: Sequence[Planned]) -> Iterator[Sequence[Planned]]:
     """Yield changes in groups of which each has its place in one note: many ids in an array take more of it than of the array."""
-    group: list[Planned] = []
-    total = 0
-    for each in planned:
+
+    def size(each: Planned) -> int:
         own = _noted_bytes(each)
-        if own > _MOST_NOTE_BYTES:
-            own = _DOCUMENT_BYTES
-        if group and total + own > _NOTE_BYTES:
-            yield group
-            group, total = [], 0
-        group.append(each)
-        total += own
-    if group:
-        yield group
+        return own if own <= _MOST_NOTE_BYTES else _DOCUMENT_BYTES
+
+    yield from by_size(planned, size, _NOTE_BYTES)
 
 
 def fits(planned: Planned) -> bool:
