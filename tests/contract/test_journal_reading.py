@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from bson.objectid import ObjectId
 from pymongo.database import Database
 from pymongo.monitoring import (
@@ -98,3 +99,32 @@ def test_the_notes_of_a_document_come_without_those_beside_it(
     ]
     assert {id(found[0].before)} == {id(note.before) for note in found}
     assert 3 == replies.images
+
+
+@pytest.mark.parametrize("way", ["of documents", "between"])
+def test_notes_that_are_written_anew_meanwhile(
+    database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """A process that verifies beside a follower finds a note that is dropped while it reads, under the name that it has by then."""
+    identity = write_fields({"_id": ObjectId(f"{1:024x}")})
+    noted = RangeNote(NoteKind.DOCUMENTS, identity, identity, [DocumentNote(identity, bytes(32), identity)])
+    places = [open_collection(database.client, database.name, name) for name in (RUNS, RANGES, BEFORE)]
+    follower, reader = MongoJournal(*places), MongoJournal(*places)
+    names = [follower.note("run", 1, noted)]
+    images = MongoJournal._images
+
+    def dropped(self: MongoJournal, *asked: Any) -> Any:
+        if len(names) < 4:
+            names.append(follower.note("run", 1, noted))
+            follower.drop(names[-2])
+        return images(self, *asked)
+
+    monkeypatch.setattr(MongoJournal, "_images", dropped)
+    found = (
+        reader.of_documents(["run"], [identity])
+        if way == "of documents"
+        else reader.between("run", identity, identity)
+    )
+
+    assert [noted.notes] == [each.notes for each in found]
+    assert list(names[-1]) == [each.name for each in found]

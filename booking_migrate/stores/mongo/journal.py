@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -31,6 +32,7 @@ from booking_migrate.stores.mongo.connection import TIMES, DriverCollection
 from booking_migrate.stores.mongo.dirty import MongoDirty
 from booking_migrate.stores.mongo.failures import read, reading, write
 from booking_migrate.stores.mongo.journal_notes import (
+    RangeDropped,
     WrittenRange,
     cut_key,
     read_range,
@@ -42,6 +44,9 @@ from booking_migrate.stores.own_collections import DIRTY, RUNS
 
 _RANGES_AT_ONCE = 100
 """How many ranges are read at a time."""
+
+_READS = 20
+"""How often ranges are read if some are dropped each time: a follower drops `_RANGES_AT_ONCE` at a time, now and then."""
 
 _PROGRESS = "progress"
 """The kind of a document that is not a note: it has the progress of one of several concurrent movers."""
@@ -200,7 +205,7 @@ class MongoJournal(RunJournal):
             "last": {"$gte": cut_key(first)},
             "first": {"$lte": cut_key(last)},
         }
-        return list(self._find(condition))
+        return self._listed(condition)
 
     @override
     def of_documents(self, run_ids: Sequence[str], identities: Sequence[bytes]) -> Sequence[RangeNote]:
@@ -209,7 +214,7 @@ class MongoJournal(RunJournal):
             "documents.id": {"$in": list(identities)},
             "kind": NoteKind.DOCUMENTS.value,
         }
-        return list(self._find(condition, frozenset(identities)))
+        return self._listed(condition, frozenset(identities))
 
     @override
     def spans(self, run_id: str, kind: NoteKind) -> Iterator[Span]:
@@ -221,7 +226,7 @@ class MongoJournal(RunJournal):
 
     @override
     def named(self, names: Sequence[str]) -> Sequence[RangeNote]:
-        return list(self._find({"_id": {"$in": list(names)}}))
+        return self._listed({"_id": {"$in": list(names)}})
 
     @override
     def progress(self, run_id: str) -> Sequence[Mapping[str, Any]]:
@@ -261,6 +266,15 @@ class MongoJournal(RunJournal):
     @override
     def prepare_lookup(self) -> None:
         write(self._ranges, lambda: build_index(self._ranges, [("documents.id", 1)]))
+
+    def _listed(
+        self, condition: Mapping[str, Any], wanted: Container[bytes] | None = None
+    ) -> Sequence[RangeNote]:
+        """Return the ranges of a condition; all are read again if a follower drops one meanwhile, which it has noted anew before."""
+        for _ in range(_READS - 1):
+            with suppress(RangeDropped):
+                return list(self._find(condition, wanted))
+        return list(self._find(condition, wanted))
 
     def _find(
         self, condition: Mapping[str, Any], wanted: Container[bytes] | None = None

@@ -28,6 +28,10 @@ _IDENTITY_HEAD, _IDENTITY_SIZE = b"\x16\x00\x00\x00\x07_id\x00", 22
 _ID = slice(len(_IDENTITY_HEAD), _IDENTITY_SIZE - 1)
 
 
+class RangeDropped(LookupError):
+    """A range was dropped while it was read; what is still needed of it was noted under another name before."""
+
+
 class WrittenRange(NamedTuple):
     """The documents that a note becomes."""
 
@@ -76,6 +80,9 @@ def read_range(
         fields: the document of the range.
         images_of: returns the range's documents as they were, at these positions among its notes; it is not asked for none.
         wanted: the BSON of the ``{_id}`` of each document whose notes are read; None: all.
+
+    Raises:
+        RangeDropped: a document as it was is gone.
     """
     packed = fields.get(_PACKED, b"")
     ids = (packed[start : start + 12] for start in range(0, len(packed), 12))
@@ -87,6 +94,8 @@ def read_range(
     ]
     kept = [position for position, document in described if document["image"]]
     images = images_of(kept) if kept else {}
+    if not images.keys() >= set(kept):
+        raise RangeDropped(fields["_id"])
     notes += [
         DocumentNote(document["id"], document["after"], images[position] if document["image"] else None)
         for position, document in described
