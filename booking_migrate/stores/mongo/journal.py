@@ -270,7 +270,7 @@ class MongoJournal(RunJournal):
     def _listed(
         self, condition: Mapping[str, Any], wanted: Container[bytes] | None = None
     ) -> Sequence[RangeNote]:
-        """Return the ranges of a condition; all are read again if a follower drops one meanwhile, which it has noted anew before."""
+        """Return the ranges of a condition; all are read again if a follower drops one meanwhile."""
         for _ in range(_READS - 1):
             with suppress(RangeDropped):
                 return list(self._find(condition, wanted))

@@ -82,7 +82,7 @@ def read_range(
         wanted: the BSON of the ``{_id}`` of each document whose notes are read; None: all.
 
     Raises:
-        RangeDropped: a document as it was is gone.
+        RangeDropped: the image of a document is gone.
     """
     packed = fields.get(_PACKED, b"")
     ids = (packed[start : start + 12] for start in range(0, len(packed), 12))
